@@ -1,0 +1,98 @@
+"""What a task family is: a distribution over tasks and one simulator that takes any of them.
+
+The signature is that of Gymnax's functional environments with the task in the place of `params`:
+`reset(key, task)` and `step(key, state, action, task)` are pure functions, so `vmap` over tasks,
+environments and seeds is free. `step` never resets by itself: the rollout does, and keeps the final
+observation, because termination is not truncation.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
+
+from metarlhf.types import State, Task
+
+
+class Box(NamedTuple):
+    """Continuous vectors. `low` and `high` bound each of the `size` components."""
+
+    size: int
+    low: float
+    high: float
+    names: tuple[str, ...]
+
+    def from_unit(self, action: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
+        """Policies act in [-1, 1]; simulators in their own units. Values outside are clipped."""
+        return self.low + 0.5 * (jnp.clip(action, -1.0, 1.0) + 1.0) * (self.high - self.low)
+
+    def __str__(self) -> str:
+        return f"Box({self.size}) in [{self.low:g}, {self.high:g}]"
+
+
+class Discrete(NamedTuple):
+    """One of `size` actions, numbered from 0."""
+
+    size: int
+    names: tuple[str, ...]
+
+    def from_unit(self, action: Integer[Array, "*batch"]) -> Integer[Array, "*batch"]:
+        """Discrete actions have no units."""
+        return action
+
+    def __str__(self) -> str:
+        return f"Discrete({self.size})"
+
+
+class Step(NamedTuple):
+    """What one step of a simulator gives."""
+
+    obs: Float[Array, " obs"]
+    state: State
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+
+
+@runtime_checkable
+class TaskFamily(Protocol):
+    """A family of related tasks: what is shared, and a distribution over what varies."""
+
+    name: str
+    varies: str
+    """In words: what differs from task to task, which the agent is never told."""
+    horizon: int
+    """Steps until an episode is truncated."""
+    segment_length: int
+    """Steps of the clips that a person is asked about."""
+    observation_space: Box
+    action_space: Box | Discrete
+    reward_bounds: tuple[float, float]
+    """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""
+
+    def sample(self, key: PRNGKeyArray) -> Task:
+        """Draw a task. Held-out tasks are other keys."""
+        ...
+
+    def reset(self, key: PRNGKeyArray, task: Task) -> tuple[Float[Array, " obs"], State]:
+        """Start an episode."""
+        ...
+
+    def step(
+        self, key: PRNGKeyArray, state: State, action: Shaped[Array, "*action"], task: Task
+    ) -> Step:
+        """Advance the simulator by one action."""
+        ...
+
+    def reward(
+        self,
+        obs: Float[Array, " obs"],
+        action: Shaped[Array, "*action"],
+        next_obs: Float[Array, " obs"],
+        task: Task,
+    ) -> Float[Array, ""]:
+        """What `task` pays for a step, for any step of the family.
+
+        It lets a simulated teacher judge a clip that was recorded under another task.
+        """
+        ...

@@ -1,0 +1,81 @@
+"""Navigation: a point on a plane must find and stay at a hidden goal.
+
+Presets
+-------
+`finn2017`: MAML's 2D navigation (Finn et al. 2017, section 5.3.1 and the authors' code): start at the
+origin, actions clipped to 0.1 a step, reward the negative distance to a goal drawn from
+U[-0.5, 0.5]^2, done within 0.01 of it on both axes, 100 steps.
+
+`pearl2019`: PEARL's sparse point robot (Rakelly et al. 2019): goals on the unit half-circle, reward
+1 - distance within 0.2 of the goal and 0 elsewhere, never done, 20 steps of at most 0.1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import Box, Step
+
+Goal = Float[Array, "2"]
+
+
+class NavigationState(NamedTuple):
+    """Position on the plane, and steps since the episode began."""
+
+    position: Float[Array, "2"]
+    time: Integer[Array, ""]
+
+
+class Navigation:
+    """A point robot; the goal is the task, and the agent sees only where it is itself."""
+
+    varies = "goal position (2 numbers)"
+    max_speed = 0.1
+
+    def __init__(self, preset: str = "finn2017", terminates: bool = True):
+        """`terminates=False` plays on at the goal: ending an episode there would give it away."""
+        self.preset = preset
+        self.name = f"navigation/{preset}"
+        self.sparse = preset == "pearl2019"
+        self.terminates = terminates and not self.sparse
+        self.horizon = 20 if self.sparse else 100
+        self.segment_length = 5 if self.sparse else 10
+        self.reward_bounds = (0.0, 1.0) if self.sparse else (-1.0, 0.0)
+        self.observation_space = Box(2, -float("inf"), float("inf"), ("x", "y"))
+        self.action_space = Box(2, -self.max_speed, self.max_speed, ("move x", "move y"))
+
+    def sample(self, key: PRNGKeyArray) -> Goal:
+        if self.sparse:
+            angle = jax.random.uniform(key, maxval=jnp.pi)
+            return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        return jax.random.uniform(key, (2,), minval=-0.5, maxval=0.5)
+
+    def reset(self, key: PRNGKeyArray, task: Goal) -> tuple[Float[Array, "2"], NavigationState]:
+        position = jnp.zeros(2)
+        return position, NavigationState(position, jnp.zeros((), jnp.int32))
+
+    def step(
+        self, key: PRNGKeyArray, state: NavigationState, action: Float[Array, "2"], task: Goal
+    ) -> Step:
+        move = jnp.clip(action, -self.max_speed, self.max_speed)
+        position = state.position + move
+        time = state.time + 1
+        reward = self.reward(state.position, action, position, task)
+        reached = jnp.all(jnp.abs(position - task) < 0.01) & self.terminates
+        return Step(
+            position, NavigationState(position, time), reward, reached, time >= self.horizon
+        )
+
+    def reward(
+        self,
+        obs: Float[Array, "2"],
+        action: Float[Array, "2"],
+        next_obs: Float[Array, "2"],
+        task: Goal,
+    ) -> Float[Array, ""]:
+        distance = jnp.sqrt(jnp.sum((next_obs - task) ** 2) + 1e-12)
+        if self.sparse:
+            return jnp.where(distance <= 0.2, 1.0 - distance, 0.0)
+        return -distance
