@@ -1,0 +1,18 @@
+"""What every test runs under: shapes checked, compiled programs kept, no accelerator."""
+
+import os
+from pathlib import Path
+
+# Before JAX is imported, which reads these once. A CPU repeats itself bit for bit.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling is most of what the tests do. Small programs compile faster than they are read back.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+from jaxtyping import install_import_hook
+
+# For the whole session and never uninstalled: every annotated function of the package, whenever it
+# is imported, has the shapes and types of its arguments and results checked.
+install_import_hook("metarlhf", "beartype.beartype")
