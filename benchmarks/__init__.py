@@ -1,0 +1,1 @@
+"""What MetaRLHF promises, measured: `benchmarks.rows` has a module for each row."""

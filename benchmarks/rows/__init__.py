@@ -1,0 +1,1 @@
+"""The rows. Each module has `ROW`, its name, and `measure(options)`, its figures."""
