@@ -96,3 +96,10 @@ class TaskFamily(Protocol):
         It lets a simulated teacher judge a clip that was recorded under another task.
         """
         ...
+
+    def without_termination(self) -> "TaskFamily":
+        """The same family where no episode ends at the hidden goal: that would give it away.
+
+        Families whose episodes end for other reasons, or never, are returned as they are.
+        """
+        return self

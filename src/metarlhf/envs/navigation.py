@@ -2,8 +2,8 @@
 
 Presets
 -------
-`finn2017`: MAML's 2D navigation (Finn et al. 2017, section 5.3.1 and the authors' code): start at the
-origin, actions clipped to 0.1 a step, reward the negative distance to a goal drawn from
+`finn2017`: MAML's 2D navigation (Finn et al. 2017, section 5.3 and the authors' code): start at
+the origin, actions clipped to 0.1 a step, reward the negative distance to a goal drawn from
 U[-0.5, 0.5]^2, done within 0.01 of it on both axes, 100 steps.
 
 `pearl2019`: PEARL's sparse point robot (Rakelly et al. 2019): goals on the unit half-circle, reward
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf.envs.base import Box, Step
+from metarlhf.envs.base import Box, Step, TaskFamily
 
 Goal = Float[Array, "2"]
 
@@ -36,6 +36,10 @@ class Navigation:
 
     def __init__(self, preset: str = "finn2017", terminates: bool = True):
         """`terminates=False` plays on at the goal: ending an episode there would give it away."""
+        if preset not in ("finn2017", "pearl2019"):
+            raise ValueError(
+                f"navigation has no preset {preset!r}; choose 'finn2017' or 'pearl2019'"
+            )
         self.preset = preset
         self.name = f"navigation/{preset}"
         self.sparse = preset == "pearl2019"
@@ -45,6 +49,9 @@ class Navigation:
         self.reward_bounds = (0.0, 1.0) if self.sparse else (-1.0, 0.0)
         self.observation_space = Box(2, -float("inf"), float("inf"), ("x", "y"))
         self.action_space = Box(2, -self.max_speed, self.max_speed, ("move x", "move y"))
+
+    def without_termination(self) -> TaskFamily:
+        return Navigation(self.preset, terminates=False) if self.terminates else self
 
     def sample(self, key: PRNGKeyArray) -> Goal:
         if self.sparse:
