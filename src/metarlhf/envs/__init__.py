@@ -2,6 +2,7 @@
 
 from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
 from metarlhf.envs.cartpole import CartPole
+from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
@@ -20,4 +21,5 @@ __all__ = [
     "Reacher",
     "Pendulum",
     "CartPole",
+    "draw_trajectory",
 ]

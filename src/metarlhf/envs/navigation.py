@@ -6,8 +6,10 @@ Presets
 the origin, actions clipped to 0.1 a step, reward the negative distance to a goal drawn from
 U[-0.5, 0.5]^2, done within 0.01 of it on both axes, 100 steps.
 
-`pearl2019`: PEARL's sparse point robot (Rakelly et al. 2019): goals on the unit half-circle, reward
-1 - distance within 0.2 of the goal and 0 elsewhere, never done, 20 steps of at most 0.1.
+`pearl2019`: PEARL's sparse point robot (Rakelly et al. 2019 and the authors' code): start at the
+origin, goals on the unit half-circle, reward 1 - distance within 0.2 of the goal and 0 elsewhere,
+never done, 20 steps of at most 0.1. Theirs has 100 goals evenly spaced on the half-circle, ours any
+on it; theirs pays the dense reward while meta-training, ours always the sparse one.
 """
 
 from typing import NamedTuple

@@ -1,0 +1,27 @@
+"""Cutting trajectories into clips that a person can judge."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from metarlhf.types import Segment, Trajectory
+
+
+def cut(trajectory: Trajectory, length: int, stride: int) -> tuple[Segment, Bool[Array, " clip"]]:
+    """Every clip of `length` steps that starts at a multiple of `stride`.
+
+    `trajectory` has dimensions (env, time). Returns the clips of all environments in one leading
+    dimension, and which of them lie within a single episode: only those may be shown.
+    """
+    num_steps = trajectory.reward.shape[1]
+    if length > num_steps:
+        raise ValueError(f"clips of {length} steps cannot be cut from {num_steps} steps")
+    starts = jnp.arange(0, num_steps - length + 1, stride)
+    steps = starts[:, None] + jnp.arange(length)
+    take = lambda x: x[:, steps].reshape(-1, length, *x.shape[2:])
+    clips = jax.tree.map(
+        take, Segment(trajectory.obs, trajectory.action, trajectory.task_reward)
+    )
+    # An episode may end with a clip's last step, not before.
+    within_one = ~take(trajectory.done)[:, :-1].any(axis=1)
+    return clips, within_one

@@ -1,0 +1,72 @@
+"""A policy that is told what is believed about the task: one initialisation for every belief.
+
+Trained by plain PPO over many tasks at once, each environment with its own task variable as context.
+To PPO the context is part of the observation, so nothing of PPO is written again here.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf import ppo
+from metarlhf.envs.base import TaskFamily
+from metarlhf.networks import Agent
+from metarlhf.ppo.update import Metrics, make_batch, update
+from metarlhf.rollout import collect, reset
+from metarlhf.types import Task, Trajectory
+
+
+def collect_tasks(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    agent: Agent,
+    contexts: Float[Array, "task context"],
+    num_envs: int,
+    num_steps: int,
+) -> Trajectory:
+    """Fresh episodes of every task: a trajectory with dimensions (task, env, time)."""
+
+    def one(key, task, context):
+        actor = agent.with_context(context).actor
+        reset_key, collect_key = jax.random.split(key)
+        start = reset(reset_key, family, task, actor, num_envs)
+        return collect(collect_key, family, task, actor, start, num_steps)[1]
+
+    return jax.vmap(one)(jax.random.split(key, contexts.shape[0]), tasks, contexts)
+
+
+def as_one_task(
+    trajectory: Trajectory, contexts: Float[Array, "task context"]
+) -> Trajectory:
+    """(task, env, time) to (env, time), with each task's context appended to its observations."""
+
+    def told(obs):
+        shape = (*obs.shape[:-1], contexts.shape[-1])
+        told = jnp.concatenate([obs, jnp.broadcast_to(contexts[:, None, None], shape)], -1)
+        return told
+
+    trajectory = eqx.tree_at(
+        lambda t: (t.obs, t.next_obs), trajectory, (told(trajectory.obs), told(trajectory.next_obs))
+    )
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory)
+
+
+def learn(
+    key: PRNGKeyArray,
+    agent: Agent,
+    optimiser_state: optax.OptState,
+    optimiser: optax.GradientTransformation,
+    trajectory: Trajectory,
+    contexts: Float[Array, "task context"],
+    config: ppo.PPOConfig,
+) -> tuple[Agent, optax.OptState, Metrics]:
+    """One PPO update from the episodes of many tasks."""
+    untold = agent.with_context(jnp.zeros(0))
+    batch = make_batch(untold, as_one_task(trajectory, contexts), config)
+    untold, optimiser_state, metrics = update(
+        key, untold, optimiser_state, optimiser, batch, config, jnp.ones(())
+    )
+    return untold.with_context(agent.actor.context), optimiser_state, metrics

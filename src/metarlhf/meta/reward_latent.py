@@ -1,0 +1,175 @@
+"""Meta-training of a reward with a latent task variable.
+
+Every training task has its own task variable, learned together with what all tasks share (an
+*auto-decoder*: no encoder to be blurred by). The teacher answers for all tasks about one shared pool of
+clips, so that features are computed once for hundreds of tasks. The learned task variables are then the
+prior: what a new task is compared with.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.reward.latent import LatentReward
+from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.types import Segment, Task
+
+
+@dataclass(frozen=True)
+class LatentRewardConfig:
+    """Meta-training of the latent reward."""
+
+    num_tasks: int = 4096
+    """Training tasks; their task variables become the prior's particles."""
+    latent_size: int = 8
+    """Numbers that a task is described by."""
+    num_features: int = 64
+    """Features that every reward is a weighted sum of."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of feature network and decoder."""
+    batch_tasks: int = 256
+    """Tasks in one gradient step."""
+    comparisons: int = 64
+    """Questions a task in one gradient step, half of them about pairs that look alike."""
+    lr: float = 2e-3
+    """Adam's step size for what is shared."""
+    latent_lr: float = 2e-2
+    """Adam's step size for the tasks' variables."""
+    latent_noise: float = 0.02
+    """Noise on task variables in training, so that there are no gaps between them."""
+    latent_decay: float = 1e-4
+    """Weight of the squared norm of task variables: the standard normal prior."""
+    rating_weight: float = 0.1
+    """Weight of the marks' likelihood beside the comparisons'."""
+    lapse: float = 0.01
+    """Assumed probability of a random answer."""
+
+
+class LatentRewardState(eqx.Module):
+    """All there is to know to go on meta-training the reward."""
+
+    model: LatentReward
+    bank: Float[Array, "task latent"]
+    optimiser: optax.OptState
+
+
+def optimiser(config: LatentRewardConfig, steps: int) -> optax.GradientTransformation:
+    """Adam with its own step size for what is shared and what is the tasks' own."""
+    adam = lambda lr: optax.adam(optax.cosine_decay_schedule(lr, steps, 0.02))
+    return optax.chain(
+        optax.clip_by_global_norm(10.0),
+        optax.multi_transform(
+            {"shared": adam(config.lr), "task": adam(config.latent_lr)},
+            lambda tree: (jax.tree.map(lambda _: "shared", tree[0]), "task"),
+        ),
+    )
+
+
+def init(
+    key: PRNGKeyArray, family: TaskFamily, config: LatentRewardConfig, steps: int
+) -> LatentRewardState:
+    model_key, bank_key = jax.random.split(key)
+    model = LatentReward(
+        family,
+        key=model_key,
+        latent_size=config.latent_size,
+        num_features=config.num_features,
+        hidden=config.hidden,
+    )
+    bank = 0.01 * jax.random.normal(bank_key, (config.num_tasks, config.latent_size))
+    return LatentRewardState(model, bank, optimiser(config, steps).init((model, bank)))
+
+
+def judge(
+    family: TaskFamily, tasks: Task, clips: Segment, next_obs: Float[Array, "clip length obs"]
+) -> Float[Array, "task clip length"]:
+    """What each task's teacher gets to see: the true reward of clips recorded under any task."""
+    action = family.action_space.from_unit(clips.action)
+    per_step = jax.vmap(jax.vmap(family.reward, (0, 0, 0, None)), (0, 0, 0, None))
+    return jax.vmap(per_step, (None, None, None, 0))(clips.obs, action, next_obs, tasks)
+
+
+def loss(
+    shared: tuple[LatentReward, Float[Array, "task latent"]],
+    key: PRNGKeyArray,
+    clips: Segment,
+    true_reward: Float[Array, "task clip length"],
+    index: Integer[Array, " task"],
+    teacher: Teacher,
+    bounds: tuple[float, float],
+    config: LatentRewardConfig,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Negative log-likelihood of the answers of a batch of tasks, about pairs from a pool of clips."""
+    model, bank = shared
+    noise_key, pair_key, answer_key, rate_key = jax.random.split(key, 4)
+    num_clips, length = true_reward.shape[1:]
+    z = bank[index]
+    z = z + config.latent_noise * jax.random.normal(noise_key, z.shape)
+    predicted = model.decoder(z) @ model.phi_of(clips).T
+
+    # Pairs: one random left clip, and the most alike of 1 or 8 random right ones, as predicted.
+    shape = (z.shape[0], config.comparisons)
+    left_key, right_key = jax.random.split(pair_key)
+    left = jax.random.randint(left_key, shape, 0, num_clips)
+    rivals = jax.random.randint(right_key, (*shape, 8), 0, num_clips)
+    pick = jax.vmap(lambda values, i: values[i])
+    gap = jnp.abs(pick(predicted, rivals) - pick(predicted, left)[..., None])
+    closest = jnp.take_along_axis(rivals, jnp.argmin(gap, -1)[..., None], -1)[..., 0]
+    is_hard = jnp.arange(config.comparisons) % 2 == 0
+    right = jnp.where(is_hard, closest, rivals[..., 0])
+
+    preference, weight = teacher.compare(
+        answer_key, pick(true_reward, left), pick(true_reward, right), Scale.of(true_reward[0])
+    )
+    logit = jnp.exp(model.log_sharpness) * (pick(predicted, right) - pick(predicted, left))
+    likelihood = answer_log_likelihood(logit, preference, config.lapse)
+    comparison_loss = -jnp.mean(likelihood * weight)
+
+    marks = teacher.rate(rate_key, true_reward, bounds)
+    rating_loss = -jnp.mean(
+        rating_log_likelihood(predicted / length, marks, model.log_rating_std, teacher.levels)
+    )
+    agrees = (logit > 0) == (preference > 0.5)
+    total = (
+        comparison_loss
+        + config.rating_weight * rating_loss
+        + config.latent_decay * jnp.mean(jnp.sum(z**2, -1))
+    )
+    return total, {
+        "comparison_loss": comparison_loss,
+        "rating_std": jnp.exp(model.log_rating_std),
+        "sharpness": jnp.exp(model.log_sharpness),
+        "accuracy": jnp.mean(agrees),
+        "accuracy_hard": jnp.sum(agrees * is_hard) / (is_hard.sum() * z.shape[0]),
+    }
+
+
+def train_step(
+    state: LatentRewardState,
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    clips: Segment,
+    next_obs: Float[Array, "clip length obs"],
+    teacher: Teacher,
+    config: LatentRewardConfig,
+    steps: int,
+) -> tuple[LatentRewardState, dict[str, Float[Array, ""]]]:
+    """One gradient step on a random batch of training tasks and the given pool of clips."""
+    task_key, loss_key = jax.random.split(key)
+    index = jax.random.choice(task_key, config.num_tasks, (config.batch_tasks,), replace=False)
+    batch = jax.tree.map(lambda x: x[index], tasks)
+    true_reward = judge(family, batch, clips, next_obs)
+    shared = (state.model, state.bank)
+    gradient, metrics = jax.grad(loss, has_aux=True)(
+        shared, loss_key, clips, true_reward, index, teacher, family.reward_bounds, config
+    )
+    updates, opt = optimiser(config, steps).update(gradient, state.optimiser, shared)
+    model, bank = optax.apply_updates(shared, updates)
+    return LatentRewardState(model, bank, opt), metrics

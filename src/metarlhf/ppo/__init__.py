@@ -1,0 +1,8 @@
+"""Proximal policy optimisation: collect, estimate advantages, update, until done."""
+
+from metarlhf.ppo.advantages import gae as gae
+from metarlhf.ppo.config import PPOConfig as PPOConfig
+from metarlhf.ppo.train import TrainState as TrainState
+from metarlhf.ppo.train import init as init
+from metarlhf.ppo.train import iterate as iterate
+from metarlhf.ppo.train import train as train

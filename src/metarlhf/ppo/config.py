@@ -1,0 +1,74 @@
+"""What can be chosen in PPO."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al. 2017)."""
+
+    total_steps: int = 200_000
+    """Budget of environment steps."""
+    num_envs: int = 32
+    """Environments stepped side by side."""
+    num_steps: int = 100
+    """Steps in each environment between two updates."""
+    epochs: int = 4
+    """Passes over the collected steps in one update."""
+    minibatches: int = 4
+    """Gradient steps in one pass."""
+    lr: float = 1e-3
+    """Adam's step size."""
+    anneal_lr: bool = True
+    """Let the step size fall linearly to zero over the budget."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Generalised advantage estimation: 0 is one-step, 1 is Monte Carlo."""
+    objective: Literal["clip", "kl"] = "clip"
+    """Keep near the old policy by clipping the importance ratio, or by an adaptive KL penalty."""
+    clip: float = 0.2
+    """How far the importance ratio may move before its gradient is cut."""
+    kl_target: float = 0.01
+    """KL that the adaptive penalty aims at, in nats."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coefficient: float = 0.5
+    """Weight of the value loss beside the policy loss."""
+    max_grad_norm: float = 0.5
+    """Longer gradients are shortened to this."""
+    normalise_advantage: bool = True
+    """Standardise advantages in each minibatch."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of policy and value function."""
+    initial_std: float = 1.0
+    """Exploration at the start, in units of the action range's half."""
+    evaluate_every: int = 20
+    """Updates between two evaluations of `train`."""
+    evaluation_episodes: int = 16
+    """Episodes of one evaluation, apart from training."""
+    patience: int = 0
+    """Stop when this many evaluations in a row brought no better return; 0: only the budget."""
+    tolerance: float = 0.01
+    """What counts as better: this share of the spread of evaluation returns so far."""
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "num_envs", "num_steps", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.batch_size % self.minibatches:
+            raise ValueError(
+                f"num_envs * num_steps = {self.batch_size} must be a multiple of "
+                f"minibatches = {self.minibatches}"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Environment steps of one update."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def num_updates(self) -> int:
+        """Updates that fit the budget, at least one."""
+        return max(1, self.total_steps // self.batch_size)

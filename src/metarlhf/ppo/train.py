@@ -1,0 +1,143 @@
+"""The whole loop: collect, advantages, update, log, until done."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.networks import Agent, build_agent
+from metarlhf.ppo.config import PPOConfig
+from metarlhf.ppo.objectives import adapt_kl_coefficient
+from metarlhf.ppo.update import Metrics, make_batch, update
+from metarlhf.rollout import RolloutState, collect, evaluate, reset
+from metarlhf.types import Task, Trajectory
+
+# Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
+RewardSource = Callable[[Trajectory], Trajectory]
+
+
+class TrainState(eqx.Module):
+    """All there is to know to go on training."""
+
+    agent: Agent
+    optimiser: optax.OptState
+    rollout: RolloutState
+    kl_coefficient: Float[Array, ""]
+    key: PRNGKeyArray
+    updates: Integer[Array, ""]
+
+
+def optimiser(config: PPOConfig) -> optax.GradientTransformation:
+    """Adam on clipped gradients, its step size annealed over the budget where asked."""
+    steps = config.num_updates * config.epochs * config.minibatches
+    lr = optax.linear_schedule(config.lr, 0.0, steps) if config.anneal_lr else config.lr
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(lr, eps=1e-5))
+
+
+def init(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    task: Task,
+    config: PPOConfig,
+    agent: Agent | None = None,
+) -> TrainState:
+    """Start training `agent`, or a fresh one, on `task`."""
+    agent_key, reset_key, key = jax.random.split(key, 3)
+    if agent is None:
+        agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
+    return TrainState(
+        agent=agent,
+        optimiser=optimiser(config).init(agent),
+        rollout=reset(reset_key, family, task, agent.actor, config.num_envs),
+        kl_coefficient=jnp.ones(()),
+        key=key,
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def iterate(
+    state: TrainState,
+    family: TaskFamily,
+    task: Task,
+    config: PPOConfig,
+    reward: RewardSource | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One update: collect, pay, estimate advantages, learn. Pure; vmap it over seeds or tasks."""
+    key, collect_key, update_key = jax.random.split(state.key, 3)
+    rollout, trajectory = collect(
+        collect_key, family, task, state.agent.actor, state.rollout, config.num_steps
+    )
+    if reward is not None:
+        trajectory = reward(trajectory)
+    batch = make_batch(state.agent, trajectory, config)
+    agent, optimiser_state, metrics = update(
+        update_key,
+        state.agent,
+        state.optimiser,
+        optimiser(config),
+        batch,
+        config,
+        state.kl_coefficient,
+    )
+    kl_coefficient = adapt_kl_coefficient(state.kl_coefficient, metrics["kl"], config.kl_target)
+    metrics |= {"reward": trajectory.reward.mean()}
+    return TrainState(
+        agent, optimiser_state, rollout, kl_coefficient, key, state.updates + 1
+    ), metrics
+
+
+@partial(jax.jit, static_argnames=("family", "config", "updates"))
+def iterate_many(state, family, task, config, updates, reward=None):
+    """Several updates in one compiled program; metrics are stacked."""
+    step = lambda state, _: iterate(state, family, task, config, reward)
+    return jax.lax.scan(step, state, length=updates)
+
+
+def converged(returns: list[float], config: PPOConfig) -> bool:
+    """Whether the last `patience` evaluations all failed to better what came before.
+
+    Better means: by more than `tolerance` of the spread between best and worst so far.
+    """
+    if not config.patience or len(returns) <= config.patience:
+        return False
+    before, recent = returns[: -config.patience], returns[-config.patience :]
+    margin = config.tolerance * (max(returns) - min(returns))
+    return max(recent) <= max(before) + margin
+
+
+def train(
+    state: TrainState,
+    family: TaskFamily,
+    task: Task,
+    config: PPOConfig,
+    reward: RewardSource | None = None,
+) -> Iterator[tuple[TrainState, dict[str, float]]]:
+    """Train until the policy has converged or the budget is spent.
+
+    Yields the state and metrics after every `evaluate_every` updates, `return` being the mean true
+    return of evaluation episodes: stop iterating to stop, keep a state to resume from it.
+    """
+    returns: list[float] = []
+    while int(state.updates) < config.num_updates:
+        updates = min(config.evaluate_every, config.num_updates - int(state.updates))
+        state, metrics = iterate_many(state, family, task, config, updates, reward)
+        key = jax.random.fold_in(state.key, 0)
+        evaluation = jitted_evaluate(key, family, task, state.agent.actor, config.evaluation_episodes)
+        returns.append(float(np.mean(evaluation)))
+        yield state, {
+            "steps": int(state.updates) * config.batch_size,
+            "return": returns[-1],
+            **{name: float(values.mean()) for name, values in metrics.items()},
+        }
+        if converged(returns, config):
+            return
+
+
+jitted_evaluate = partial(jax.jit, static_argnames=("family", "num_episodes"))(evaluate)

@@ -1,0 +1,120 @@
+"""The update: several passes of minibatch gradient steps over what was collected."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from metarlhf.networks import Agent, Distribution
+from metarlhf.ppo.advantages import gae
+from metarlhf.ppo.config import PPOConfig
+from metarlhf.ppo.objectives import clipped_surrogate, kl_penalised_surrogate
+from metarlhf.types import Trajectory
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+class Batch(eqx.Module):
+    """What an update learns from: steps in any order, judged by the agent that made them."""
+
+    obs: Float[Array, "step obs"]
+    action: Shaped[Array, "step *action"]
+    log_prob: Float[Array, " step"]
+    advantage: Float[Array, " step"]
+    value_target: Float[Array, " step"]
+    policy: Distribution | None
+
+
+def make_batch(agent: Agent, trajectory: Trajectory, config: PPOConfig) -> Batch:
+    """Estimate advantages and flatten (env, time) into steps."""
+    value, next_value = agent.critic(trajectory.obs), agent.critic(trajectory.next_obs)
+    advantage = gae(
+        trajectory.reward,
+        value,
+        next_value,
+        trajectory.terminated,
+        trajectory.truncated,
+        config.gamma,
+        config.gae_lambda,
+    )
+    flat = lambda x: x.reshape(-1, *x.shape[2:])
+    obs = flat(trajectory.obs)
+    return Batch(
+        obs=obs,
+        action=flat(trajectory.action),
+        log_prob=flat(trajectory.log_prob),
+        advantage=flat(advantage),
+        value_target=flat(advantage + value),
+        policy=agent.actor(obs)[0] if config.objective == "kl" else None,
+    )
+
+
+def loss(
+    agent: Agent, batch: Batch, config: PPOConfig, kl_coefficient: Float[Array, ""]
+) -> tuple[Float[Array, ""], Metrics]:
+    """Policy, value and entropy losses of one minibatch."""
+    distribution, _ = agent.actor(batch.obs)
+    log_ratio = distribution.log_prob(batch.action) - batch.log_prob
+    advantage = batch.advantage
+    if config.normalise_advantage:
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+    ratio = jnp.exp(log_ratio)
+    if batch.policy is None:
+        # Schulman's estimator of KL(old || new): unbiased, never negative, small variance.
+        kl = jnp.mean(ratio - 1.0 - log_ratio)
+        policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
+    else:
+        exact_kl = batch.policy.kl(distribution)
+        kl = jnp.mean(exact_kl)
+        policy_loss = kl_penalised_surrogate(log_ratio, advantage, exact_kl, kl_coefficient)
+
+    value_loss = 0.5 * jnp.mean((agent.critic(batch.obs) - batch.value_target) ** 2)
+    entropy = jnp.mean(distribution.entropy())
+    total = (
+        policy_loss
+        + config.value_coefficient * value_loss
+        - config.entropy_coefficient * entropy
+    )
+    return total, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "kl": kl,
+        "clipped_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
+    }
+
+
+def update(
+    key: PRNGKeyArray,
+    agent: Agent,
+    optimiser_state: optax.OptState,
+    optimiser: optax.GradientTransformation,
+    batch: Batch,
+    config: PPOConfig,
+    kl_coefficient: Float[Array, ""],
+) -> tuple[Agent, optax.OptState, Metrics]:
+    """`epochs` passes over `batch` in `minibatches` gradient steps each.
+
+    Returns the metrics as means over all gradient steps, but `kl` of the last pass alone: it says
+    how far the update went.
+    """
+
+    def gradient_step(carry, minibatch):
+        agent, optimiser_state = carry
+        gradient, metrics = jax.grad(loss, has_aux=True)(agent, minibatch, config, kl_coefficient)
+        updates, optimiser_state = optimiser.update(gradient, optimiser_state, agent)
+        return (optax.apply_updates(agent, updates), optimiser_state), metrics
+
+    def epoch(carry, key):
+        order = jax.random.permutation(key, batch.obs.shape[0])
+        shuffled = jax.tree.map(
+            lambda x: x[order].reshape(config.minibatches, -1, *x.shape[1:]), batch
+        )
+        return jax.lax.scan(gradient_step, carry, shuffled)
+
+    keys = jax.random.split(key, config.epochs)
+    (agent, optimiser_state), metrics = jax.lax.scan(epoch, (agent, optimiser_state), keys)
+    last_kl = metrics["kl"][-1].mean()
+    return agent, optimiser_state, jax.tree.map(jnp.mean, metrics) | {"kl": last_kl}

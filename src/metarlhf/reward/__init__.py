@@ -1,0 +1,8 @@
+"""Rewards learned from answers: networks, losses, and beliefs about what a person wants."""
+
+from metarlhf.reward.belief import Belief as Belief
+from metarlhf.reward.belief import LearnedReward as LearnedReward
+from metarlhf.reward.ensemble import Ensemble as Ensemble
+from metarlhf.reward.ensemble import EnsembleConfig as EnsembleConfig
+from metarlhf.reward.latent import LatentPosterior as LatentPosterior
+from metarlhf.reward.latent import LatentReward as LatentReward

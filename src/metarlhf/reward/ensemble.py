@@ -1,0 +1,160 @@
+"""An ensemble of reward networks, fitted to what a person said: the belief to start with from scratch."""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood, weighted_mean
+from metarlhf.reward.networks import RewardNetwork
+from metarlhf.types import Feedback, Segment
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """A reward model learned from answers alone."""
+
+    members: int = 5
+    """Networks, each with its own start and its own bootstrap weights of the answers."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of each network."""
+    lr: float = 3e-3
+    """Adam's step size."""
+    fit_steps: int = 200
+    """Gradient steps each time that new answers came in."""
+    minibatch: int = 32
+    """Answers of each kind in one gradient step."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW): answers are few."""
+    levels: int = 10
+    """Marks go from 1 to this."""
+
+
+class RewardModel(eqx.Module):
+    """One member: a network, and how its output relates to answers."""
+
+    network: RewardNetwork
+    log_sharpness: Float[Array, ""]
+    log_rating_std: Float[Array, ""]
+
+    def __init__(self, family: TaskFamily, *, key: PRNGKeyArray, hidden: tuple[int, ...]):
+        self.network = RewardNetwork(family, key=key, hidden=hidden)
+        self.log_sharpness = jnp.zeros(())
+        self.log_rating_std = jnp.log(0.2)
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch"]:
+        return self.network(obs, action)[..., 0]
+
+    def clip_sums(self, clips: Segment) -> Float[Array, "*batch"]:
+        """Sum of rewards over each clip."""
+        return self(clips.obs, clips.action).sum(-1)
+
+
+def feedback_loss(model: RewardModel, feedback: Feedback, levels: int) -> Float[Array, ""]:
+    """Mean negative log-likelihood of comparisons plus that of ratings, where there are any."""
+    total = jnp.zeros(())
+    comparisons, ratings = feedback.comparisons, feedback.ratings
+    if comparisons.preference.shape[0]:
+        difference = model.clip_sums(comparisons.right) - model.clip_sums(comparisons.left)
+        likelihood = answer_log_likelihood(
+            jnp.exp(model.log_sharpness) * difference, comparisons.preference
+        )
+        total -= weighted_mean(likelihood, comparisons.weight)
+    if ratings.value.shape[0]:
+        predicted = model.clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]
+        likelihood = rating_log_likelihood(
+            predicted, ratings.value, jnp.maximum(model.log_rating_std, jnp.log(0.03)), levels
+        )
+        total -= weighted_mean(likelihood, ratings.weight)
+    return total
+
+
+class Ensemble(eqx.Module):
+    """Reward models side by side (leaves have a leading dimension `member`)."""
+
+    models: RewardModel
+    config: EnsembleConfig = eqx.field(static=True)
+
+    @staticmethod
+    def create(key: PRNGKeyArray, family: TaskFamily, config: EnsembleConfig) -> "Ensemble":
+        """Random networks."""
+        build = lambda key: RewardModel(family, key=key, hidden=config.hidden)
+        return Ensemble(jax.vmap(build)(jax.random.split(key, config.members)), config)
+
+    @property
+    def weight(self) -> Float[Array, " member"]:
+        """All members count alike."""
+        return jnp.full(self.config.members, 1.0 / self.config.members)
+
+    @property
+    def sharpness(self) -> Float[Array, "member 1"]:
+        """Each member's own."""
+        return jnp.exp(self.models.log_sharpness)[:, None]
+
+    @property
+    def rating_log_std(self) -> Float[Array, " member"]:
+        """Each member's own."""
+        return self.models.log_rating_std
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch"]:
+        """Mean of the members' rewards."""
+        return jax.vmap(lambda model: model(obs, action))(self.models).mean(0)
+
+    def clip_sums(self, clips: Segment) -> Float[Array, "member clip"]:
+        return jax.vmap(lambda model: model.clip_sums(clips))(self.models)
+
+    def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "Ensemble":
+        """Go on fitting every member to all answers so far, in minibatches of them."""
+        fit = lambda model, key: fit_model(model, key, feedback, self.config)
+        keys = jax.random.split(key, self.config.members)
+        return Ensemble(jax.vmap(fit)(self.models, keys), self.config)
+
+    def condition(self, log_likelihood: Float[Array, " member"]) -> "Ensemble":
+        """A few networks are too few to be weighed: they wait for the next fit."""
+        return self
+
+    def context(self) -> Float[Array, " 0"]:
+        return jnp.zeros(0)
+
+    def sample_contexts(self, key: PRNGKeyArray, count: int) -> Float[Array, "count 0"]:
+        return jnp.zeros((count, 0))
+
+
+def fit_model(
+    model: RewardModel, key: PRNGKeyArray, feedback: Feedback, config: EnsembleConfig
+) -> RewardModel:
+    """`fit_steps` of AdamW on minibatches of the answers given so far."""
+    optimiser = optax.adamw(config.lr, weight_decay=config.weight_decay)
+
+    def pick(key, part, weight):
+        if not weight.shape[0]:
+            return part
+        # Rows that were never answered have weight 0 and are never drawn; with no answer at all the
+        # draw is arbitrary and its weight zero.
+        index = jax.random.categorical(
+            key, jnp.log(weight + 1e-12), shape=(config.minibatch,)
+        )
+        return jax.tree.map(lambda x: x[index], part)
+
+    def step(carry, key):
+        model, state = carry
+        comparison_key, rating_key = jax.random.split(key)
+        minibatch = Feedback(
+            pick(comparison_key, feedback.comparisons, feedback.comparisons.weight),
+            pick(rating_key, feedback.ratings, feedback.ratings.weight),
+        )
+        gradient = jax.grad(feedback_loss)(model, minibatch, config.levels)
+        updates, state = optimiser.update(gradient, state, model)
+        return (optax.apply_updates(model, updates), state), None
+
+    start = (model, optimiser.init(model))
+    (model, _), _ = jax.lax.scan(step, start, jax.random.split(key, config.fit_steps))
+    return model

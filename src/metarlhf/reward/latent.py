@@ -1,0 +1,135 @@
+"""Rewards with a latent task variable, and a posterior over it.
+
+The reward of task variable z is linear in features that all tasks share:
+
+    r(s, a; z) = phi(s, a) . w(z)
+
+so that the predicted sum of a clip is its summed features times w(z): thousands of hypotheses judge
+hundreds of clips in one matrix product, and the posterior's mean reward is again phi . w for the mean w.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.networks import MLP
+from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.networks import RewardNetwork
+from metarlhf.types import Feedback, Segment
+
+
+class LatentReward(eqx.Module):
+    """Shared features, and a decoder from the task variable to their weights.
+
+    A reward of 1 is the best mark, of 0 the worst: trained on marks as well as on comparisons, the
+    scale is absolute.
+    """
+
+    features: RewardNetwork
+    decoder: MLP
+    log_sharpness: Float[Array, ""]
+    """Comparisons follow Bradley-Terry on sums of rewards times the exponential of this."""
+    log_rating_std: Float[Array, ""]
+    """How far marks stray from predicted ones, as a share of the scale."""
+
+    def __init__(
+        self,
+        family: TaskFamily,
+        *,
+        key: PRNGKeyArray,
+        latent_size: int = 8,
+        num_features: int = 64,
+        hidden: tuple[int, ...] = (64, 64),
+    ):
+        features_key, decoder_key = jax.random.split(key)
+        self.features = RewardNetwork(
+            family, key=features_key, hidden=hidden, outputs=num_features - 1
+        )
+        self.decoder = MLP((latent_size, *hidden, num_features), key=decoder_key, final_scale=0.1)
+        self.log_sharpness = jnp.log(2.0)
+        self.log_rating_std = jnp.log(0.2)
+
+    def phi(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch features"]:
+        """Features of a step; the last is constant, so that w(z) holds an offset too."""
+        features = self.features(obs, action) / jnp.sqrt(self.decoder.biases[-1].shape[0])
+        return jnp.concatenate([features, jnp.ones((*features.shape[:-1], 1))], axis=-1)
+
+    def phi_of(self, clip: Segment) -> Float[Array, "*batch features"]:
+        """Summed features of clips."""
+        return self.phi(clip.obs, clip.action).sum(-2)
+
+
+class LatentPosterior(eqx.Module):
+    """What is believed about the reward of one task: weighted particles of the task variable."""
+
+    model: LatentReward
+    particles: Float[Array, "particle latent"]
+    log_weight: Float[Array, " particle"]
+    lapse: float = eqx.field(static=True, default=0.02)
+    levels: int = eqx.field(static=True, default=10)
+
+    @property
+    def weight(self) -> Float[Array, " particle"]:
+        """Probability of each particle."""
+        return jax.nn.softmax(self.log_weight)
+
+    def mean_weights(self) -> Float[Array, " features"]:
+        """w of the posterior mean reward."""
+        return self.weight @ self.model.decoder(self.particles)
+
+    @property
+    def sharpness(self) -> Float[Array, ""]:
+        """Bradley-Terry's scale."""
+        return jnp.exp(self.model.log_sharpness)
+
+    @property
+    def rating_log_std(self) -> Float[Array, ""]:
+        """As learned in meta-training."""
+        return self.model.log_rating_std
+
+    def context(self) -> Float[Array, " latent"]:
+        """Posterior mean of the task variable."""
+        return self.weight @ self.particles
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch"]:
+        """Posterior mean reward of a step."""
+        return self.model.phi(obs, action) @ self.mean_weights()
+
+    def clip_sums(self, clips: Segment) -> Float[Array, "particle clip"]:
+        """What each particle thinks of each clip: the sum of its rewards."""
+        return self.model.decoder(self.particles) @ self.model.phi_of(clips).T
+
+    def log_likelihood(self, feedback: Feedback) -> Float[Array, " particle"]:
+        """Log-probability of all answers under each particle."""
+        comparisons, ratings = feedback.comparisons, feedback.ratings
+        total = jnp.zeros(self.particles.shape[0])
+        if comparisons.preference.shape[0]:
+            difference = self.clip_sums(comparisons.right) - self.clip_sums(comparisons.left)
+            logit = self.sharpness * difference
+            likelihood = answer_log_likelihood(logit, comparisons.preference, self.lapse)
+            total += likelihood @ comparisons.weight
+        if ratings.value.shape[0]:
+            predicted = self.clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]
+            likelihood = rating_log_likelihood(
+                predicted, ratings.value, self.model.log_rating_std, self.levels
+            )
+            total += likelihood @ ratings.weight
+        return total
+
+    def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "LatentPosterior":
+        """The posterior given all answers so far (a pure function of prior and answers)."""
+        return eqx.tree_at(lambda b: b.log_weight, self, self.log_likelihood(feedback))
+
+    def condition(self, log_likelihood: Float[Array, " particle"]) -> "LatentPosterior":
+        """Bayes' rule for one more answer."""
+        return eqx.tree_at(lambda b: b.log_weight, self, self.log_weight + log_likelihood)
+
+    def sample_contexts(self, key: PRNGKeyArray, count: int) -> Float[Array, "count latent"]:
+        """Task variables drawn from the posterior."""
+        return self.particles[jax.random.categorical(key, self.log_weight, shape=(count,))]

@@ -1,0 +1,7 @@
+"""Reinforcement learning from human feedback: collect, ask, adapt the reward, PPO; again."""
+
+from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
+from metarlhf.rlhf.loop import RLHFState as RLHFState
+from metarlhf.rlhf.loop import from_scratch as from_scratch
+from metarlhf.rlhf.loop import run_round as run_round
+from metarlhf.rlhf.loop import start as start

@@ -1,0 +1,92 @@
+"""Asking a simulated teacher a few questions, each chosen in the light of the answers before it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+
+from metarlhf.feedback.queries import rating_information_gain, score_pairs
+from metarlhf.feedback.store import record_comparison, record_rating
+from metarlhf.feedback.teachers import Scale
+from metarlhf.reward.belief import Belief
+from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.rlhf.config import RLHFConfig
+from metarlhf.types import Feedback, Segment
+
+
+class Answers(NamedTuple):
+    """All answers so far, and how many they are."""
+
+    feedback: Feedback
+    count: Integer[Array, ""]
+
+
+def ask(
+    key: PRNGKeyArray,
+    belief: Belief,
+    clips: Segment,
+    showable: Bool[Array, " clip"],
+    answers: Answers,
+    bounds: tuple[float, float],
+    config: RLHFConfig,
+) -> Answers:
+    """Ask the questions of one round about `clips`, and keep the answers.
+
+    A question that the teacher skips is replaced by another one; it costs nothing.
+    """
+    last = jnp.minimum(answers.count + config.labels_per_round, config.labels)
+    question = _ask_rating if config.feedback == "ratings" else _ask_comparison
+    # Predictions change only by how much each member is believed, so they are computed once.
+    sums = belief.clip_sums(clips)
+    showable = jnp.where(showable.any(), showable, True)
+
+    def step(carry, key):
+        belief, answers = carry
+        candidate_key, question_key = jax.random.split(key)
+        shape = (2, config.candidates)
+        logits = jnp.where(showable, 0.0, -jnp.inf)
+        candidates = jax.random.categorical(candidate_key, logits, shape=shape)
+        told = question(question_key, belief, clips, sums, candidates, answers, bounds, config)
+        open_ = answers.count < last
+        return jax.tree.map(lambda new, old: jnp.where(open_, new, old), told, carry), None
+
+    attempts = config.labels_per_round * (3 if config.teacher.skip else 1)
+    (_, answers), _ = jax.lax.scan(step, (belief, answers), jax.random.split(key, attempts))
+    return answers
+
+
+def _ask_comparison(key, belief, clips, sums, candidates, answers, bounds, config):
+    score_key, answer_key = jax.random.split(key)
+    left, right = candidates
+    logit = belief.sharpness * (sums[:, right] - sums[:, left])
+    score = score_pairs(score_key, jax.nn.sigmoid(logit), belief.weight, config.strategy)
+    # A clip is never compared with itself.
+    best = jnp.argmax(jnp.where(left == right, -jnp.inf, score))
+    shown_left, shown_right = clips[left[best]], clips[right[best]]
+    preference, weight = config.teacher.compare(
+        answer_key, shown_left.task_reward, shown_right.task_reward, Scale.of(clips.task_reward)
+    )
+    feedback = record_comparison(
+        answers.feedback, answers.count, shown_left, shown_right, preference, weight
+    )
+    likelihood = answer_log_likelihood(logit[:, best], preference, lapse=0.02) * weight
+    count = answers.count + (weight > 0)
+    return belief.condition(likelihood), Answers(feedback, count)
+
+
+def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
+    levels = config.teacher.levels
+    considered = candidates[0]
+    predicted = sums[:, considered] / clips.obs.shape[-2]
+    if config.strategy == "uniform":
+        best = 0
+    else:
+        best = jnp.argmax(rating_information_gain(predicted, belief.weight, levels))
+    shown = clips[considered[best]]
+    mark = config.teacher.rate(key, shown.task_reward, bounds)
+    feedback = record_rating(
+        answers.feedback, answers.count, shown, mark, jnp.ones(())
+    )
+    likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
+    return belief.condition(likelihood), Answers(feedback, answers.count + 1)

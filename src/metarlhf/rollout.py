@@ -1,0 +1,101 @@
+"""Policy x environment x task -> `Trajectory`, for compiled tasks: one `scan`.
+
+Everything random is drawn before the loop (action noise, the states that episodes restart from), and
+everything that is not needed inside it (values, advantages) is computed after: on a CPU the loop's
+time is the number of operations in its body, not their size.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.networks import Actor
+from metarlhf.types import State, Task, Trajectory
+
+
+class RolloutState(NamedTuple):
+    """Where a batch of environments and their policy stand between two rollouts."""
+
+    obs: Float[Array, "env obs"]
+    env: State
+    policy: State
+
+
+def reset(
+    key: PRNGKeyArray, family: TaskFamily, task: Task, actor: Actor, num_envs: int
+) -> RolloutState:
+    """Start an episode in each of `num_envs` environments of one task."""
+    obs, env = jax.vmap(family.reset, (0, None))(jax.random.split(key, num_envs), task)
+    return RolloutState(obs, env, actor.initial_state())
+
+
+def collect(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    task: Task,
+    actor: Actor,
+    start: RolloutState,
+    num_steps: int,
+    deterministic: bool = False,
+) -> tuple[RolloutState, Trajectory]:
+    """Act for `num_steps` in every environment, restarting each where its episode ends.
+
+    Returns the state to go on from, and a trajectory with leading dimensions (env, time).
+    """
+    num_envs = start.obs.shape[0]
+    noise_key, reset_key, step_key = jax.random.split(key, 3)
+    shape = (num_steps, num_envs)
+    noise = actor.draw_noise(noise_key, shape)
+    fresh = jax.vmap(jax.vmap(family.reset, (0, None)), (0, None))(
+        jax.random.split(reset_key, shape), task
+    )
+    step_keys = jax.random.split(step_key, shape)
+
+    def step(carry: RolloutState, inputs):
+        noise, (fresh_obs, fresh_env), keys = inputs
+        distribution, policy = actor(carry.obs, carry.policy)
+        action = distribution.mode() if deterministic else distribution.sample(noise)
+        log_prob = distribution.log_prob(action)
+        unit = family.action_space.from_unit(action)
+        next_obs, env, reward, terminated, truncated = jax.vmap(family.step, (0, 0, 0, None))(
+            keys, carry.env, unit, task
+        )
+        done = terminated | truncated
+        restart = lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+        following = RolloutState(
+            restart(fresh_obs, next_obs),
+            jax.tree.map(restart, fresh_env, env),
+            jax.tree.map(restart, actor.initial_state(), policy),
+        )
+        return following, Trajectory(
+            carry.obs, action, log_prob, next_obs, reward, reward, terminated, truncated & ~terminated
+        )
+
+    end, trajectory = jax.lax.scan(step, start, (noise, fresh, step_keys))
+    return end, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
+
+
+def episode_return(trajectory: Trajectory) -> Float[Array, "*batch"]:
+    """Sum of the task's reward until the first episode end, for rollouts that start an episode."""
+    ended_before = jnp.cumsum(trajectory.done, axis=-1) - trajectory.done > 0
+    return jnp.sum(jnp.where(ended_before, 0.0, trajectory.task_reward), axis=-1)
+
+
+def evaluate(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    task: Task,
+    actor: Actor,
+    num_episodes: int,
+    deterministic: bool = True,
+) -> Float[Array, " episodes"]:
+    """True returns of whole episodes; this and the simulated teachers alone see the task's reward."""
+    reset_key, collect_key = jax.random.split(key)
+    start = reset(reset_key, family, task, actor, num_episodes)
+    _, trajectory = collect(
+        collect_key, family, task, actor, start, family.horizon, deterministic
+    )
+    return episode_return(trajectory)
