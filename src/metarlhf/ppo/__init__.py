@@ -5,4 +5,7 @@ from metarlhf.ppo.config import PPOConfig as PPOConfig
 from metarlhf.ppo.train import TrainState as TrainState
 from metarlhf.ppo.train import init as init
 from metarlhf.ppo.train import iterate as iterate
+from metarlhf.ppo.train import iterate_many as iterate_many
+from metarlhf.ppo.train import learn as learn
+from metarlhf.ppo.train import play as play
 from metarlhf.ppo.train import train as train

@@ -62,20 +62,22 @@ def init(
     )
 
 
-def iterate(
-    state: TrainState,
-    family: TaskFamily,
-    task: Task,
-    config: PPOConfig,
-    reward: RewardSource | None = None,
-) -> tuple[TrainState, Metrics]:
-    """One update: collect, pay, estimate advantages, learn. Pure; vmap it over seeds or tasks."""
-    key, collect_key, update_key = jax.random.split(state.key, 3)
+def play(
+    state: TrainState, family: TaskFamily, task: Task, config: PPOConfig
+) -> tuple[TrainState, Trajectory]:
+    """Collect what one update learns from: a trajectory with dimensions (env, time)."""
+    key, collect_key = jax.random.split(state.key)
     rollout, trajectory = collect(
         collect_key, family, task, state.agent.actor, state.rollout, config.num_steps
     )
-    if reward is not None:
-        trajectory = reward(trajectory)
+    return eqx.tree_at(lambda s: (s.rollout, s.key), state, (rollout, key)), trajectory
+
+
+def learn(
+    state: TrainState, trajectory: Trajectory, config: PPOConfig
+) -> tuple[TrainState, Metrics]:
+    """One update from what was collected, paid as the trajectory says."""
+    key, update_key = jax.random.split(state.key)
     batch = make_batch(state.agent, trajectory, config)
     agent, optimiser_state, metrics = update(
         update_key,
@@ -89,8 +91,20 @@ def iterate(
     kl_coefficient = adapt_kl_coefficient(state.kl_coefficient, metrics["kl"], config.kl_target)
     metrics |= {"reward": trajectory.reward.mean()}
     return TrainState(
-        agent, optimiser_state, rollout, kl_coefficient, key, state.updates + 1
+        agent, optimiser_state, state.rollout, kl_coefficient, key, state.updates + 1
     ), metrics
+
+
+def iterate(
+    state: TrainState,
+    family: TaskFamily,
+    task: Task,
+    config: PPOConfig,
+    reward: RewardSource | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One update: play, pay, learn. Pure; vmap it over seeds or tasks."""
+    state, trajectory = play(state, family, task, config)
+    return learn(state, reward(trajectory) if reward else trajectory, config)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "updates"))

@@ -3,5 +3,6 @@
 from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
 from metarlhf.rlhf.loop import RLHFState as RLHFState
 from metarlhf.rlhf.loop import from_scratch as from_scratch
+from metarlhf.rlhf.loop import practise as practise
 from metarlhf.rlhf.loop import run_round as run_round
 from metarlhf.rlhf.loop import start as start

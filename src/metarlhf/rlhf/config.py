@@ -23,7 +23,10 @@ class RLHFConfig:
     candidates: int = 500
     """Questions considered for each one asked."""
     ask_envs: int = 4
-    """Episodes collected in a round, to ask about."""
+    """Episodes collected in a round, to ask about, by an agent that is told what is believed; any
+    other is asked about what it learns from."""
+    remembered_rounds: int = 1
+    """Clips of so many rounds, the last ones, may be asked about."""
     updates: int = 0
     """PPO updates on the learned reward in a round."""
     final_updates: int = 0
@@ -36,15 +39,14 @@ class RLHFConfig:
     def __post_init__(self) -> None:
         if self.labels < 0:
             raise ValueError(f"labels must be 0 or more, but is {self.labels}")
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be at least 1, but is {self.rounds}")
+        for name in ("rounds", "candidates", "ask_envs", "remembered_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name in ("updates", "final_updates"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
 
     @property
     def labels_per_round(self) -> int:
         """Answers in a round, rounded up; the budget is never exceeded."""
         return -(-self.labels // self.rounds)
-
-    def steps(self, horizon: int) -> int:
-        """Environment steps of the whole run."""
-        updates = self.rounds * self.updates + self.final_updates
-        return self.rounds * self.ask_envs * horizon + updates * self.ppo.batch_size

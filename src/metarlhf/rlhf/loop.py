@@ -4,10 +4,12 @@ What differs is only what it starts with: a fresh agent and an ensemble of rando
 an agent and a belief that were meta-learned.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
@@ -20,13 +22,21 @@ from metarlhf.rollout import collect, reset
 from metarlhf.types import Segment, Task, Trajectory
 
 
+class Candidates(NamedTuple):
+    """Clips of the last few rounds, and which of them may be shown."""
+
+    clips: Segment
+    showable: Bool[Array, " clip"]
+
+
 class RLHFState(eqx.Module):
-    """All there is to know to go on: agent, belief, answers, counters, key."""
+    """All there is to know to go on: agent, belief, answers, clips to ask about, counters, key."""
 
     ppo: ppo.TrainState
     belief: Belief
     answers: Answers
     reward: LearnedReward
+    candidates: Candidates
     steps: Integer[Array, ""]
     round: Integer[Array, ""]
     key: PRNGKeyArray
@@ -42,15 +52,21 @@ def start(
 ) -> RLHFState:
     """Begin to teach `agent` the task, from what `belief` holds likely."""
     ppo_key, key = jax.random.split(key)
-    train_state = ppo.init(ppo_key, family, task, config.ppo, agent)
-    clip = _blank_clip(family, agent)
+    train_state = tell(ppo.init(ppo_key, family, task, config.ppo, agent), belief)
+    clips = _blank_clips(family, agent, belief, config)
     comparisons, ratings = config.labels, 0
     if config.feedback == "ratings":
         comparisons, ratings = ratings, comparisons
-    nothing = Answers(empty(clip, comparisons, ratings), jnp.zeros((), jnp.int32))
-    reward = LearnedReward(belief, jax.tree.map(lambda x: x[None], clip))
+    nothing = Answers(empty(clips[0], comparisons, ratings), jnp.zeros((), jnp.int32))
     return RLHFState(
-        train_state, belief, nothing, reward, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), key
+        ppo=train_state,
+        belief=belief,
+        answers=nothing,
+        reward=LearnedReward(belief, clips[:1]),
+        candidates=Candidates(clips, jnp.zeros(clips.obs.shape[0], bool)),
+        steps=jnp.zeros((), jnp.int32),
+        round=jnp.zeros((), jnp.int32),
+        key=key,
     )
 
 
@@ -59,38 +75,55 @@ def from_scratch(
     family: TaskFamily,
     task: Task,
     config: RLHFConfig,
-    ensemble: EnsembleConfig = EnsembleConfig(),
+    ensemble: EnsembleConfig | None = None,
 ) -> RLHFState:
     """Begin with an untrained agent and an ensemble of random reward networks."""
     agent_key, belief_key, key = jax.random.split(key, 3)
-    agent = build_agent(
-        agent_key, family, config.ppo.hidden, initial_std=config.ppo.initial_std
-    )
-    belief = Ensemble.create(belief_key, family, ensemble)
+    agent = build_agent(agent_key, family, config.ppo.hidden, initial_std=config.ppo.initial_std)
+    belief = Ensemble.create(belief_key, family, ensemble or EnsembleConfig())
     return start(key, family, task, agent, belief, config)
 
 
 def run_round(
     state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
 ) -> tuple[RLHFState, dict[str, Float[Array, ""]]]:
-    """One round with a simulated teacher. Pure; vmap it over tasks."""
-    key, collect_key, ask_key, adapt_key = jax.random.split(state.key, 4)
-    trajectory = explore(collect_key, family, task, state.ppo.agent, state.belief, config)
-    clips, showable = cut(trajectory, family.segment_length, max(1, family.segment_length // 2))
+    """One round with a simulated teacher. Pure; vmap it over tasks.
+
+    An agent that is told what is believed shows what it would do if this or that were wanted. Any
+    other shows what it does, and its first update of the round learns from that very trajectory.
+    """
+    key, play_key, ask_key, adapt_key = jax.random.split(state.key, 4)
+    told = is_told(state.ppo.agent, state.belief)
+    if told:
+        train, steps = state.ppo, config.ask_envs * family.horizon
+        trajectory = explore(play_key, family, task, train.agent, state.belief, config)
+    else:
+        steps = config.ppo.batch_size
+        train, trajectory = ppo.play(state.ppo, family, task, config.ppo)
+
+    new_clips, showable = cut(trajectory, family.segment_length, family.segment_length // 2)
+    candidates = _remember(state.candidates, Candidates(new_clips, showable))
     answers = ask(
-        ask_key, state.belief, clips, showable, state.answers, family.reward_bounds, config
+        ask_key, state.belief, *candidates, state.answers, family.reward_bounds, config
     )
     belief = state.belief.adapt(adapt_key, answers.feedback)
+    reward = LearnedReward(belief, new_clips)
+
+    updates = config.updates
+    if updates and not told:
+        train, _ = ppo.learn(train, reward(trajectory), config.ppo)
+        updates -= 1
     state = RLHFState(
-        ppo=tell(state.ppo, belief),
+        ppo=tell(train, belief),
         belief=belief,
         answers=answers,
-        reward=LearnedReward(belief, clips),
-        steps=state.steps + config.ask_envs * family.horizon,
+        reward=reward,
+        candidates=candidates,
+        steps=state.steps + steps,
         round=state.round + 1,
         key=key,
     )
-    return practise(state, family, task, config, config.updates)
+    return practise(state, family, task, config, updates)
 
 
 def practise(
@@ -114,11 +147,9 @@ def explore(
     belief: Belief,
     config: RLHFConfig,
 ) -> Trajectory:
-    """Episodes to ask about: each as the agent would act if the task were one that is held possible."""
+    """Episodes to ask about, each played as if the task were one that the belief holds possible."""
     context_key, episode_key = jax.random.split(key)
     contexts = belief.sample_contexts(context_key, config.ask_envs)
-    if contexts.shape[1] != agent.actor.context.shape[0]:
-        contexts = jnp.broadcast_to(agent.actor.context, (config.ask_envs, *agent.actor.context.shape))
 
     def episode(key, context):
         reset_key, collect_key = jax.random.split(key)
@@ -130,16 +161,35 @@ def explore(
     return jax.tree.map(lambda x: x[:, 0], trajectory)
 
 
+def is_told(agent: Agent, belief: Belief) -> bool:
+    """Whether the agent was made to be told what this kind of belief has to say about a task."""
+    size = agent.actor.context.shape[0]
+    return size > 0 and belief.context().shape[0] == size
+
+
 def tell(train: ppo.TrainState, belief: Belief) -> ppo.TrainState:
     """Tell the agent what is believed about the task, if it was made to be told."""
-    context = belief.context()
-    if context.shape != train.agent.actor.context.shape or not context.size:
+    if not is_told(train.agent, belief):
         return train
-    return eqx.tree_at(lambda t: t.agent, train, train.agent.with_context(context))
+    return eqx.tree_at(lambda t: t.agent, train, train.agent.with_context(belief.context()))
 
 
-def _blank_clip(family: TaskFamily, agent: Agent) -> Segment:
-    """A clip of zeros, for its shape."""
-    obs = jnp.zeros((family.segment_length, family.observation_space.size))
+def _remember(old: Candidates, new: Candidates) -> Candidates:
+    """The newest clips that there is room for."""
+    room = old.showable.shape[0]
+    return jax.tree.map(lambda a, b: jnp.concatenate([b, a])[:room], old, new)
+
+
+def _blank_clips(
+    family: TaskFamily, agent: Agent, belief: Belief, config: RLHFConfig
+) -> Segment:
+    """Room for the clips of as many rounds as are remembered."""
+    told = is_told(agent, belief)
+    num_envs, num_steps = config.ppo.num_envs, config.ppo.num_steps
+    if told:
+        num_envs, num_steps = config.ask_envs, family.horizon
+    starts = (num_steps - family.segment_length) // (family.segment_length // 2) + 1
+    shape = (config.remembered_rounds * num_envs * starts, family.segment_length)
+    obs = jnp.zeros((*shape, family.observation_space.size))
     distribution, _ = agent.actor(obs)
-    return Segment(obs, distribution.mode(), jnp.zeros(family.segment_length))
+    return Segment(obs, jnp.zeros_like(distribution.mode()), jnp.zeros(shape))
