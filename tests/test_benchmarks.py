@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import harness
-from benchmarks.harness import Result, mean_interval
+from benchmarks.harness import Result
+
+from metarlhf.statistics import mean_interval
 
 
 def test_interval_of_equal_values_is_a_point():

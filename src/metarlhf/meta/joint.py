@@ -1,8 +1,11 @@
 """Meta-training of reward and policy together, with a teacher's answers on training tasks.
 
-An iteration: the policy plays a batch of training tasks; its clips go to a pool; the teacher answers
-about clips of the pool for many tasks and the latent reward learns; the policy learns on the reward that
-is believed of each task. So reward and policy see ever better behaviour from each other.
+An iteration has an inner loop, for each of a batch of training tasks: a little RLHF (ask a few questions,
+chosen by what they tell; adapt the reward), after which the policy is told what is believed and plays.
+And an outer loop: the policy learns from all these episodes, paid by the task's own reward as meta-training
+has learned it from many more answers; its clips go to a pool; the teacher answers about clips of the pool
+for many tasks, and the reward learns from that. So reward and policy see ever better behaviour of each
+other, and the policy learns what to do with little knowledge.
 """
 
 from dataclasses import dataclass, field
@@ -15,10 +18,13 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf.ppo import PPOConfig
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback import Teacher, cut
+from metarlhf.feedback import Teacher, cut, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
 from metarlhf.networks import Agent, build_agent
+from metarlhf.reward import LatentPosterior
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rollout import episode_return
 from metarlhf.types import Segment, Task, Trajectory
 
@@ -41,6 +47,16 @@ class JointConfig:
     """New clips in an iteration."""
     clips: int = 512
     """Clips of the pool that one gradient step of the reward asks about."""
+    inner_labels: int = 10
+    """Answers in the inner loop: up to so many, differing from task to task."""
+    inner_particles: int = 512
+    """Particles of the inner loop's posterior, drawn from the bank."""
+    inner_clips: int = 256
+    """Clips of the pool that the inner loop's questions are about."""
+    inner_candidates: int = 64
+    """Questions considered for each one asked in the inner loop."""
+    told_all: float = 0.5
+    """Share of the tasks whose policy is told the task's own variable, as if answers were many."""
     reward: LatentRewardConfig = field(default_factory=LatentRewardConfig)
     """The reward's meta-training."""
     ppo: PPOConfig = field(
@@ -119,22 +135,21 @@ def meta_iterate(
     state: JointState, family: TaskFamily, config: JointConfig
 ) -> tuple[JointState, dict[str, Float[Array, ""]]]:
     """One iteration of meta-training. Pure."""
-    key, task_key, play_key, pool_key, place_key, reward_key, learn_key = jax.random.split(
-        state.key, 7
+    key, task_key, inner_key, play_key, pool_key, place_key, reward_key, learn_key = (
+        jax.random.split(state.key, 8)
     )
     index = jax.random.randint(task_key, (config.tasks,), 0, config.reward.num_tasks)
     tasks = jax.tree.map(lambda x: x[index], state.tasks)
+    contexts = _inner_loop(inner_key, state, family, tasks, state.reward.bank[index], config)
     trajectory = conditioned.collect_tasks(
-        play_key, family, tasks, state.agent, state.reward.bank[index], config.episodes,
-        family.horizon,
-    )  # fmt: skip
+        play_key, family, tasks, state.agent, contexts, config.episodes, family.horizon
+    )
     new = _draw_clips(pool_key, family, trajectory, config.pool_new)
     place = jax.random.choice(place_key, config.pool, (config.pool_new,), replace=False)
     pool = jax.tree.map(lambda rows, row: rows.at[place].set(row), state.pool, new)
 
     reward, reward_metrics = _learn_reward(state, reward_key, family, pool, config)
-    contexts = reward.bank[index]
-    weights = reward.model.decoder(contexts)
+    weights = reward.model.decoder(reward.bank[index])
     paid = jnp.einsum("betf,bf->bet", reward.model.phi(trajectory.obs, trajectory.action), weights)
     agent, optimiser, metrics = conditioned.learn(
         learn_key, state.agent, state.optimiser, _policy_optimiser(config),
@@ -144,6 +159,46 @@ def meta_iterate(
     return JointState(
         reward, agent, optimiser, pool, state.tasks, state.iteration + 1, key
     ), metrics
+
+
+def _inner_loop(
+    key: PRNGKeyArray,
+    state: JointState,
+    family: TaskFamily,
+    tasks: Task,
+    own: Float[Array, "task latent"],
+    config: JointConfig,
+) -> Float[Array, "task latent"]:
+    """What the policy of each task is told: its belief after some answers, or the task's `own` variable."""
+    particle_key, clip_key, ask_key, count_key, all_key = jax.random.split(key, 5)
+    chosen = jax.random.choice(
+        particle_key, config.reward.num_tasks, (config.inner_particles,), replace=False
+    )
+    prior = LatentPosterior.prior(state.reward.model, state.reward.bank[chosen])
+    drawn = jax.random.choice(clip_key, config.pool, (config.inner_clips,), replace=False)
+    clips = state.pool.clips[drawn]
+    true_reward = reward_latent.judge(family, tasks, clips, state.pool.next_obs[drawn])
+    num_tasks = own.shape[0]
+    counts = jax.random.randint(count_key, (num_tasks,), 0, config.inner_labels + 1)
+    asking = RLHFConfig(
+        labels=config.inner_labels,
+        rounds=1,
+        candidates=config.inner_candidates,
+        teacher=config.teacher,
+    )
+
+    def belief_after(key, true_reward, count):
+        seen = eqx.tree_at(lambda c: c.task_reward, clips, true_reward)
+        nothing = Answers(empty(seen[0], config.inner_labels, 0), jnp.zeros((), jnp.int32))
+        showable = jnp.ones(config.inner_clips, bool)
+        feedback = ask(key, prior, seen, showable, nothing, family.reward_bounds, asking).feedback
+        weight = feedback.comparisons.weight * (jnp.arange(config.inner_labels) < count)
+        feedback = eqx.tree_at(lambda f: f.comparisons.weight, feedback, weight)
+        return prior.adapt(key, feedback).context()
+
+    told = jax.vmap(belief_after)(jax.random.split(ask_key, num_tasks), true_reward, counts)
+    knows = jax.random.bernoulli(all_key, config.told_all, (num_tasks, 1))
+    return jnp.where(knows, own, told)
 
 
 def _learn_reward(state, key, family, pool, config):

@@ -72,6 +72,11 @@ class LatentPosterior(eqx.Module):
     lapse: float = eqx.field(static=True, default=0.02)
     levels: int = eqx.field(static=True, default=10)
 
+    @staticmethod
+    def prior(model: LatentReward, particles: Float[Array, "particle latent"]) -> "LatentPosterior":
+        """Nothing said yet: every particle is as likely as any other."""
+        return LatentPosterior(model, particles, jnp.zeros(particles.shape[0]))
+
     @property
     def weight(self) -> Float[Array, " particle"]:
         """Probability of each particle."""

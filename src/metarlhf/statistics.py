@@ -1,0 +1,69 @@
+"""Means and how sure of them to be: seeds and tasks are both drawn, and both are few."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: Any,
+    *,
+    shared_tasks: bool = False,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Mean of `values` with a percentile interval from a hierarchical bootstrap.
+
+    Results from one seed resemble each other, so seeds are drawn first, with replacement, and then
+    tasks within each drawn seed. Taking all results as independent would give an interval that is
+    too narrow (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+
+    With very few seeds even this interval is somewhat narrow; with one it says nothing about seeds.
+
+    Args:
+        values: shape [seeds] or [seeds, tasks].
+        shared_tasks: column j is the same task for every seed. Tasks are then drawn once for all
+            seeds of a resample, as their difficulty does not average out over seeds.
+        level: how often the interval should hold the true mean.
+        resamples: number of bootstrap samples.
+        seed: of the bootstrap itself; the same values and seed give the same interval.
+
+    Raises:
+        ValueError: `values` is empty, has another shape, or holds a number that is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            f"mean_interval got shape {np.shape(values)}, "
+            "expected [seeds] or [seeds, tasks], not empty."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"mean_interval got {int((~np.isfinite(array)).sum())} numbers that are not finite; "
+            "decide what a failed run counts as before averaging."
+        )
+    num_seeds, num_tasks = array.shape
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    # In parts, so that memory stays small whatever the number of tasks.
+    part = max(1, 2_000_000 // array.size)
+    for start in range(0, resamples, part):
+        count = min(part, resamples - start)
+        seeds = rng.integers(num_seeds, size=(count, num_seeds, 1))
+        drawn = (count, 1 if shared_tasks else num_seeds, num_tasks)
+        tasks = rng.integers(num_tasks, size=drawn)
+        means[start : start + count] = array[seeds, tasks].mean(axis=(1, 2))
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(array.mean()), float(low), float(high))
