@@ -21,6 +21,7 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Teacher, cut, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
+from metarlhf.meta.prior import Prior, Shape
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
@@ -215,3 +216,16 @@ def _learn_reward(state, key, family, pool, config):
     keys = jax.random.split(key, config.reward_steps)
     reward, metrics = jax.lax.scan(step, state.reward, keys)
     return reward, jax.tree.map(jnp.mean, metrics)
+
+
+def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prior:
+    """What has been meta-learned so far, to teach new tasks from."""
+    shape = Shape(
+        family=family.name,
+        hidden=config.ppo.hidden,
+        particles=config.reward.num_tasks,
+        latent_size=config.reward.latent_size,
+        num_features=config.reward.num_features,
+        reward_hidden=config.reward.hidden,
+    )
+    return Prior(state.agent, LatentPosterior.prior(state.reward.model, state.reward.bank), shape)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.meta.pairs import draw_pairs, pick
 from metarlhf.reward.latent import LatentReward
 from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
 from metarlhf.types import Segment, Task
@@ -108,22 +109,12 @@ def loss(
     """Negative log-likelihood of the answers of a batch of tasks, about pairs from a pool of clips."""
     model, bank = shared
     noise_key, pair_key, answer_key, rate_key = jax.random.split(key, 4)
-    num_clips, length = true_reward.shape[1:]
     z = bank[index]
     z = z + config.latent_noise * jax.random.normal(noise_key, z.shape)
     predicted = model.decoder(z) @ model.phi_of(clips).T
 
-    # Pairs: one random left clip, and the most alike of 1 or 8 random right ones, as predicted.
-    shape = (z.shape[0], config.comparisons)
-    left_key, right_key = jax.random.split(pair_key)
-    left = jax.random.randint(left_key, shape, 0, num_clips)
-    rivals = jax.random.randint(right_key, (*shape, 8), 0, num_clips)
-    pick = jax.vmap(lambda values, i: values[i])
-    gap = jnp.abs(pick(predicted, rivals) - pick(predicted, left)[..., None])
-    closest = jnp.take_along_axis(rivals, jnp.argmin(gap, -1)[..., None], -1)[..., 0]
-    is_hard = jnp.arange(config.comparisons) % 2 == 0
-    right = jnp.where(is_hard, closest, rivals[..., 0])
-
+    pairs = draw_pairs(pair_key, jax.lax.stop_gradient(predicted), config.comparisons)
+    left, right = pairs.left, pairs.right
     preference, weight = teacher.compare(
         answer_key, pick(true_reward, left), pick(true_reward, right), Scale.of(true_reward[0])
     )
@@ -133,7 +124,7 @@ def loss(
 
     marks = teacher.rate(rate_key, true_reward, bounds)
     rating_loss = -jnp.mean(
-        rating_log_likelihood(predicted / length, marks, model.log_rating_std, teacher.levels)
+        rating_log_likelihood(predicted / true_reward.shape[-1], marks, model.log_rating_std, teacher.levels)
     )
     agrees = (logit > 0) == (preference > 0.5)
     total = (
@@ -146,7 +137,7 @@ def loss(
         "rating_std": jnp.exp(model.log_rating_std),
         "sharpness": jnp.exp(model.log_sharpness),
         "accuracy": jnp.mean(agrees),
-        "accuracy_hard": jnp.sum(agrees * is_hard) / (is_hard.sum() * z.shape[0]),
+        "accuracy_hard": jnp.sum(agrees * pairs.hard) / (pairs.hard.sum() * z.shape[0]),
     }
 
 

@@ -18,13 +18,13 @@ from metarlhf.types import Feedback, Segment
 class EnsembleConfig:
     """A reward model learned from answers alone."""
 
-    members: int = 5
-    """Networks, each with its own start and its own bootstrap weights of the answers."""
+    members: int = 3
+    """Networks, each with its own start and its own minibatches of the answers."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of each network."""
     lr: float = 3e-3
     """Adam's step size."""
-    fit_steps: int = 200
+    fit_steps: int = 100
     """Gradient steps each time that new answers came in."""
     minibatch: int = 32
     """Answers of each kind in one gradient step."""
@@ -137,11 +137,9 @@ def fit_model(
     def pick(key, part, weight):
         if not weight.shape[0]:
             return part
-        # Rows that were never answered have weight 0 and are never drawn; with no answer at all the
-        # draw is arbitrary and its weight zero.
-        index = jax.random.categorical(
-            key, jnp.log(weight + 1e-12), shape=(config.minibatch,)
-        )
+        # Answers are kept from the first row on. Before the first of all, row 0 is drawn, with weight 0.
+        count = jnp.maximum(weight.sum(), 1.0)
+        index = jnp.floor(count * jax.random.uniform(key, (config.minibatch,))).astype(int)
         return jax.tree.map(lambda x: x[index], part)
 
     def step(carry, key):

@@ -1,0 +1,98 @@
+"""A prior: all that meta-training leaves behind, in one pytree, and on disk as safetensors and JSON."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import files
+from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.registry import make
+from metarlhf.networks import Agent, build_agent
+from metarlhf.reward import Belief, LatentPosterior, LatentReward
+
+KIND = "metarlhf prior"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What has to be known to read a prior's arrays back."""
+
+    family: str
+    """Name of the task family, as `envs.make` knows it."""
+    hidden: tuple[int, ...]
+    """Hidden layers of policy and value function."""
+    particles: int
+    """Task variables of the posterior."""
+    latent_size: int
+    """Numbers in each."""
+    num_features: int
+    """Features that rewards are made of."""
+    reward_hidden: tuple[int, ...]
+    """Hidden layers of the reward's networks."""
+
+
+class Prior(eqx.Module):
+    """A meta-learned agent, and what is believed about a task before the first answer."""
+
+    agent: Agent
+    belief: LatentPosterior
+    shape: Shape = eqx.field(static=True)
+
+    @property
+    def family(self) -> TaskFamily:
+        """The family that this was meta-trained on."""
+        return make(self.shape.family)
+
+
+class WrongFamilyError(ValueError):
+    """A prior was to be used on tasks of another family."""
+
+
+def blank(key: PRNGKeyArray, shape: Shape) -> Prior:
+    """A prior that knows nothing, of the given shape."""
+    family = make(shape.family)
+    agent_key, model_key = jax.random.split(key)
+    agent = build_agent(agent_key, family, shape.hidden, context_size=shape.latent_size)
+    model = LatentReward(
+        family,
+        key=model_key,
+        latent_size=shape.latent_size,
+        num_features=shape.num_features,
+        hidden=shape.reward_hidden,
+    )
+    particles = jnp.zeros((shape.particles, shape.latent_size))
+    return Prior(agent, LatentPosterior.prior(model, particles), shape)
+
+
+def publish(prior: Prior, folder: Path | str, about: dict[str, Any] | None = None) -> Path:
+    """Write `prior` into `folder`; `about` (configuration, figures) goes into its description."""
+    description = {"kind": KIND, "shape": asdict(prior.shape), "about": about or {}}
+    return files.publish(Path(folder), prior, description)
+
+
+def load(folder: Path | str, family: str | None = None) -> Prior:
+    """Read a prior that `publish` wrote.
+
+    Raises:
+        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
+        WrongFamilyError: it was meta-trained on another family than `family`.
+    """
+    folder = Path(folder)
+    description = files.describe(folder, KIND)
+    entries = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in description["shape"].items()
+    }
+    shape = Shape(**entries)
+    if family is not None and family != shape.family:
+        raise WrongFamilyError(
+            f"the prior in {folder} was meta-trained on {shape.family!r}, not on {family!r}: "
+            f"name a task of {shape.family!r}, or meta-train on {family!r}"
+        )
+    like = jax.eval_shape(lambda: blank(jax.random.key(0), shape))
+    return files.read(folder, like, description)

@@ -1,0 +1,150 @@
+"""Meta-training of a reward that gradient steps adapt: MAML with learned step sizes, over an ensemble.
+
+Inner loop: `GradientReward.adapt` on a few answers of one task. Outer loop: how well the adapted reward
+explains other answers of the same task, differentiated through the inner steps to the initialisation and
+to the step sizes (Finn et al. 2017, equation 1; Li et al. 2017). Members see the same answers from
+starts of their own.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.meta.pairs import draw_pairs, pick
+from metarlhf.meta.reward_latent import judge
+from metarlhf.reward.ensemble import RewardModel
+from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
+from metarlhf.reward.losses import answer_log_likelihood
+from metarlhf.types import Comparison, Feedback, Rating, Segment, Task
+
+
+@dataclass(frozen=True)
+class GradientRewardConfig:
+    """Meta-training of the gradient-adapted reward."""
+
+    members: int = 3
+    """Networks of the ensemble."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of each."""
+    inner_steps: int = 5
+    """Gradient steps that adapt it."""
+    step_size: float = 0.05
+    """Where the learned step sizes start."""
+    batch_tasks: int = 16
+    """Tasks in one meta-gradient."""
+    support: int = 20
+    """Answers to adapt on: up to so many, differing from task to task."""
+    query: int = 64
+    """Answers to judge the adapted reward by, half of them about pairs that look alike to it."""
+    lr: float = 1e-3
+    """Adam's step size for initialisation and step sizes."""
+
+
+class GradientRewardState(eqx.Module):
+    """All there is to know to go on meta-training."""
+
+    reward: GradientReward
+    optimiser: optax.OptState
+
+
+def optimiser(config: GradientRewardConfig, steps: int) -> optax.GradientTransformation:
+    """Adam, its step size falling to nothing over the budget."""
+    schedule = optax.cosine_decay_schedule(config.lr, steps, 0.02)
+    return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule))
+
+
+def init(
+    key: PRNGKeyArray, family: TaskFamily, config: GradientRewardConfig, steps: int
+) -> GradientRewardState:
+    """Random networks; `steps` of training are to come."""
+    reward = GradientReward.create(
+        key,
+        family,
+        members=config.members,
+        hidden=config.hidden,
+        steps=config.inner_steps,
+        step_size=config.step_size,
+    )
+    learned = (reward.initial, reward.log_step_sizes)
+    return GradientRewardState(reward, optimiser(config, steps).init(learned))
+
+
+def member_loss(
+    model: RewardModel,
+    log_step_sizes: LogStepSizes,
+    key: PRNGKeyArray,
+    clips: Segment,
+    true_reward: Float[Array, "clip length"],
+    teacher: Teacher,
+    config: GradientRewardConfig,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """One network, one task: adapt on some answers, and be judged by others."""
+    support_key, count_key, answer_key, query_key, judge_key = jax.random.split(key, 5)
+    scale, num_clips = Scale.of(true_reward), true_reward.shape[0]
+    left, right = jax.random.randint(support_key, (2, config.support), 0, num_clips)
+    preference, weight = teacher.compare(answer_key, true_reward[left], true_reward[right], scale)
+    count = jax.random.randint(count_key, (), 1, config.support + 1)
+    weight = weight * (jnp.arange(config.support) < count)
+    no_ratings = Rating(clips[:0], jnp.zeros(0), jnp.zeros(0))
+    feedback = Feedback(Comparison(clips[left], clips[right], preference, weight), no_ratings)
+    adapted = descend(model, log_step_sizes, feedback, teacher.levels)
+
+    predicted = adapted.clip_sums(clips)
+    pairs = draw_pairs(query_key, jax.lax.stop_gradient(predicted)[None], config.query)
+    left, right = pairs.left[0], pairs.right[0]
+    preference, weight = teacher.compare(judge_key, true_reward[left], true_reward[right], scale)
+
+    def judged(model, sums):
+        logit = jnp.exp(model.log_sharpness) * (sums[right] - sums[left])
+        return logit, (logit > 0) == (preference > 0.5)
+
+    logit, agrees = judged(adapted, predicted)
+    _, agreed = judged(model, model.clip_sums(clips))
+    loss = -jnp.mean(answer_log_likelihood(logit, preference) * weight)
+    return loss, {
+        "query_loss": loss,
+        "accuracy_before": jnp.mean(agreed),
+        "accuracy_after": jnp.mean(agrees),
+        "accuracy_hard": jnp.sum(agrees * pairs.hard) / pairs.hard.sum(),
+    }
+
+
+def train_step(
+    state: GradientRewardState,
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    clips: Segment,
+    next_obs: Float[Array, "clip length obs"],
+    teacher: Teacher,
+    config: GradientRewardConfig,
+    steps: int,
+) -> tuple[GradientRewardState, dict[str, Float[Array, ""]]]:
+    """One meta-gradient step on a random batch of `tasks` and the given pool of clips."""
+    task_key, loss_key = jax.random.split(key)
+    num_tasks = jax.tree.leaves(tasks)[0].shape[0]
+    index = jax.random.randint(task_key, (config.batch_tasks,), 0, num_tasks)
+    true_reward = judge(family, jax.tree.map(lambda x: x[index], tasks), clips, next_obs)
+    keys = jax.random.split(loss_key, config.batch_tasks)
+
+    def loss(learned):
+        one = lambda model, sizes, key, true_reward: member_loss(
+            model, sizes, key, clips, true_reward, teacher, config
+        )
+        over_members = jax.vmap(one, (0, 0, None, None))
+        losses, metrics = jax.vmap(over_members, (None, None, 0, 0))(*learned, keys, true_reward)
+        # Members share nothing: the sum gives each its own gradient.
+        return losses.mean(0).sum(), jax.tree.map(jnp.mean, metrics)
+
+    learned = (state.reward.initial, state.reward.log_step_sizes)
+    gradient, metrics = jax.grad(loss, has_aux=True)(learned)
+    updates, opt = optimiser(config, steps).update(gradient, state.optimiser, learned)
+    initial, sizes = optax.apply_updates(learned, updates)
+    reward = GradientReward(initial, sizes, initial, teacher.levels)
+    return GradientRewardState(reward, opt), metrics
