@@ -4,7 +4,7 @@ Sampling is a deterministic function of noise, drawn beforehand: a rollout draws
 steps at once, which is several times cheaper on a CPU than drawing inside the loop.
 """
 
-from typing import Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray, Shaped
 LOG_TWO_PI = 1.8378770664093453
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """Leading dimensions are a batch of independent distributions."""
 
@@ -33,8 +34,8 @@ class Distribution(Protocol):
         """In nats."""
         ...
 
-    def kl(self, other: Self) -> Float[Array, "*batch"]:
-        """KL(self || other) in nats, in closed form."""
+    def kl(self, other: Any) -> Float[Array, "*batch"]:
+        """KL(self || other) in nats, in closed form; `other` is of the same kind."""
         ...
 
 

@@ -1,0 +1,102 @@
+"""From trajectories to what a gradient step learns from: advantages over each task's baseline.
+
+The baseline is linear in features of observation and time, fitted by ridge regression to the task's
+own few episodes (Duan et al. 2016, supplement; as in Finn et al. 2017). It needs no training, so it
+fits a task never seen before as well as any other, which a value network of all tasks cannot.
+
+The value network does what the baseline cannot: it says what a *truncated* episode would still have
+been worth. It learns in the outer loop, by regression on episodes after adaptation, and the inner
+loop leaves it.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from metarlhf.networks import Agent, Critic, Distribution
+from metarlhf.ppo import gae
+from metarlhf.types import Trajectory
+
+RIDGE = 1e-5
+
+
+class Samples(eqx.Module):
+    """Episodes of one task, one a row, judged: all that a gradient step needs.
+
+    `weight` is zero after an episode's end, and scaled so that a mean over all steps is one over
+    the steps that count. `advantage` is multiplied by it already.
+    """
+
+    obs: Float[Array, "*batch time obs"]
+    action: Shaped[Array, "..."]
+    log_prob: Float[Array, "*batch time"]
+    policy: Distribution
+    advantage: Float[Array, "*batch time"]
+    value_target: Float[Array, "*batch time"]
+    weight: Float[Array, "*batch time"]
+
+
+def features(
+    obs: Float[Array, "*batch time obs"], time: Float[Array, " time"]
+) -> Float[Array, "*batch time features"]:
+    """Observation and its square, three powers of time (in episodes), and one."""
+    obs = jnp.clip(obs, -10.0, 10.0)
+    powers = jnp.stack([time, time**2, time**3, jnp.ones_like(time)], axis=-1)
+    powers = jnp.broadcast_to(powers, (*obs.shape[:-1], 4))
+    return jnp.concatenate([obs, obs**2, powers], axis=-1)
+
+
+def fit(
+    inputs: Float[Array, "*batch features"],
+    target: Float[Array, "*batch"],
+    weight: Float[Array, "*batch"],
+) -> Float[Array, " features"]:
+    """Coefficients of the weighted ridge regression of `target` on `inputs`."""
+    x = inputs.reshape(-1, inputs.shape[-1])
+    weighted = x * weight.reshape(-1, 1) / x.shape[0]
+    return jnp.linalg.solve(
+        weighted.T @ x + RIDGE * jnp.eye(x.shape[-1]), weighted.T @ target.reshape(-1)
+    )
+
+
+def judge(
+    agent: Agent, trajectory: Trajectory, gamma: float, gae_lambda: float, normalise: bool
+) -> Samples:
+    """Advantages of one task's episodes, centred; only each row's first episode counts.
+
+    `trajectory` has dimensions (episode, time), was made by `agent`, and every row starts an
+    episode.
+    """
+    done = trajectory.done
+    weight = (jnp.cumsum(done, axis=-1) - done == 0).astype(jnp.float32)
+    weight = weight / weight.mean()
+    time = jnp.arange(done.shape[-1] + 1) / done.shape[-1]
+    after_end = jnp.where(trajectory.truncated, agent.critic(trajectory.next_obs), 0.0)
+    ends = (trajectory.terminated, trajectory.truncated)
+
+    # Without values and at lambda 1 this is the discounted return, but for what follows truncation.
+    nothing = jnp.zeros_like(trajectory.reward)
+    returns = gae(trajectory.reward, nothing, after_end, *ends, gamma, 1.0)
+    inputs = features(trajectory.obs, time[:-1])
+    coefficients = fit(inputs, returns, weight)
+    value = inputs @ coefficients
+    next_value = features(trajectory.next_obs, time[1:]) @ coefficients
+    next_value = jnp.where(trajectory.truncated, after_end, next_value)
+    advantage = gae(trajectory.reward, value, next_value, *ends, gamma, gae_lambda)
+    advantage = advantage - jnp.mean(weight * advantage)
+    if normalise:
+        advantage = advantage / (jnp.sqrt(jnp.mean(weight * advantage**2)) + 1e-8)
+    return Samples(
+        obs=trajectory.obs,
+        action=trajectory.action,
+        log_prob=trajectory.log_prob,
+        policy=agent.actor(trajectory.obs)[0],
+        advantage=advantage * weight,
+        value_target=returns,
+        weight=weight,
+    )
+
+
+def regression(critic: Critic, samples: Samples) -> Float[Array, ""]:
+    """Half the mean squared error of the value function on the returns that were collected."""
+    return 0.5 * jnp.mean(samples.weight * (critic(samples.obs) - samples.value_target) ** 2)

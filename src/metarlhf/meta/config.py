@@ -1,0 +1,68 @@
+"""What can be chosen in gradient-based meta-reinforcement learning."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["maml", "fomaml", "promp"]
+Learned = Literal["none", "tensor", "parameter"]
+
+
+@dataclass(frozen=True)
+class MetaRLConfig:
+    """Meta-learn an initialisation that a few gradient steps adapt to a task."""
+
+    method: Method = "promp"
+    """promp: credit for exploring before the update; maml: without it; fomaml: first order only."""
+    inner_steps: int = 1
+    """Gradient steps that adapt to a task; at test time any number may be taken."""
+    inner_lr: float = 0.1
+    """Step size of the inner loop, and where a learned one starts."""
+    learn_inner_lr: Learned = "parameter"
+    """Meta-learn the step sizes (Meta-SGD): not, one for each tensor, or one for each parameter."""
+    step_size_lr: float = 0.01
+    """Adam's step size for learned step sizes, which it sees as multiples of inner_lr."""
+    learn_offset: bool = False
+    """Meta-learn what each inner step adds whatever it sees (NoRML): from exploring to acting."""
+    judge_every_step: bool = False
+    """Learn from what comes after each inner step, not the last alone (as MAML++ does)."""
+    meta_batch: int = 40
+    """Tasks in one meta-gradient."""
+    episodes: int = 20
+    """Episodes of a task that one inner step learns from, and as many after the last."""
+    iterations: int = 100
+    """Meta-updates: each collects anew."""
+    epochs: int = 5
+    """Adam steps on what was collected, in one meta-update."""
+    lr: float = 1e-3
+    """Adam's step size for the initialisation."""
+    anneal_lr: bool = True
+    """Let both of Adam's step sizes fall linearly to zero over the iterations."""
+    clip: float = 0.3
+    """How far the importance ratio after adaptation may move before its gradient is cut."""
+    kl_coefficient: float = 5e-4
+    """Weight of the penalty on moving away from the policies that collected (ProMP's eta)."""
+    kl_target: float = 0.0
+    """Double and halve that weight to keep the KL near this, in nats; 0: leave it as it is."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 1.0
+    """Generalised advantage estimation: 0 is one-step, 1 is Monte Carlo."""
+    normalise_advantage: bool = True
+    """Standardise advantages within each task; else their size tells how much there is to gain."""
+    value_coefficient: float = 0.5
+    """Weight of the value function's regression."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of policy and value function."""
+    initial_std: float = 1.0
+    """Exploration at the start, in units of the action range's half."""
+
+    def __post_init__(self) -> None:
+        for name in ("inner_steps", "meta_batch", "episodes", "iterations", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name in ("inner_lr", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")

@@ -1,0 +1,163 @@
+"""The inner loop: adapt a policy to a task by a few gradient steps, each on fresh episodes.
+
+`play_and_adapt` collects; `gradient_step` learns, and is all that the outer loop differentiates, on
+stored data.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.baseline import Samples, judge
+from metarlhf.meta.config import MetaRLConfig, Method
+from metarlhf.meta.estimators import log_prob_loss, lvc_loss
+from metarlhf.meta.update_rules import LearnedRule, update_rule
+from metarlhf.networks import Actor, Agent
+from metarlhf.rollout import collect, episode_return, reset
+from metarlhf.types import Task, Trajectory
+
+# Pays trajectories of several tasks anew: dimensions (task, episode, time) in and out.
+RewardSource = Callable[[Trajectory], Trajectory]
+
+
+def inner_loss(actor: Actor, samples: Samples, method: Method) -> Float[Array, ""]:
+    """What an inner step descends; the methods differ in its second derivative alone."""
+    log_prob = actor(samples.obs)[0].log_prob(samples.action)
+    if method == "promp":
+        return lvc_loss(log_prob, samples.log_prob, samples.advantage)
+    return log_prob_loss(log_prob, samples.advantage)
+
+
+def gradient_step(
+    agent: Agent,
+    rule_state: optax.OptState,
+    samples: Samples,
+    rule: optax.GradientTransformation,
+    method: Method,
+) -> tuple[Agent, optax.OptState]:
+    """One inner step of the policy. The value function is left as it is (see `baseline`)."""
+    gradient = jax.grad(inner_loss)(agent.actor, samples, method)
+    if method == "fomaml":
+        gradient = jax.lax.stop_gradient(gradient)
+    updates, rule_state = rule.update(gradient, rule_state, agent.actor)
+    actor = jax.tree.map(lambda p, u: p + u, agent.actor, updates)
+    return Agent(actor, agent.critic), rule_state
+
+
+def play(
+    key: PRNGKeyArray, family: TaskFamily, tasks: Task, agents: Agent, episodes: int
+) -> Trajectory:
+    """Whole episodes of every task by its own agent, dimensions (task, episode, time)."""
+
+    def one(key, task, agent):
+        reset_key, collect_key = jax.random.split(key)
+        start = reset(reset_key, family, task, agent.actor, episodes)
+        return collect(collect_key, family, task, agent.actor, start, family.horizon)[1]
+
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    return jax.vmap(one)(jax.random.split(key, count), tasks, agents)
+
+
+class InnerLoop(NamedTuple):
+    """What an inner loop leaves, for each task."""
+
+    agents: Agent
+    """The policies that collected, before any step and after each: leading (step + 1, task)."""
+    support: Samples
+    """What each step learned from, paid by the inner reward: leading (step, task)."""
+    query: Samples
+    """What came after each step, paid by the outer reward: leading (step, task)."""
+    returns: Float[Array, "collection task episode"]
+    """True returns of all episodes, before any step and after each."""
+
+
+def play_and_adapt(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    agents: Agent,
+    learned_rule: LearnedRule,
+    config: MetaRLConfig,
+    steps: int,
+    inner_reward: RewardSource | None = None,
+    outer_reward: RewardSource | None = None,
+) -> InnerLoop:
+    """Collect and adapt `steps` times in each of `tasks`, and collect once more.
+
+    `agents` has one agent for each task. Episodes between two steps serve twice: they are what came
+    of the step before and what the next learns from, and may be paid differently as either.
+    """
+    rule = update_rule(learned_rule, config)
+    judged = jax.vmap(
+        partial(
+            judge,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            normalise=config.normalise_advantage,
+        )
+    )
+
+    def paid(agents, trajectory, reward):
+        return judged(agents, reward(trajectory) if reward else trajectory)
+
+    def collected(key, agents):
+        trajectory = play(key, family, tasks, agents, config.episodes)
+        support = paid(agents, trajectory, inner_reward)
+        query = paid(agents, trajectory, outer_reward)
+        return support, query, episode_return(trajectory)
+
+    def step(carry, key):
+        agents, rule_states, support = carry
+
+        def one(agent, state, samples):
+            return gradient_step(agent, state, samples, rule, config.method)
+
+        agents, rule_states = jax.vmap(one)(agents, rule_states, support)
+        next_support, query, returns = collected(key, agents)
+        return (agents, rule_states, next_support), (agents, support, query, returns)
+
+    keys = jax.random.split(key, steps + 1)
+    support, _, before = collected(keys[0], agents)
+    rule_states = jax.vmap(rule.init)(agents.actor)
+    _, (adapted, supports, queries, after) = jax.lax.scan(
+        step, (agents, rule_states, support), keys[1:]
+    )
+
+    def with_first(first, rest):
+        return jnp.concatenate([first[None], rest])
+
+    return InnerLoop(
+        jax.tree.map(with_first, agents, adapted), supports, queries, with_first(before, after)
+    )
+
+
+@partial(jax.jit, static_argnames=("family", "config", "steps", "reward"))
+def adapt(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    task: Task,
+    agent: Agent,
+    learned_rule: LearnedRule,
+    config: MetaRLConfig,
+    steps: int,
+    reward: Callable[[Trajectory], Trajectory] | None = None,
+) -> tuple[Agent, Float[Array, "collection episode"]]:
+    """Teach one task to a meta-learned agent. Pure; vmap it over held-out tasks.
+
+    Returns the agents before any and after each of `steps` gradient steps, stacked, and the true
+    returns of `config.episodes` episodes by each, shape (steps + 1, episodes). `reward` pays
+    trajectories of dimensions (episode, time); None leaves them as the task paid them.
+    """
+
+    def one(tree):
+        return jax.tree.map(lambda x: x[None], tree)
+
+    pay = reward and (lambda t: one(reward(jax.tree.map(lambda x: x[0], t))))
+    loop = play_and_adapt(key, family, one(task), one(agent), learned_rule, config, steps, pay, pay)
+    return jax.tree.map(lambda x: x[:, 0], loop.agents), loop.returns[:, 0]

@@ -1,0 +1,237 @@
+"""The outer loop: a meta-update from the inner loops of a batch of tasks.
+
+Collect, then learn: the inner loops' episodes are stored; the loss recomputes the inner updates
+from them as a function of the initialisation and the update rule, and is differentiated through
+that.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.baseline import Samples, regression
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.inner import InnerLoop, RewardSource, gradient_step, play_and_adapt
+from metarlhf.meta.update_rules import LearnedRule, initial_rule, update_rule
+from metarlhf.networks import Agent, build_agent
+from metarlhf.ppo.objectives import adapt_kl_coefficient, clipped_surrogate
+from metarlhf.types import Task
+
+Metrics = dict[str, Float[Array, ""]]
+Learned = tuple[Agent, LearnedRule]
+
+
+class MetaRLState(eqx.Module):
+    """All there is to know to go on meta-training."""
+
+    agent: Agent
+    rule: LearnedRule
+    optimiser: optax.OptState
+    kl_coefficient: Float[Array, " inner_step"]
+    iteration: Integer[Array, ""]
+    key: PRNGKeyArray
+
+
+def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
+    """Adam, with a step size of its own for learned step sizes."""
+    updates = config.iterations * config.epochs
+
+    def schedule(lr):
+        return optax.linear_schedule(lr, 0.0, updates) if config.anneal_lr else lr
+
+    return optax.multi_transform(
+        {
+            "parameters": optax.adam(schedule(config.lr)),
+            "step sizes": optax.adam(schedule(config.step_size_lr)),
+        },
+        # By position, as prefixes of (agent, rule): an agent and an offset are parameters.
+        ("parameters", LearnedRule("step sizes", "parameters")),
+    )
+
+
+def init(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    config: MetaRLConfig,
+    context_size: int = 0,
+    agent: Agent | None = None,
+) -> MetaRLState:
+    """Start meta-training `agent`, or a fresh one that is told `context_size` numbers of a task."""
+    agent_key, key = jax.random.split(key)
+    if agent is None:
+        agent = build_agent(
+            agent_key, family, config.hidden, context_size, initial_std=config.initial_std
+        )
+    rule = initial_rule(agent.actor, config)
+    return MetaRLState(
+        agent=agent,
+        rule=rule,
+        optimiser=optimiser(config).init((agent, rule)),
+        kl_coefficient=jnp.full(config.inner_steps, config.kl_coefficient),
+        iteration=jnp.zeros((), jnp.int32),
+        key=key,
+    )
+
+
+def task_loss(
+    learned: Learned,
+    support: Samples,
+    query: Samples,
+    context: Float[Array, " context"],
+    kl_coefficient: Float[Array, " inner_step"],
+    config: MetaRLConfig,
+) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " inner_step"]]]:
+    """ProMP's objective for one task (Rothfuss et al. 2019, section 6), and each inner step's KL.
+
+    Recomputes the inner steps from `support` and judges what they lead to by `query`, both with the
+    inner step as leading dimension. Each step is rematerialised: memory grows with the number of
+    steps only by the parameters between them.
+    """
+    agent, learned_rule = learned
+    rule = update_rule(learned_rule, config)
+    start = agent.with_context(context)
+
+    @jax.checkpoint
+    def step(carry, data):
+        agent, rule_state = carry
+        support, query = data
+        kl = jnp.mean(support.weight * support.policy.kl(agent.actor(support.obs)[0]))
+        agent, rule_state = gradient_step(agent, rule_state, support, rule, config.method)
+        log_ratio = agent.actor(query.obs)[0].log_prob(query.action) - query.log_prob
+        surrogate = clipped_surrogate(log_ratio, query.advantage, config.clip)
+        return (agent, rule_state), (kl, surrogate, regression(agent.critic, query))
+
+    _, (kl, surrogate, value_loss) = jax.lax.scan(
+        step, (start, rule.init(start.actor)), (support, query)
+    )
+    judged = jnp.mean if config.judge_every_step else lambda each: each[-1]
+    loss = judged(surrogate) + jnp.sum(kl_coefficient * kl)
+    loss += config.value_coefficient * judged(value_loss)
+    return loss, ({"surrogate": judged(surrogate), "value_loss": judged(value_loss)}, kl)
+
+
+def meta_loss(
+    learned: Learned,
+    loop: InnerLoop,
+    contexts: Float[Array, "task context"],
+    kl_coefficient: Float[Array, " inner_step"],
+    config: MetaRLConfig,
+) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " inner_step"]]]:
+    """Mean of `task_loss` over tasks: a pure function of what is learned and what was collected."""
+
+    def loss(support, query, context):
+        return task_loss(learned, support, query, context, kl_coefficient, config)
+
+    losses, aux = jax.vmap(loss, (1, 1, 0))(loop.support, loop.query, contexts)
+    return losses.mean(), jax.tree.map(lambda x: x.mean(0), aux)
+
+
+def meta_iterate(
+    state: MetaRLState,
+    family: TaskFamily,
+    config: MetaRLConfig,
+    tasks: Task | None = None,
+    inner_reward: RewardSource | None = None,
+    outer_reward: RewardSource | None = None,
+    contexts: Float[Array, "task context"] | None = None,
+) -> tuple[MetaRLState, Metrics]:
+    """One meta-update: inner loops in a batch of tasks, then `epochs` steps on their data. Pure.
+
+    Args:
+        state: where meta-training stands.
+        family: whose tasks these are.
+        config: of the same methods and shapes as `state` was begun with.
+        tasks: `config.meta_batch` of them; None draws new ones.
+        inner_reward: pays what the inner steps learn from, dimensions (task, episode, time); None
+        leaves
+            it as the tasks paid.
+        outer_reward: likewise what the meta-update learns from.
+        contexts: what the agent is told about each task, if it was built with a context.
+
+    Metrics hold the true mean return before (`return_before`) and after (`return_after`)
+    adaptation.
+    """
+    key, task_key, play_key = jax.random.split(state.key, 3)
+    if tasks is None:
+        tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
+    if contexts is None:
+        contexts = jnp.broadcast_to(
+            state.agent.actor.context, (config.meta_batch, *state.agent.actor.context.shape)
+        )
+    loop = play_and_adapt(
+        play_key, family, tasks, jax.vmap(state.agent.with_context)(contexts), state.rule,
+        config, config.inner_steps, inner_reward, outer_reward,
+    )  # fmt: skip
+    state, metrics = learn(state, loop, contexts, config)
+    state = eqx.tree_at(lambda s: (s.iteration, s.key), state, (state.iteration + 1, key))
+    return state, metrics | {
+        "return_before": loop.returns[0].mean(),
+        "return_after": loop.returns[-1].mean(),
+    }
+
+
+def learn(
+    state: MetaRLState,
+    loop: InnerLoop,
+    contexts: Float[Array, "task context"],
+    config: MetaRLConfig,
+) -> tuple[MetaRLState, Metrics]:
+    """`epochs` Adam steps on the collected inner loops. Metrics are those of the last step."""
+    # One scale for all tasks and steps: Adam does not mind it, but clip and penalties should not
+    # depend on the units of reward.
+    scale = jnp.sqrt(jnp.mean(loop.query.advantage**2 / jnp.maximum(loop.query.weight, 1e-8)))
+    loop = eqx.tree_at(lambda x: x.query.advantage, loop, loop.query.advantage / (scale + 1e-8))
+
+    def epoch(carry, _):
+        learned, optimiser_state = carry
+        gradient, (metrics, kl) = jax.grad(meta_loss, has_aux=True)(
+            learned, loop, contexts, state.kl_coefficient, config
+        )
+        metrics |= {"meta_gradient_norm": optax.global_norm((gradient[0].actor, gradient[1]))}
+        updates, optimiser_state = optimiser(config).update(gradient, optimiser_state, learned)
+        return (optax.apply_updates(learned, updates), optimiser_state), (metrics, kl)
+
+    (learned, optimiser_state), (metrics, kl) = jax.lax.scan(
+        epoch, ((state.agent, state.rule), state.optimiser), length=config.epochs
+    )
+    metrics, kl = jax.tree.map(lambda x: x[-1], (metrics, kl))
+    coefficient = state.kl_coefficient
+    if config.kl_target:
+        adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
+        coefficient = adapted(coefficient, kl)
+    state = MetaRLState(*learned, optimiser_state, coefficient, state.iteration, state.key)
+    return state, metrics | {"kl": kl.mean()}
+
+
+@partial(jax.jit, static_argnames=("family", "config", "iterations"))
+def _iterate_many(state, family, config, iterations):
+    def step(state, _):
+        return meta_iterate(state, family, config)
+
+    return jax.lax.scan(step, state, length=iterations)
+
+
+def meta_train(
+    state: MetaRLState, family: TaskFamily, config: MetaRLConfig, every: int = 10
+) -> Iterator[tuple[MetaRLState, dict[str, float]]]:
+    """Meta-train on the tasks' own reward until `config.iterations` are done.
+
+    Yields the state and the mean metrics of every `every` iterations: stop iterating to stop, keep
+    a state to go on from it.
+    """
+    while int(state.iteration) < config.iterations:
+        count = min(every, config.iterations - int(state.iteration))
+        state, metrics = _iterate_many(state, family, config, count)
+        yield (
+            state,
+            {
+                "iteration": int(state.iteration),
+                **{name: float(values.mean()) for name, values in metrics.items()},
+            },
+        )

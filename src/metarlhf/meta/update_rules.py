@@ -1,0 +1,102 @@
+"""How the inner loop moves parameters: an Optax transformation, fixed or meta-learned.
+
+A learned rule has step sizes of its own for tensors or parameters, negative ones too (Meta-SGD, Li
+et al. 2017), and may have an offset that it adds whatever the gradient says (NoRML, Yang et al.
+2019): exploring is another thing than acting, and the offset leads from the one policy to the
+other. Each step of the inner loop has its own; steps beyond the last learned one use the last step
+sizes and no offset.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Integer, PyTree
+
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.networks import Actor
+
+
+class LearnedRule(eqx.Module):
+    """What is meta-learned of an update rule; a part that is not learned is None.
+
+    Both have the shape of the policy, each leaf with a leading dimension for the inner steps.
+    """
+
+    multiples: PyTree
+    """Step sizes in units of a common one: near 1, for the outer optimiser's sake."""
+    offset: PyTree
+    """What each step adds to the parameters."""
+
+
+class StepCount(NamedTuple):
+    """How many steps a learned rule has taken."""
+
+    count: Integer[Array, ""]
+
+
+def meta_sgd(multiples: PyTree, inner_lr: float) -> optax.GradientTransformation:
+    """Gradient descent, each tensor or parameter at a step size of its own.
+
+    Each leaf of `multiples` has shape (step, ...), where ... broadcasts with the parameter's shape.
+    Differentiable with respect to `multiples`.
+    """
+    num_steps = _num_steps(multiples)
+
+    def update(gradient, state, params=None):
+        step = jnp.minimum(state.count, num_steps - 1)
+        updates = jax.tree.map(lambda m, g: -inner_lr * m[step] * g, multiples, gradient)
+        return updates, StepCount(state.count + 1)
+
+    return optax.GradientTransformation(_no_steps, update)
+
+
+def add_offset(offset: PyTree) -> optax.GradientTransformation:
+    """Add the k-th of each leaf of `offset` in step k, and nothing after the last."""
+    num_steps = _num_steps(offset)
+
+    def update(updates, state, params=None):
+        step = jnp.minimum(state.count, num_steps - 1)
+        is_learned = state.count < num_steps
+        updates = jax.tree.map(lambda o, u: u + is_learned * o[step], offset, updates)
+        return updates, StepCount(state.count + 1)
+
+    return optax.GradientTransformation(_no_steps, update)
+
+
+def _no_steps(params):
+    return StepCount(jnp.zeros((), jnp.int32))
+
+
+def _num_steps(tree: PyTree) -> int:
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def initial_rule(actor: Actor, config: MetaRLConfig) -> LearnedRule:
+    """Where a learned rule starts: all step sizes at `config.inner_lr`, offsets at zero."""
+
+    def ones(parameter):
+        shape = parameter.shape
+        if config.learn_inner_lr == "tensor":
+            shape = (1,) * len(shape)
+        return jnp.ones((config.inner_steps, *shape))
+
+    def zeros(parameter):
+        return jnp.zeros((config.inner_steps, *parameter.shape))
+
+    return LearnedRule(
+        None if config.learn_inner_lr == "none" else jax.tree.map(ones, actor),
+        jax.tree.map(zeros, actor) if config.learn_offset else None,
+    )
+
+
+def update_rule(learned: LearnedRule, config: MetaRLConfig) -> optax.GradientTransformation:
+    """The inner loop's rule: plain gradient descent, but for what is `learned` of it."""
+    descent = optax.sgd(config.inner_lr)
+    if learned.multiples is not None:
+        descent = meta_sgd(learned.multiples, config.inner_lr)
+    if learned.offset is None:
+        return descent
+    return optax.chain(descent, add_offset(learned.offset))
