@@ -7,7 +7,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+# A singular value of a hundred-thousandth of the largest still gets to 1.
+POLAR_ITERATIONS = 40
+
 Activation = Callable[[Array], Array]
+
+
+def orthogonal(key: PRNGKeyArray, fan_in: int, fan_out: int) -> Float[Array, "fan_in fan_out"]:
+    """A uniformly random matrix with orthonormal columns, or rows where those are fewer.
+
+    The orthogonal factor of a normal matrix, by Newton's iteration for the polar decomposition: it
+    takes nothing but products. Many QR decompositions in one compiled program, as a batch of fresh
+    agents needs, can hang XLA's CPU runtime: each waits on the thread pool that it runs in.
+    """
+    x = jax.random.normal(key, (max(fan_in, fan_out), min(fan_in, fan_out)))
+    # Every singular value in (0, sqrt(3)) goes to 1; small ones grow by a half in each iteration.
+    x = x / jnp.linalg.norm(x)
+    step = lambda _, x: 1.5 * x - 0.5 * x @ (x.T @ x)
+    x = jax.lax.fori_loop(0, POLAR_ITERATIONS, step, x)
+    return x if fan_in >= fan_out else x.T
 
 
 class MLP(eqx.Module):
@@ -37,7 +55,7 @@ class MLP(eqx.Module):
         keys = jax.random.split(key, len(sizes) - 1)
         gains = [2.0**0.5] * (len(sizes) - 2) + [final_scale]
         self.weights = tuple(
-            gain * jax.nn.initializers.orthogonal()(k, (fan_in, fan_out))
+            gain * orthogonal(k, fan_in, fan_out)
             for k, gain, fan_in, fan_out in zip(keys, gains, sizes, sizes[1:], strict=False)
         )
         self.biases = tuple(jnp.zeros(fan_out) for fan_out in sizes[1:])
