@@ -171,9 +171,11 @@ def _target(axes: Axes, at: np.ndarray) -> None:
 
 
 def _square(axes: Axes) -> None:
-    """Equal scales and no ticks: what counts is where things are to one another."""
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.margins(0.08)
+    """Equal scales, as wide as high, and no ticks: what counts is where things are to one another."""
     axes.autoscale_view()
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    centre, half = limits.mean(1), 0.54 * np.diff(limits).max()
+    axes.set(xlim=centre[0] + np.array([-half, half]), ylim=centre[1] + np.array([-half, half]))
+    axes.set_aspect("equal", adjustable="box")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,0 +1,31 @@
+"""What a run has shown, as one page that anyone can read and one picture for a README."""
+
+from metarlhf.report.html import write_report
+from metarlhf.report.overview import write_picture
+from metarlhf.report.schema import (
+    Curve,
+    Example,
+    FamilyPictures,
+    FamilyResult,
+    Interval,
+    Mark,
+    MetaTraining,
+    Question,
+    Results,
+    RewardMaps,
+)
+
+__all__ = [
+    "write_report",
+    "write_picture",
+    "Results",
+    "FamilyResult",
+    "Interval",
+    "Curve",
+    "MetaTraining",
+    "FamilyPictures",
+    "Example",
+    "Question",
+    "Mark",
+    "RewardMaps",
+]

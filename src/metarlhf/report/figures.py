@@ -1,0 +1,223 @@
+"""The figures of a report: each draws one thing into axes it is given, in the style around it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+
+from metarlhf.envs.drawing import AGENT, TARGET, draw_trajectory
+from metarlhf.report.schema import (
+    Curve,
+    FamilyResult,
+    Mark,
+    MetaTraining,
+    Question,
+    RewardMaps,
+)
+from metarlhf.report.wording import curves, number, ratio
+
+RESOURCES = {"labels": "answers of a person", "steps": "environment steps"}
+
+
+def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
+    """Normalised return by `resource` ("labels" or "steps", on a logarithmic axis with a zero).
+
+    The prior's curve and the one from scratch with their 95 % bands, the true reward's level, what
+    was asked for, and how far apart the two reach what the prior reached.
+    """
+    named = curves(family, resource)
+    used = np.concatenate([np.asarray(curve[resource], float) for _, curve in named])
+    _logarithmic_with_zero(axes, used)
+    levels = [1.0, family.get("must")]
+    for (name, curve), colour in zip(named, (AGENT, TARGET), strict=False):
+        colour = AGENT if name == "Meta-learned" else TARGET
+        _band(axes, curve, resource, colour)
+        axes.plot(
+            curve[resource], curve["mean"], color=colour, label=name, marker="o", markersize=3.5
+        )
+    for level, text in zip(levels, ("true reward", "asked for"), strict=True):
+        if level is not None:
+            axes.axhline(level, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
+            _label(axes, level, text, above=level == 1.0)
+    _draw_saving(axes, family, resource)
+    axes.set_ylim(min(0.0, *(float(np.min(c["low"])) for _, c in named)) - 0.04, _top(named))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel(RESOURCES[resource])
+    axes.grid(axis="y")
+    axes.legend(loc="lower right")
+
+
+def _draw_saving(axes: Axes, family: FamilyResult, resource: str) -> None:
+    """An arrow from where the prior got to where learning from scratch reached the same."""
+    value = family.get(f"scratch_{resource}_ratio")
+    used = family["labels"] if resource == "labels" else family.get("steps")
+    prior = family.get("by_labels" if resource == "labels" else "prior_by_steps")
+    scratch = family.get("scratch_by_labels" if resource == "labels" else "scratch_by_steps")
+    if value is None or not used or value <= 1 or not prior or not scratch:
+        return
+    at_least = family.get(f"scratch_{resource}_at_least", False)
+    height = family["normalised_return"]["mean"]
+    arrow = {"arrowstyle": "->" if at_least else "<->", "color": _ink(), "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (value * used, height), (used, height), arrowprops=arrow)
+    axes.annotate(
+        ratio(value, at_least),
+        (used * value**0.5, height),
+        (0, -4),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontweight="bold",
+    )
+
+
+def _top(named: Sequence[tuple[str, Curve]]) -> float:
+    return max(1.12, *(float(np.max(curve["high"])) for _, curve in named)) + 0.02
+
+
+def _band(axes: Axes, curve: Curve, resource: str, colour: str) -> None:
+    axes.fill_between(curve[resource], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0)
+
+
+def _label(axes: Axes, level: float, text: str, above: bool) -> None:
+    """Name a level where it meets the left side."""
+    axes.annotate(
+        text,
+        (0, level),
+        (3, 2 if above else -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="bottom" if above else "top",
+        fontsize="small",
+        alpha=0.85,
+    )
+
+
+def _logarithmic_with_zero(axes: Axes, used: np.ndarray) -> None:
+    """A logarithmic axis of counts that begins at zero: linear up to the smallest count."""
+    least, most = used[used > 0].min(initial=1e9), used.max()
+    if most <= 0:
+        return
+    axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+    lowest, highest = int(np.floor(np.log10(least))), int(np.ceil(np.log10(most)))
+    # At most about six ticks: 1, 2, 5, 10, ... over few decades, powers of ten over many.
+    factors = (1, 2, 5) if np.log10(most / least) < 1.6 else (1,)
+    ticks = [f * 10**e for e in range(lowest, highest + 1) for f in factors]
+    axes.set_xticks([0, *(t for t in ticks if least <= t <= most)])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.set_xlim(0, most * 1.15)
+
+
+def _short(count: float) -> str:
+    """20000 as 20k."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:g}{letter}"
+    return f"{count:g}"
+
+
+def draw_tasks(axes: Axes, family: FamilyResult, marked: Sequence[int] = ()) -> None:
+    """Every held-out task from worst to best; those that are shown as pictures ringed."""
+    scores = np.asarray(family.get("per_task"), float)
+    order = np.argsort(scores, kind="stable")
+    axes.axhline(1.0, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
+    _label(axes, 1.0, "true reward", above=True)
+    axes.vlines(np.arange(len(scores)), 0, scores[order], color=AGENT, alpha=0.35, linewidth=1.5)
+    axes.plot(scores[order], "o", color=AGENT, markersize=4)
+    for position in np.flatnonzero(np.isin(order, list(marked))):
+        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": TARGET}
+        axes.plot(position, scores[order[position]], "o", **ring)
+    axes.set_ylim(min(0.0, scores.min()) - 0.04, max(1.12, scores.max() + 0.05))
+    axes.set_xticks([])
+    axes.set_xlabel(f"{len(scores)} held-out tasks, worst to best")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(axis="y")
+
+
+def draw_meta_training(axes: Axes, training: MetaTraining) -> None:
+    """Return of adapted policies over meta-training; the reward's accuracy on a second axis."""
+    iteration = training.get("iteration", [])
+    returns, accuracy = training.get("return"), training.get("accuracy_hard")
+    axes.set_xlabel("iteration of meta-training")
+    axes.grid(axis="y")
+    if returns:
+        axes.plot(iteration, _with_gaps(returns), color=AGENT)
+        axes.set_ylabel("return", color=AGENT)
+    if accuracy:
+        right = axes.twinx() if returns else axes
+        right.plot(iteration, _with_gaps(accuracy), color=TARGET)
+        right.set_ylabel("reward's accuracy", color=TARGET)
+        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _with_gaps(values: Sequence[float | None]) -> np.ndarray:
+    return np.asarray([np.nan if value is None else value for value in values], float)
+
+
+def draw_before_after(
+    pair: Sequence[Axes], family: Any, task: Any, before: Any, after: Any, titles: Sequence[str]
+) -> None:
+    """The same task on the same scale, before and after it was taught, into two axes."""
+    for axes, obs, title in zip(pair, (before, after), titles, strict=True):
+        draw_trajectory(axes, family, obs, task)
+        axes.set_title(title)
+    _same_view(pair)
+
+
+def draw_question(axes: Sequence[Axes], family: Any, task: Any, question: Question | Mark) -> None:
+    """What a teacher saw and said: two clips, the preferred one framed; or one clip and its mark."""
+    if isinstance(question, Mark):
+        draw_trajectory(axes[0], family, question.clip, task)
+        _frame(axes[0], f"mark: {number(question.value)}", 1.0)
+        return
+    liked = question.preference
+    for side, clip, share in zip(axes, question[:2], (1 - liked, liked), strict=True):
+        draw_trajectory(side, family, clip, task)
+        _frame(side, "equal" if share == 0.5 else "better" if share > 0.5 else "", share)
+    _same_view(axes)
+
+
+def _frame(axes: Axes, title: str, share: float) -> None:
+    """A strong frame around what was liked, a faint one around what was not."""
+    liked = share > 0.5
+    axes.set_title(f"\N{CHECK MARK} {title}" if title == "better" else title, fontweight="bold")
+    axes.set_xlabel("")
+    axes.set_ylabel("")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if (legend := axes.get_legend()) is not None:
+        legend.remove()
+    for spine in axes.spines.values():
+        spine.set(visible=True, alpha=1.0 if liked else 0.3, linewidth=2.5 if liked else 0.8)
+        spine.set_edgecolor(AGENT if liked else _ink())
+
+
+def draw_maps(pair: Sequence[Axes], maps: RewardMaps) -> None:
+    """The true and the learned reward over the same two observations, each on its own scale."""
+    for axes, values, title in zip(pair, maps[:2], ("true reward", "learned reward"), strict=True):
+        axes.imshow(
+            np.asarray(values), extent=maps.extent, origin="lower", aspect="auto", cmap="viridis"
+        )
+        axes.set_title(title)
+        axes.set_xlabel(maps.names[0])
+    pair[0].set_ylabel(maps.names[1])
+    pair[1].set_yticklabels([])
+
+
+def _same_view(pair: Sequence[Axes]) -> None:
+    """What is drawn side by side is seen from the same place, square where the drawing is."""
+    views = np.array([[axes.get_xlim(), axes.get_ylim()] for axes in pair])
+    low, high = views[..., 0].min(0), views[..., 1].max(0)
+    if pair[0].get_aspect() != "auto":
+        half = (high - low).max() / 2
+        low, high = (low + high) / 2 - half, (low + high) / 2 + half
+    for axes in pair:
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+
+
+def _ink() -> Any:
+    import matplotlib as mpl
+
+    return mpl.rcParams["text.color"]

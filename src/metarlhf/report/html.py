@@ -1,0 +1,176 @@
+"""The report: one HTML file that holds everything it needs, and asks the network for nothing."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from metarlhf.files import write_text
+from metarlhf.report import figures, wording
+from metarlhf.report.schema import (
+    Example,
+    FamilyPictures,
+    FamilyResult,
+    Mark,
+    Pictures,
+    Question,
+    Results,
+    checked,
+)
+from metarlhf.report.style import DARK, LIGHT, page_svg
+
+# Inches, as wide as a phone shows without making the letters small.
+CURVE, PAIR, CLIPS, CLIP = (4.6, 3.2), (4.6, 2.6), (2.9, 1.65), (1.5, 1.65)
+
+
+class Drawing(NamedTuple):
+    """A picture and what stands below it."""
+
+    svg: Markup
+    caption: str
+
+
+class ShownExample(NamedTuple):
+    """A held-out task as the page shows it."""
+
+    drawings: list[Drawing]
+    questions: list[Drawing]
+
+
+class Section(NamedTuple):
+    """All there is to show of a family."""
+
+    result: FamilyResult
+    anchor: str
+    curves: list[Drawing]
+    examples: list[ShownExample]
+    more: list[Drawing]
+
+
+def write_report(path: Path, results: Results, pictures: Pictures) -> Path:
+    """Write the page to `path`; a failure leaves what was there before.
+
+    Raises:
+        ValueError: results that `schema.checked` refuses, or trajectories of another family.
+        OSError: the file cannot be written.
+    """
+    write_text(path, render(results, pictures))
+    return path
+
+
+def render(results: Results, pictures: Pictures) -> str:
+    """The page as a string; the same results give the same page, byte for byte."""
+    checked(results)
+    environment = Environment(
+        loader=PackageLoader("metarlhf.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(w=wording, light=LIGHT, dark=DARK)
+    sections = [
+        _section(family, pictures.get(family["family"]), f"f{i}")
+        for i, family in enumerate(results["families"])
+    ]
+    return environment.get_template("report.html.j2").render(results=results, sections=sections)
+
+
+def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str) -> Section:
+    examples = pictures.examples if pictures else ()
+    shown = [_example(family, pictures, e, f"{anchor}e{i}") for i, e in enumerate(examples)]
+    marked = [e.number for e in examples if e.number is not None]
+    return Section(
+        family, anchor, list(_curves(family, anchor)), shown, list(_more(family, marked, anchor))
+    )
+
+
+def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
+    captions = {
+        "labels": "How well the task is done by how many answers were given",
+        "steps": "The same by how long the agent acted in the environment",
+    }
+    for resource, caption in captions.items():
+        if wording.curves(family, resource):
+            draw = lambda figure, resource=resource: figures.draw_curves(
+                figure.subplots(), family, resource
+            )
+            alt = wording.curve_text(family, resource)
+            yield Drawing(page_svg(draw, CURVE, f"{anchor}{resource}", alt), caption)
+
+
+def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[Drawing]:
+    scores = family.get("per_task")
+    if scores:
+        draw = lambda figure: figures.draw_tasks(figure.subplots(), family, marked)
+        worst, best = wording.percent(min(scores)), wording.percent(max(scores))
+        alt = f"Normalised return of {len(scores)} held-out tasks, from {worst} to {best}."
+        ringed = "; ringed: those drawn above" if marked else ""
+        yield Drawing(page_svg(draw, CURVE, f"{anchor}tasks", alt), f"Every held-out task{ringed}")
+    training = family.get("meta_training")
+    if training and (training.get("return") or training.get("accuracy_hard")):
+        draw = lambda figure: figures.draw_meta_training(figure.subplots(), training)
+        alt = f"Meta-training over {len(training.get('iteration', ()))} measurements."
+        yield Drawing(
+            page_svg(draw, CURVE, f"{anchor}meta", alt),
+            "Meta-training, on tasks other than these: what agents earn once taught, and how often "
+            "their reward agrees with the teacher on hard pairs",
+        )
+
+
+def _example(
+    family: FamilyResult, pictures: FamilyPictures, example: Example, name: str
+) -> ShownExample:
+    standing = wording.standing(family, example.number)
+    titles = ("before", f"after {wording.answers(family)}")
+
+    def before_after(figure: Figure) -> None:
+        figures.draw_before_after(
+            figure.subplots(1, 2),
+            pictures.family,
+            example.task,
+            example.before,
+            example.after,
+            titles,
+        )
+
+    alt = f"What the agent does before and after {wording.answers(family)} ({standing})."
+    drawings = [
+        Drawing(page_svg(before_after, PAIR, name, alt), standing[0].upper() + standing[1:])
+    ]
+    if example.maps is not None:
+        draw = lambda figure: figures.draw_maps(figure.subplots(1, 2), example.maps)
+        alt = f"True and learned reward over {' and '.join(example.maps.names)} ({standing})."
+        drawings.append(
+            Drawing(
+                page_svg(draw, PAIR, f"{name}m", alt),
+                "What the true reward pays for, and what the answers taught the agent to want; "
+                "brighter is better, each on its own scale",
+            )
+        )
+    questions = [
+        _question(pictures, example, question, i, f"{name}q{i}")
+        for i, question in enumerate(example.questions, 1)
+    ]
+    return ShownExample(drawings, questions)
+
+
+def _question(
+    pictures: FamilyPictures, example: Example, question: Question | Mark, count: int, name: str
+) -> Drawing:
+    marked = isinstance(question, Mark)
+    if marked:
+        said = f"marked {wording.number(question.value)}"
+    else:
+        preference = float(question.preference)
+        said = "equal" if preference == 0.5 else "right" if preference > 0.5 else "left"
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(1, 1 if marked else 2, squeeze=False)[0]
+        figures.draw_question(axes, pictures.family, example.task, question)
+
+    alt = f"Question {count}. The answer: {said}."
+    return Drawing(page_svg(draw, CLIP if marked else CLIPS, name, alt), f"{count}. {said}")

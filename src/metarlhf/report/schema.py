@@ -1,0 +1,185 @@
+"""What a report is made of: numbers that fit in JSON, and arrays that drawings are made from.
+
+"Normalised return" is 0 for an untrained policy and 1 for PPO with the true reward, trained to
+convergence, on the same task.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.types import Task
+
+# NumPy's or JAX's.
+Array = Any
+
+
+class Interval(TypedDict):
+    """A mean over tasks and seeds, and the ends of its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Curve(TypedDict, total=False):
+    """Normalised return after so many answers (`labels`) or environment steps (`steps`)."""
+
+    labels: Sequence[float]
+    steps: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+# The functional form, as one key is a word of Python.
+MetaTraining = TypedDict(
+    "MetaTraining",
+    {
+        "iteration": Sequence[float],
+        # What the adapted policies of meta-training tasks earn.
+        "return": Sequence[float | None],
+        # Share of comparisons, hard ones, that the adapted reward model answers as the teacher does.
+        "accuracy_hard": Sequence[float | None],
+    },
+    total=False,
+)
+
+
+class _Required(TypedDict):
+    family: str
+    # In words: what differs from task to task.
+    varies: str
+    # Answers given for each task.
+    labels: int
+    # "comparisons" or "ratings".
+    feedback: str
+    num_tasks: int
+    normalised_return: Interval
+
+
+class FamilyResult(_Required, total=False):
+    """What was measured on one family's held-out tasks. None, or a key left out: not measured."""
+
+    # Returns in the family's own units, means over tasks.
+    untrained_return: float | None
+    oracle_return: float | None
+    # How many times as much learning from scratch needs; `at_least`: it never got there.
+    scratch_labels_ratio: float | None
+    scratch_labels_at_least: bool
+    scratch_steps_ratio: float | None
+    scratch_steps_at_least: bool
+    # Seconds and environment steps of adapting to one task, seconds of meta-training.
+    seconds: float | None
+    steps: float | None
+    meta_seconds: float | None
+    # The normalised return that was asked for.
+    must: float | None
+    by_labels: Curve | None
+    scratch_by_labels: Curve | None
+    prior_by_steps: Curve | None
+    scratch_by_steps: Curve | None
+    meta_training: MetaTraining | None
+    # Normalised return of every held-out task.
+    per_task: Sequence[float] | None
+
+
+class Results(TypedDict):
+    """What a command measured, family by family."""
+
+    command: str
+    seed: int
+    seconds: float
+    versions: Mapping[str, str]
+    families: Sequence[FamilyResult]
+
+
+class Question(NamedTuple):
+    """Two clips a teacher was asked about; the preference is 0 for left, 1 for right, 0.5 for equal."""
+
+    left: Array
+    """Observations, shape [length, obs]."""
+    right: Array
+    preference: float
+
+
+class Mark(NamedTuple):
+    """One clip and the mark it was given."""
+
+    clip: Array
+    """Observations, shape [length, obs]."""
+    value: float
+
+
+class RewardMaps(NamedTuple):
+    """The reward over two of a family's observations, the others held still."""
+
+    true: Array
+    """Shape [y, x]."""
+    learned: Array
+    """Shape [y, x], in units of its own: a reward model is known up to shift and scale."""
+    extent: tuple[float, float, float, float]
+    """Lowest and highest x, lowest and highest y."""
+    names: tuple[str, str]
+    """Of x and y."""
+
+
+class Example(NamedTuple):
+    """One held-out task before and after it was taught."""
+
+    task: Task
+    before: Array
+    """Observations of an episode, shape [time, obs]."""
+    after: Array
+    number: int | None = None
+    """Which of `per_task` it is, from 0."""
+    questions: Sequence[Question | Mark] = ()
+    maps: RewardMaps | None = None
+
+
+class FamilyPictures(NamedTuple):
+    """What to draw of a family, and the family itself, which knows how."""
+
+    family: TaskFamily
+    examples: Sequence[Example]
+
+
+Pictures = Mapping[str, FamilyPictures]
+"""By the families' names, as in the results; a family may be missing."""
+
+
+def checked(results: Results) -> Results:
+    """The results as they are.
+
+    Raises:
+        ValueError: there is no family, a required figure is missing, or a number is not finite.
+    """
+    missing = Results.__required_keys__ - set(results)
+    if missing or not results["families"]:
+        raise ValueError(
+            f"results lack {', '.join(sorted(missing)) or 'families'}; "
+            "a report needs every key of `Results` and at least one family"
+        )
+    for family in results["families"]:
+        name = family.get("family", "a family without a name")
+        missing = _Required.__required_keys__ - set(family)
+        if missing:
+            raise ValueError(f"the results of {name} lack {', '.join(sorted(missing))}")
+        for key in ("normalised_return", "per_task", *CURVES):
+            if not np.isfinite(_numbers(family.get(key))).all():
+                raise ValueError(
+                    f"{key} of {name} holds a number that is not finite; leave out what was not "
+                    "measured, and decide what a failed run counts as before averaging"
+                )
+    return results
+
+
+CURVES = ("by_labels", "scratch_by_labels", "prior_by_steps", "scratch_by_steps")
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """All numbers of a curve, an interval or a list."""
+    lists = value.values() if isinstance(value, Mapping) else [[] if value is None else value]
+    return np.concatenate([np.zeros(0), *(np.ravel(np.asarray(x, float)) for x in lists)])

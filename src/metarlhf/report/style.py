@@ -1,0 +1,110 @@
+"""One look for all pictures: on the page in the reader's own light or dark, in files in light.
+
+Matplotlib is given colours that stand for roles; in a page's SVG they become CSS variables, so that
+one drawing follows the page's colour scheme.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+
+class Palette(NamedTuple):
+    """Colours by role. The agent and what is meta-learned share one, target and scratch the other."""
+
+    paper: str
+    ink: str
+    first: str
+    second: str
+
+
+LIGHT = Palette("#ffffff", "#1c1f24", "#0b62c4", "#b8460b")
+DARK = Palette("#16191d", "#e7eaee", "#6db3ff", "#ffa566")
+# Nobody's choice of colour, so that replacing them by their role is safe.
+ROLES = Palette("#fe01fe", "#010203", "#010204", "#010205")
+FONT_POINTS = 10.5
+
+
+@contextmanager
+def styled(palette: Palette) -> Iterator[None]:
+    """Matplotlib's settings; draw *and* save within, as some colours are looked up late."""
+    paper, ink, first, second = palette
+    settings = {
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "axes.facecolor": "none",
+        "axes.prop_cycle": mpl.cycler(color=[first, second]),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "axes.titlesize": FONT_POINTS,
+        "axes.titlelocation": "left",
+        "grid.alpha": 0.15,
+        "grid.linewidth": 0.8,
+        "font.size": FONT_POINTS,
+        "legend.frameon": False,
+        "legend.fontsize": FONT_POINTS - 1,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "metarlhf",
+    }
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "grid.color")
+    inked += ("xtick.color", "ytick.color")
+    with mpl.rc_context():
+        # Nothing of the user's own `matplotlibrc`: a report looks the same everywhere.
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings | dict.fromkeys(inked, ink))
+        yield
+
+
+Draw = Callable[[Figure], None]
+
+
+def page_svg(draw: Draw, size: tuple[float, float], name: str, alt: str) -> Markup:
+    """An SVG element for an HTML page, `size` inches wide and high at most.
+
+    `name` keeps its identifiers apart from those of the page's other pictures; `alt` is what it
+    says, for those who cannot see it.
+    """
+    with styled(ROLES):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        svg = _svg(figure)
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r'((?:xlink:href|href)="#|url\(#|\bid=")', rf"\g<1>{name}-", body)
+    body = re.sub(r"font: ?([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    for role, colour in zip(Palette._fields, ROLES, strict=True):
+        body = body.replace(colour, f"var(--{role})")
+    width, height = (72 * inches for inches in size)
+    opening = (
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width: {size[0] * 96:.0f}px" '
+        f'role="img" aria-label="{escape(alt)}">'
+    )
+    return Markup(opening + body)
+
+
+def picture(draw: Draw, size: tuple[float, float], suffix: str, palette: Palette = LIGHT) -> bytes:
+    """The content of an SVG or PNG file, on paper of its own."""
+    with styled(palette):
+        figure = Figure(figsize=size, layout="constrained", facecolor=palette.paper)
+        draw(figure)
+        if suffix == ".svg":
+            mpl.rcParams["svg.fonttype"] = "path"
+            return _svg(figure, facecolor=palette.paper).encode("utf-8")
+        if suffix == ".png":
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=150, facecolor=palette.paper)
+            return file.getvalue()
+    raise ValueError(f"a picture can be written as .svg or .png, not as {suffix!r}")
+
+
+def _svg(figure: Figure, **options: str) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None}, **options)
+    return file.getvalue()

@@ -1,0 +1,131 @@
+"""Numbers in words: what the page says about what was measured, no more than was measured."""
+
+from collections.abc import Sequence
+
+from metarlhf.report.schema import Curve, FamilyResult, Interval, Results
+
+NOT_MEASURED = "not measured"
+_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+def percent(value: float) -> str:
+    """0.93 as 93 %, with a true minus."""
+    return f"{100 * value:.0f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Rounded to so many digits that count, thousands apart; None as not measured."""
+    if value is None:
+        return NOT_MEASURED
+    rounded = float(f"{value:.{digits}g}")
+    text = f"{rounded:,.0f}" if abs(rounded) >= 1000 or rounded == int(rounded) else f"{rounded:g}"
+    return text.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+
+
+def interval(value: Interval) -> str:
+    """A mean in per cent and the interval around it."""
+    low, high = percent(value["low"]).removesuffix(" %"), percent(value["high"])
+    return f"{percent(value['mean'])} ({low} to {high})"
+
+
+def duration(seconds: float | None) -> str:
+    """3.1 as 3.1 s, 143 as 2 min 23 s."""
+    if seconds is None:
+        return NOT_MEASURED
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def ratio(value: float | None, at_least: bool = False) -> str:
+    """20.0 as 20×; at least that where learning from scratch never got there."""
+    if value is None:
+        return NOT_MEASURED
+    return ("at least " if at_least else "") + f"{number(value, 2)}×"
+
+
+def answers(family: FamilyResult) -> str:
+    """What was asked for each task: "10 comparisons"."""
+    kind = family["feedback"]
+    return f"{family['labels']} {kind.removesuffix('s') if family['labels'] == 1 else kind}"
+
+
+def _in_words(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def headline(results: Results) -> str:
+    """The result in one sentence, of which the worst family is always a part."""
+    families = results["families"]
+    counts = sorted({family["labels"] for family in families})
+    means = sorted(family["normalised_return"]["mean"] for family in families)
+    who = _span(_in_words(counts[0]), _in_words(counts[-1])).capitalize()
+    who += " answer" if counts[-1] == 1 else " answers"
+    if means[-1] <= 0:
+        return f"{who} taught nothing: the agents do no better than untrained ones"
+    low = percent(means[0]).removesuffix(" %") if len(means) > 1 else percent(means[0])
+    much = _span(low, percent(means[-1])) if percent(means[0]) != percent(means[-1]) else low
+    much = much if much.endswith("%") else f"{much} %"
+    verb = "was enough for" if counts[-1] == 1 else "were enough for"
+    return f"{who} {verb if means[0] >= 0.75 else 'reached'} {much} of what the true reward teaches"
+
+
+def savings(families: Sequence[FamilyResult]) -> str:
+    """What learning the same from scratch takes, in one sentence; empty if it was not measured."""
+    parts = []
+    for resource, key in (("answers", "labels"), ("environment steps", "steps")):
+        ratios = [
+            (value, family.get(f"scratch_{key}_at_least", False))
+            for family in families
+            if (value := family.get(f"scratch_{key}_ratio")) is not None
+        ]
+        if ratios:
+            (low, some), (high, _) = min(ratios), max(ratios)
+            some = some or any(at_least for _, at_least in ratios)
+            span = _span(number(low, 2), number(high, 2))
+            parts.append(f"{'at least ' if some else ''}{span} times as many {resource}")
+    if not parts:
+        return ""
+    return f"Learning the same from scratch took {' and '.join(parts)}."
+
+
+def standing(family: FamilyResult, index: int | None) -> str:
+    """Where an example stands among all held-out tasks: "the worst of 40, 61 %"."""
+    scores = family.get("per_task")
+    if index is None or not scores:
+        return "a held-out task"
+    rank = sorted(range(len(scores)), key=lambda i: scores[i]).index(index)
+    middle = {rank == 0: "the worst", rank == len(scores) - 1: "the best"}.get(True)
+    if middle is None and rank == len(scores) // 2:
+        middle = "the middle one"
+    place = (
+        f"{middle} of {len(scores)}" if middle else f"number {len(scores) - rank} of {len(scores)}"
+    )
+    return f"{place}: {percent(scores[index])}"
+
+
+def curve_text(family: FamilyResult, resource: str) -> str:
+    """What the figure by answers or by steps shows, for those who cannot see it."""
+    unit = "answers" if resource == "labels" else "environment steps"
+    sentences = [f"Normalised return by number of {unit}."]
+    for name, curve in curves(family, resource):
+        sentences.append(
+            f"{name}: {percent(curve['mean'][0])} after {number(curve[resource][0])}, "
+            f"{percent(curve['mean'][-1])} after {number(curve[resource][-1])}."
+        )
+    return " ".join(sentences)
+
+
+def curves(family: FamilyResult, resource: str) -> list[tuple[str, Curve]]:
+    """The curves there are by `resource` ("labels" or "steps"), the prior's first."""
+    keys = {
+        "labels": ("by_labels", "scratch_by_labels"),
+        "steps": ("prior_by_steps", "scratch_by_steps"),
+    }[resource]
+    named = zip(("Meta-learned", "From scratch"), map(family.get, keys), strict=True)
+    return [(name, curve) for name, curve in named if curve]
