@@ -85,11 +85,10 @@ def pictures(name="navigation/finn2017", questions=10, ratings=False):
     family, task, before, after = episodes(name)
     length = family.segment_length
     starts = [int(s) for s in np.linspace(0, len(before) - length, max(questions, 1))]
-    clip = lambda obs, s: obs[s : s + length]
     asked = [
-        Mark(clip(before, s), float(1 + i % 10))
+        Mark(before[s : s + length], float(1 + i % 10))
         if ratings
-        else Question(clip(before, s), clip(after, s), [0.0, 1.0, 0.5][i % 3])
+        else Question(before[s : s + length], after[s : s + length], [0.0, 1.0, 0.5][i % 3])
         for i, s in enumerate(starts[:questions])
     ]
     x, y = np.meshgrid(np.linspace(-1, 1, 30), np.linspace(-1, 1, 30))

@@ -171,7 +171,7 @@ def _target(axes: Axes, at: np.ndarray) -> None:
 
 
 def _square(axes: Axes) -> None:
-    """Equal scales, as wide as high, and no ticks: what counts is where things are to one another."""
+    """Equal scales, as wide as high, no ticks: what counts is where things are to one another."""
     axes.autoscale_view()
     limits = np.array([axes.get_xlim(), axes.get_ylim()])
     centre, half = limits.mean(1), 0.54 * np.diff(limits).max()

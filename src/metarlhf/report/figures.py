@@ -31,13 +31,13 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
     used = np.concatenate([np.asarray(curve[resource], float) for _, curve in named])
     _logarithmic_with_zero(axes, used)
     levels = [1.0, family.get("must")]
-    for (name, curve), colour in zip(named, (AGENT, TARGET), strict=False):
+    for name, curve in named:
         colour = AGENT if name == "Meta-learned" else TARGET
         _band(axes, curve, resource, colour)
         axes.plot(
             curve[resource], curve["mean"], color=colour, label=name, marker="o", markersize=3.5
         )
-    for level, text in zip(levels, ("true reward", "asked for"), strict=True):
+    for level, text in zip(levels, ("true reward", "target"), strict=True):
         if level is not None:
             axes.axhline(level, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
             _label(axes, level, text, above=level == 1.0)
@@ -101,8 +101,8 @@ def _logarithmic_with_zero(axes: Axes, used: np.ndarray) -> None:
         return
     axes.set_xscale("symlog", linthresh=least, linscale=0.5)
     lowest, highest = int(np.floor(np.log10(least))), int(np.ceil(np.log10(most)))
-    # At most about six ticks: 1, 2, 5, 10, ... over few decades, powers of ten over many.
-    factors = (1, 2, 5) if np.log10(most / least) < 1.6 else (1,)
+    # 1, 2, 5, 10, ... over few decades, powers of ten over many.
+    factors = (1, 2, 5) if np.log10(most / least) < 2.3 else (1,)
     ticks = [f * 10**e for e in range(lowest, highest + 1) for f in factors]
     axes.set_xticks([0, *(t for t in ticks if least <= t <= most)])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -163,14 +163,20 @@ def draw_before_after(
     for axes, obs, title in zip(pair, (before, after), titles, strict=True):
         draw_trajectory(axes, family, obs, task)
         axes.set_title(title)
+        if not len(axes.get_xticks()):
+            for spine in axes.spines.values():
+                spine.set(visible=True, alpha=0.3)
     _same_view(pair)
 
 
-def draw_question(axes: Sequence[Axes], family: Any, task: Any, question: Question | Mark) -> None:
-    """What a teacher saw and said: two clips, the preferred one framed; or one clip and its mark."""
+def draw_question(axes: Any, family: Any, task: Any, question: Question | Mark) -> None:
+    """What a teacher saw and said: two clips, the preferred one framed; or one clip and its mark.
+
+    `axes` are two for two clips, and one for one.
+    """
     if isinstance(question, Mark):
-        draw_trajectory(axes[0], family, question.clip, task)
-        _frame(axes[0], f"mark: {number(question.value)}", 1.0)
+        draw_trajectory(axes, family, question.clip, task)
+        _frame(axes, f"mark: {number(question.value)}", 1.0)
         return
     liked = question.preference
     for side, clip, share in zip(axes, question[:2], (1 - liked, liked), strict=True):

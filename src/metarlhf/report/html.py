@@ -1,8 +1,8 @@
 """The report: one HTML file that holds everything it needs, and asks the network for nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -81,11 +81,34 @@ def render(results: Results, pictures: Pictures) -> str:
 
 def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str) -> Section:
     examples = pictures.examples if pictures else ()
-    shown = [_example(family, pictures, e, f"{anchor}e{i}") for i, e in enumerate(examples)]
+    shown = [
+        _example(family, pictures, example, f"{anchor}e{i}")
+        for i, example in enumerate(examples)
+        if pictures
+    ]
     marked = [e.number for e in examples if e.number is not None]
     return Section(
         family, anchor, list(_curves(family, anchor)), shown, list(_more(family, marked, anchor))
     )
+
+
+def _drawing(
+    plot: Callable[[Any], None],
+    layout: tuple[int, int],
+    size: tuple[float, float],
+    name: str,
+    alt: str,
+    caption: str,
+) -> Drawing:
+    """What `plot` draws into one axes, or into the axes of a row of `layout`."""
+
+    def draw(figure: Figure) -> None:
+        plot(figure.subplots(*layout))
+
+    return Drawing(page_svg(draw, size, name, alt), caption)
+
+
+ONE, TWO = (1, 1), (1, 2)
 
 
 def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
@@ -95,27 +118,36 @@ def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
     }
     for resource, caption in captions.items():
         if wording.curves(family, resource):
-            draw = lambda figure, resource=resource: figures.draw_curves(
-                figure.subplots(), family, resource
+            yield _drawing(
+                lambda axes: figures.draw_curves(axes, family, resource),
+                ONE,
+                CURVE,
+                anchor + resource,
+                wording.curve_text(family, resource),
+                caption,
             )
-            alt = wording.curve_text(family, resource)
-            yield Drawing(page_svg(draw, CURVE, f"{anchor}{resource}", alt), caption)
 
 
 def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[Drawing]:
     scores = family.get("per_task")
     if scores:
-        draw = lambda figure: figures.draw_tasks(figure.subplots(), family, marked)
         worst, best = wording.percent(min(scores)), wording.percent(max(scores))
-        alt = f"Normalised return of {len(scores)} held-out tasks, from {worst} to {best}."
-        ringed = "; ringed: those drawn above" if marked else ""
-        yield Drawing(page_svg(draw, CURVE, f"{anchor}tasks", alt), f"Every held-out task{ringed}")
+        yield _drawing(
+            lambda axes: figures.draw_tasks(axes, family, marked),
+            ONE,
+            CURVE,
+            f"{anchor}tasks",
+            f"Normalised return of {len(scores)} held-out tasks, from {worst} to {best}.",
+            f"Every held-out task{'; ringed: those drawn above' if marked else ''}",
+        )
     training = family.get("meta_training")
     if training and (training.get("return") or training.get("accuracy_hard")):
-        draw = lambda figure: figures.draw_meta_training(figure.subplots(), training)
-        alt = f"Meta-training over {len(training.get('iteration', ()))} measurements."
-        yield Drawing(
-            page_svg(draw, CURVE, f"{anchor}meta", alt),
+        yield _drawing(
+            lambda axes: figures.draw_meta_training(axes, training),
+            ONE,
+            CURVE,
+            f"{anchor}meta",
+            wording.training_text(training),
             "Meta-training, on tasks other than these: what agents earn once taught, and how often "
             "their reward agrees with the teacher on hard pairs",
         )
@@ -126,27 +158,27 @@ def _example(
 ) -> ShownExample:
     standing = wording.standing(family, example.number)
     titles = ("before", f"after {wording.answers(family)}")
-
-    def before_after(figure: Figure) -> None:
-        figures.draw_before_after(
-            figure.subplots(1, 2),
-            pictures.family,
-            example.task,
-            example.before,
-            example.after,
-            titles,
-        )
-
-    alt = f"What the agent does before and after {wording.answers(family)} ({standing})."
     drawings = [
-        Drawing(page_svg(before_after, PAIR, name, alt), standing[0].upper() + standing[1:])
+        _drawing(
+            lambda pair: figures.draw_before_after(
+                pair, pictures.family, example.task, example.before, example.after, titles
+            ),
+            TWO,
+            PAIR,
+            name,
+            f"What the agent does before and after {wording.answers(family)} ({standing}).",
+            standing[0].upper() + standing[1:],
+        )
     ]
-    if example.maps is not None:
-        draw = lambda figure: figures.draw_maps(figure.subplots(1, 2), example.maps)
-        alt = f"True and learned reward over {' and '.join(example.maps.names)} ({standing})."
+    maps = example.maps
+    if maps is not None:
         drawings.append(
-            Drawing(
-                page_svg(draw, PAIR, f"{name}m", alt),
+            _drawing(
+                lambda pair: figures.draw_maps(pair, maps),
+                TWO,
+                PAIR,
+                f"{name}m",
+                f"True and learned reward over {' and '.join(maps.names)} ({standing}).",
                 "What the true reward pays for, and what the answers taught the agent to want; "
                 "brighter is better, each on its own scale",
             )
@@ -161,16 +193,12 @@ def _example(
 def _question(
     pictures: FamilyPictures, example: Example, question: Question | Mark, count: int, name: str
 ) -> Drawing:
-    marked = isinstance(question, Mark)
-    if marked:
-        said = f"marked {wording.number(question.value)}"
-    else:
-        preference = float(question.preference)
-        said = "equal" if preference == 0.5 else "right" if preference > 0.5 else "left"
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots(1, 1 if marked else 2, squeeze=False)[0]
-        figures.draw_question(axes, pictures.family, example.task, question)
-
-    alt = f"Question {count}. The answer: {said}."
-    return Drawing(page_svg(draw, CLIP if marked else CLIPS, name, alt), f"{count}. {said}")
+    said = wording.answer(question)
+    return _drawing(
+        lambda axes: figures.draw_question(axes, pictures.family, example.task, question),
+        ONE if isinstance(question, Mark) else TWO,
+        CLIP if isinstance(question, Mark) else CLIPS,
+        name,
+        f"Question {count}. The answer: {said}.",
+        f"{count}. {said}",
+    )

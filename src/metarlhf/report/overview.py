@@ -1,5 +1,6 @@
 """One wide picture of a whole result, for a README."""
 
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def write_picture(
     """
     checked(results)
     size = (COLUMN * max(2, len(results["families"])), HEIGHT)
-    draw = lambda figure: draw_overview(figure, results, pictures)
+    draw = partial(draw_overview, results=results, pictures=pictures)
     write_bytes(path, picture(draw, size, path.suffix, palette))
     return path
 

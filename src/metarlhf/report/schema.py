@@ -41,7 +41,7 @@ MetaTraining = TypedDict(
         "iteration": Sequence[float],
         # What the adapted policies of meta-training tasks earn.
         "return": Sequence[float | None],
-        # Share of comparisons, hard ones, that the adapted reward model answers as the teacher does.
+        # Share of hard comparisons that the adapted reward model answers as the teacher does.
         "accuracy_hard": Sequence[float | None],
     },
     total=False,
@@ -97,7 +97,7 @@ class Results(TypedDict):
 
 
 class Question(NamedTuple):
-    """Two clips a teacher was asked about; the preference is 0 for left, 1 for right, 0.5 for equal."""
+    """Two clips, and which a teacher prefers: 0 for left, 1 for right, 0.5 for equal."""
 
     left: Array
     """Observations, shape [length, obs]."""

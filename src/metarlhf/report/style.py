@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 
 class Palette(NamedTuple):
-    """Colours by role. The agent and what is meta-learned share one, target and scratch the other."""
+    """Colours by role. `first`: the agent, what is meta-learned; `second`: its target, scratch."""
 
     paper: str
     ink: str
@@ -34,7 +34,7 @@ FONT_POINTS = 10.5
 @contextmanager
 def styled(palette: Palette) -> Iterator[None]:
     """Matplotlib's settings; draw *and* save within, as some colours are looked up late."""
-    paper, ink, first, second = palette
+    _, ink, first, second = palette
     settings = {
         "figure.facecolor": "none",
         "savefig.facecolor": "none",

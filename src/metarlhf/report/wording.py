@@ -2,10 +2,20 @@
 
 from collections.abc import Sequence
 
-from metarlhf.report.schema import Curve, FamilyResult, Interval, Results
+from metarlhf.report.schema import (
+    Curve,
+    FamilyResult,
+    Interval,
+    Mark,
+    MetaTraining,
+    Question,
+    Results,
+)
 
 NOT_MEASURED = "not measured"
-_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_NUMBERS = dict(
+    enumerate(("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
+)
 
 
 def percent(value: float) -> str:
@@ -52,7 +62,7 @@ def answers(family: FamilyResult) -> str:
 
 
 def _in_words(count: int) -> str:
-    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return _NUMBERS.get(count, str(count))
 
 
 def _span(low: str, high: str) -> str:
@@ -129,3 +139,21 @@ def curves(family: FamilyResult, resource: str) -> list[tuple[str, Curve]]:
     }[resource]
     named = zip(("Meta-learned", "From scratch"), map(family.get, keys), strict=True)
     return [(name, curve) for name, curve in named if curve]
+
+
+def training_text(training: MetaTraining) -> str:
+    """What the figure of meta-training shows, from its first to its last measurement."""
+    sentences = ["Meta-training."]
+    for name, key in (("Return", "return"), ("Accuracy on hard pairs", "accuracy_hard")):
+        values = [value for value in training.get(key) or () if value is not None]
+        if values:
+            sentences.append(f"{name}: from {number(values[0])} to {number(values[-1])}.")
+    return " ".join(sentences)
+
+
+def answer(question: Question | Mark) -> str:
+    """What a teacher said: left, right, equal, or a mark."""
+    if isinstance(question, Mark):
+        return f"marked {number(question.value)}"
+    preference = float(question.preference)
+    return "equal" if preference == 0.5 else "right" if preference > 0.5 else "left"
