@@ -24,14 +24,17 @@ class Interval(TypedDict):
     high: float
 
 
-class Curve(TypedDict, total=False):
+class _Band(TypedDict):
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+class Curve(_Band, total=False):
     """Normalised return after so many answers (`labels`) or environment steps (`steps`)."""
 
     labels: Sequence[float]
     steps: Sequence[float]
-    mean: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
 
 
 # The functional form, as one key is a word of Python.
@@ -150,11 +153,23 @@ Pictures = Mapping[str, FamilyPictures]
 """By the families' names, as in the results; a family may be missing."""
 
 
+CURVES = {
+    "by_labels": "labels",
+    "scratch_by_labels": "labels",
+    "prior_by_steps": "steps",
+    "scratch_by_steps": "steps",
+}
+"""Which curves a family's result may have, and over what."""
+
+FINITE = ("normalised_return", "per_task", "scratch_labels_ratio", "scratch_steps_ratio")
+
+
 def checked(results: Results) -> Results:
     """The results as they are.
 
     Raises:
-        ValueError: there is no family, a required figure is missing, or a number is not finite.
+        ValueError: there is no family, a required figure is missing, a curve's lists differ in
+            length, or a number is not finite.
     """
     missing = Results.__required_keys__ - set(results)
     if missing or not results["families"]:
@@ -167,19 +182,26 @@ def checked(results: Results) -> Results:
         missing = _Required.__required_keys__ - set(family)
         if missing:
             raise ValueError(f"the results of {name} lack {', '.join(sorted(missing))}")
-        for key in ("normalised_return", "per_task", *CURVES):
-            if not np.isfinite(_numbers(family.get(key))).all():
-                raise ValueError(
-                    f"{key} of {name} holds a number that is not finite; leave out what was not "
-                    "measured, and decide what a failed run counts as before averaging"
-                )
+        for key, resource in CURVES.items():
+            _check_curve(f"{key} of {name}", family.get(key), resource)
+        for key in FINITE:
+            _check_finite(f"{key} of {name}", family.get(key))
     return results
 
 
-CURVES = ("by_labels", "scratch_by_labels", "prior_by_steps", "scratch_by_steps")
+def _check_curve(what: str, curve: Mapping[str, Any] | None, resource: str) -> None:
+    if not curve:
+        return
+    lengths = {key: len(curve.get(key, ())) for key in (resource, "mean", "low", "high")}
+    if 0 in lengths.values() or len(set(lengths.values())) > 1:
+        raise ValueError(f"{what} needs lists of one length, not empty, but has {lengths}")
+    _check_finite(what, curve)
 
 
-def _numbers(value: Any) -> np.ndarray:
-    """All numbers of a curve, an interval or a list."""
+def _check_finite(what: str, value: Any) -> None:
     lists = value.values() if isinstance(value, Mapping) else [[] if value is None else value]
-    return np.concatenate([np.zeros(0), *(np.ravel(np.asarray(x, float)) for x in lists)])
+    if not all(np.isfinite(np.asarray(numbers, float)).all() for numbers in lists):
+        raise ValueError(
+            f"{what} holds a number that is not finite; leave out what was not measured, and decide "
+            "what a failed run counts as before averaging"
+        )

@@ -12,6 +12,8 @@ from metarlhf.report.schema import (
     Results,
 )
 
+# A line must not break before it.
+PERCENT = "\N{NO-BREAK SPACE}%"
 NOT_MEASURED = "not measured"
 _NUMBERS = dict(
     enumerate(("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
@@ -20,7 +22,7 @@ _NUMBERS = dict(
 
 def percent(value: float) -> str:
     """0.93 as 93 %, with a true minus."""
-    return f"{100 * value:.0f} %".replace("-", "\N{MINUS SIGN}")
+    return str(round(100 * value)).replace("-", "\N{MINUS SIGN}") + PERCENT
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -34,7 +36,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def interval(value: Interval) -> str:
     """A mean in per cent and the interval around it."""
-    low, high = percent(value["low"]).removesuffix(" %"), percent(value["high"])
+    low, high = percent(value["low"]).removesuffix(PERCENT), percent(value["high"])
     return f"{percent(value['mean'])} ({low} to {high})"
 
 
@@ -78,9 +80,8 @@ def headline(results: Results) -> str:
     who += " answer" if counts[-1] == 1 else " answers"
     if means[-1] <= 0:
         return f"{who} taught nothing: the agents do no better than untrained ones"
-    low = percent(means[0]).removesuffix(" %") if len(means) > 1 else percent(means[0])
-    much = _span(low, percent(means[-1])) if percent(means[0]) != percent(means[-1]) else low
-    much = much if much.endswith("%") else f"{much} %"
+    low, high = percent(means[0]), percent(means[-1])
+    much = high if low == high else f"{low.removesuffix(PERCENT)} to {high}"
     verb = "was enough for" if counts[-1] == 1 else "were enough for"
     return f"{who} {verb if means[0] >= 0.75 else 'reached'} {much} of what the true reward teaches"
 
@@ -101,7 +102,10 @@ def savings(families: Sequence[FamilyResult]) -> str:
             parts.append(f"{'at least ' if some else ''}{span} times as many {resource}")
     if not parts:
         return ""
-    return f"Learning the same from scratch took {' and '.join(parts)}."
+    keys = ("scratch_labels_ratio", "scratch_steps_ratio")
+    partly = any(family.get(key) is None for family in families for key in keys)
+    where = ", where it was measured" if partly else ""
+    return f"Learning the same from scratch took {' and '.join(parts)}{where}."
 
 
 def standing(family: FamilyResult, index: int | None) -> str:
