@@ -1,5 +1,7 @@
 """Drawings show where the agent went and what it was to do, at the right places."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -58,10 +60,8 @@ def test_pendulum_stands_up_at_angle_zero_and_turns_counter_clockwise(axes):
 
 
 def test_reacher_arm_ends_at_the_fingertip(axes):
-    import jax
-
     family = envs.make("reacher")
-    obs, _ = family.reset(jax.random.key(0), np.array([0.1, 0.1]))
+    obs, _ = family.reset(jax.random.key(0), jnp.array([0.1, 0.1]))
     obs = np.asarray(obs)[None]
     draw_trajectory(axes, family, obs, np.array([0.05, 0.1]))
     np.testing.assert_allclose(stars(axes), [[0.05, 0.1]])
@@ -113,15 +113,36 @@ def test_other_shapes_are_refused(axes, shape):
 
 
 class Heater:
-    """A family that nobody taught to be drawn."""
+    """A family that nobody taught to be drawn: a room to be kept warm."""
 
-    name = "heater"
+    name, varies = "heater", "temperature to keep"
+    horizon, segment_length = 10, 5
+    reward_bounds = (-1.0, 0.0)
     observation_space = envs.Box(2, 0.0, 100.0, ("inside", "outside"))
+    action_space = envs.Discrete(2, ("off", "on"))
+
+    def sample(self, key):
+        return jax.random.uniform(key, minval=15.0, maxval=25.0)
+
+    def reset(self, key, task):
+        obs = jnp.array([10.0, 10.0])
+        return obs, obs
+
+    def step(self, key, state, action, task):
+        obs = state + jnp.array([1.0, 0.0]) * action
+        reward = self.reward(state, action, obs, task)
+        return envs.Step(obs, obs, reward, jnp.array(False), jnp.array(False))
+
+    def reward(self, obs, action, next_obs, task):
+        return -jnp.abs(next_obs[0] - task)
+
+    def without_termination(self):
+        return self
 
 
 def test_a_family_of_your_own_is_drawn_as_its_observations_until_taught(axes):
     obs = np.arange(6.0).reshape(3, 2)
-    draw(Heater(), axes, obs, None)
+    draw_trajectory(axes, Heater(), obs)
     assert [line.get_label() for line in axes.get_lines()] == ["inside", "outside"]
     np.testing.assert_allclose(axes.get_lines()[1].get_ydata(), obs[:, 1])
 
@@ -133,5 +154,5 @@ def test_a_family_of_your_own_is_drawn_as_its_observations_until_taught(axes):
         axes.plot(*obs.T)
 
     fresh = Figure().subplots()
-    draw(Cooler(), fresh, obs, None)
+    draw_trajectory(fresh, Cooler(), obs)
     assert len(fresh.get_lines()) == 1

@@ -70,15 +70,20 @@ def results(*families):
 
 
 @cache
-def episodes(name, steps=None):
+def episodes(name):
     """A family, one of its tasks, and two episodes of untrained agents, each [time, obs]."""
     family = envs.make(name)
-    task_key, agent_key, key = jax.random.split(jax.random.key(3), 3)
-    task = family.sample(task_key)
-    agent = build_agent(agent_key, family, hidden=(8,))
-    start = reset(key, family, task, agent.actor, 2)
-    _, trajectory = collect(key, family, task, agent.actor, start, steps or family.horizon)
-    return family, task, *np.asarray(trajectory.obs)
+
+    @jax.jit
+    def act():
+        task_key, agent_key, key = jax.random.split(jax.random.key(3), 3)
+        task = family.sample(task_key)
+        actor = build_agent(agent_key, family, hidden=(8,)).actor
+        start = reset(key, family, task, actor, 2)
+        return task, collect(key, family, task, actor, start, family.horizon)[1].obs
+
+    task, obs = act()
+    return family, task, *np.asarray(obs)
 
 
 def pictures(name="navigation/finn2017", questions=10, ratings=False):

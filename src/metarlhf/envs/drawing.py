@@ -77,7 +77,7 @@ def draw_reacher(family: Reacher, axes: Axes, obs: np.ndarray, task: Task | None
     elbow = length * obs[:, :2]
     arms = np.stack([np.zeros_like(elbow), elbow, tip], axis=1)
     poses = _spread(obs[:, [0, 1, 6, 7]])
-    _path(axes, tip, linewidth=1)
+    _path(axes, tip, linewidth=1.0)
     for arm, alpha in zip(arms[poses], _fade(len(poses)), strict=True):
         axes.plot(*arm.T, "-o", color=_ink(), alpha=0.45 * alpha, linewidth=2, markersize=2.5)
     axes.plot(*arms[-1].T, "-o", color=_ink(), linewidth=2.5, markersize=4)
@@ -100,7 +100,7 @@ def draw_pendulum(family: Pendulum, axes: Axes, obs: np.ndarray, task: Task | No
     poses = _spread(tip)
     for end, alpha in zip(tip[poses], _fade(len(poses)), strict=True):
         axes.plot(*np.stack([0 * end, end]).T, color=_ink(), alpha=0.45 * alpha, linewidth=2)
-    _path(axes, tip, linewidth=1)
+    _path(axes, tip, linewidth=1.0)
     axes.plot(*np.stack([0 * tip[-1], tip[-1]]).T, color=_ink(), linewidth=2.5)
     axes.plot(0, 0, "o", color=_ink(), markersize=4)
     axes.plot(*tip[-1], "o", color=AGENT, markersize=5)
@@ -160,6 +160,8 @@ def _path(axes: Axes, points: np.ndarray, linewidth: float = 1.8) -> None:
     """A line through the points that grows from faint to full."""
     from matplotlib.collections import LineCollection
 
+    if len(points) < 2:
+        return
     pairs = np.stack([points[:-1], points[1:]], axis=1)
     axes.add_collection(
         LineCollection(list(pairs), colors=AGENT, alpha=_fade(len(pairs)), linewidths=linewidth)

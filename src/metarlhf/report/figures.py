@@ -18,6 +18,8 @@ from metarlhf.report.schema import (
 )
 from metarlhf.report.wording import curves, number, ratio
 
+# What `Figure.subplots(1, 2)` gives: an array of two axes.
+Row = np.ndarray
 RESOURCES = {"labels": "answers of a person", "steps": "environment steps"}
 
 
@@ -106,7 +108,7 @@ def _logarithmic_with_zero(axes: Axes, used: np.ndarray) -> None:
     ticks = [f * 10**e for e in range(lowest, highest + 1) for f in factors]
     axes.set_xticks([0, *(t for t in ticks if least <= t <= most)])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(float(x))))
     axes.set_xlim(0, most * 1.15)
 
 
@@ -157,7 +159,7 @@ def _with_gaps(values: Sequence[float | None]) -> np.ndarray:
 
 
 def draw_before_after(
-    pair: Sequence[Axes], family: Any, task: Any, before: Any, after: Any, titles: Sequence[str]
+    pair: Row, family: Any, task: Any, before: Any, after: Any, titles: Sequence[str]
 ) -> None:
     """The same task on the same scale, before and after it was taught, into two axes."""
     for axes, obs, title in zip(pair, (before, after), titles, strict=True):
@@ -200,7 +202,7 @@ def _frame(axes: Axes, title: str, share: float) -> None:
         spine.set_edgecolor(AGENT if liked else _ink())
 
 
-def draw_maps(pair: Sequence[Axes], maps: RewardMaps) -> None:
+def draw_maps(pair: Row, maps: RewardMaps) -> None:
     """The true and the learned reward over the same two observations, each on its own scale."""
     for axes, values, title in zip(pair, maps[:2], ("true reward", "learned reward"), strict=True):
         axes.imshow(
@@ -212,7 +214,7 @@ def draw_maps(pair: Sequence[Axes], maps: RewardMaps) -> None:
     pair[1].set_yticklabels([])
 
 
-def _same_view(pair: Sequence[Axes]) -> None:
+def _same_view(pair: Row) -> None:
     """What is drawn side by side is seen from the same place, square where the drawing is."""
     views = np.array([[axes.get_xlim(), axes.get_ylim()] for axes in pair])
     low, high = views[..., 0].min(0), views[..., 1].max(0)

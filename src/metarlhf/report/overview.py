@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from metarlhf.files import write_bytes
 from metarlhf.report.figures import draw_before_after, draw_curves
@@ -37,7 +37,7 @@ def draw_overview(figure: Figure, results: Results, pictures: Pictures) -> None:
         _draw_column(column, family, pictures.get(family["family"]))
 
 
-def _draw_column(figure: Figure, family: FamilyResult, pictures: FamilyPictures | None) -> None:
+def _draw_column(figure: FigureBase, family: FamilyResult, pictures: FamilyPictures | None) -> None:
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
     mean = percent(family["normalised_return"]["mean"])
     top.suptitle(f"{family['family']}: {mean}", fontweight="bold", parse_math=False)

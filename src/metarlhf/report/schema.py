@@ -202,6 +202,6 @@ def _check_finite(what: str, value: Any) -> None:
     lists = value.values() if isinstance(value, Mapping) else [[] if value is None else value]
     if not all(np.isfinite(np.asarray(numbers, float)).all() for numbers in lists):
         raise ValueError(
-            f"{what} holds a number that is not finite; leave out what was not measured, and decide "
-            "what a failed run counts as before averaging"
+            f"{what} holds a number that is not finite; leave out what was not measured, and "
+            "decide what a failed run counts as before averaging"
         )

@@ -20,12 +20,12 @@ _NUMBERS = dict(
 )
 
 
-def percent(value: float) -> str:
+def percent(value: float | int) -> str:
     """0.93 as 93 %, with a true minus."""
     return str(round(100 * value)).replace("-", "\N{MINUS SIGN}") + PERCENT
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number(value: float | int | None, digits: int = 3) -> str:
     """Rounded to so many digits that count, thousands apart; None as not measured."""
     if value is None:
         return NOT_MEASURED
@@ -40,7 +40,7 @@ def interval(value: Interval) -> str:
     return f"{percent(value['mean'])} ({low} to {high})"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | int | None) -> str:
     """3.1 as 3.1 s, 143 as 2 min 23 s."""
     if seconds is None:
         return NOT_MEASURED
@@ -50,7 +50,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def ratio(value: float | None, at_least: bool = False) -> str:
+def ratio(value: float | int | None, at_least: bool = False) -> str:
     """20.0 as 20×; at least that where learning from scratch never got there."""
     if value is None:
         return NOT_MEASURED
