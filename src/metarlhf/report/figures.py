@@ -168,6 +168,9 @@ def draw_before_after(
         if not len(axes.get_xticks()):
             for spine in axes.spines.values():
                 spine.set(visible=True, alpha=0.3)
+    if (legend := pair[0].get_legend()) is not None:
+        legend.remove()  # one for both
+    pair[1].set_ylabel("")
     _same_view(pair)
 
 
@@ -178,7 +181,7 @@ def draw_question(axes: Any, family: Any, task: Any, question: Question | Mark) 
     """
     if isinstance(question, Mark):
         draw_trajectory(axes, family, question.clip, task)
-        _frame(axes, f"mark: {number(question.value)}", 1.0)
+        _frame(axes, f"mark: {number(question.value)}", 0.5)
         return
     liked = question.preference
     for side, clip, share in zip(axes, question[:2], (1 - liked, liked), strict=True):
