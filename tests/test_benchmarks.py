@@ -8,7 +8,6 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import harness
 from benchmarks.harness import Result
-
 from metarlhf.statistics import mean_interval
 
 

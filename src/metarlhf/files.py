@@ -67,8 +67,8 @@ def leaf_names(tree: Any) -> list[str]:
 def publish(folder: Path, tree: Any, description: dict[str, Any]) -> Path:
     """Write the arrays of `tree`, and `description` with what is needed to check them.
 
-    The description is written last and holds the weights' hash, so that a pair which does not belong
-    together, whatever happened in between, is told from one that does.
+    The description is written last and holds the weights' hash, so that a pair which does not
+    belong together, whatever happened in between, is told from one that does.
     """
     arrays = {
         name: np.asarray(leaf)

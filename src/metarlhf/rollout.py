@@ -1,8 +1,8 @@
 """Policy x environment x task -> `Trajectory`, for compiled tasks: one `scan`.
 
-Everything random is drawn before the loop (action noise, the states that episodes restart from), and
-everything that is not needed inside it (values, advantages) is computed after: on a CPU the loop's
-time is the number of operations in its body, not their size.
+Everything random is drawn before the loop (action noise, the states that episodes restart from),
+and everything that is not needed inside it (values, advantages) is computed after: on a CPU the
+loop's time is the number of operations in its body, not their size.
 """
 
 from typing import NamedTuple
@@ -71,7 +71,14 @@ def collect(
             jax.tree.map(restart, actor.initial_state(), policy),
         )
         return following, Trajectory(
-            carry.obs, action, log_prob, next_obs, reward, reward, terminated, truncated & ~terminated
+            carry.obs,
+            action,
+            log_prob,
+            next_obs,
+            reward,
+            reward,
+            terminated,
+            truncated & ~terminated,
         )
 
     end, trajectory = jax.lax.scan(step, start, (noise, fresh, step_keys))
@@ -92,10 +99,8 @@ def evaluate(
     num_episodes: int,
     deterministic: bool = True,
 ) -> Float[Array, " episodes"]:
-    """True returns of whole episodes; this and the simulated teachers alone see the task's reward."""
+    """True returns of whole episodes; but for this, simulated teachers alone see true rewards."""
     reset_key, collect_key = jax.random.split(key)
     start = reset(reset_key, family, task, actor, num_episodes)
-    _, trajectory = collect(
-        collect_key, family, task, actor, start, family.horizon, deterministic
-    )
+    _, trajectory = collect(collect_key, family, task, actor, start, family.horizon, deterministic)
     return episode_return(trajectory)

@@ -1,7 +1,7 @@
 """The data that flows through the system: pytrees with shapes, and nothing else.
 
-Leading dimensions are free (`...`): a `Trajectory` may hold one episode, a batch of environments or a
-batch of tasks of such batches. `time` is always the last of them, before the features.
+Leading dimensions are free (`...`): a `Trajectory` may hold one episode, a batch of environments or
+a batch of tasks of such batches. `time` is always the last of them, before the features.
 """
 
 from typing import Any
@@ -72,7 +72,7 @@ class Comparison(eqx.Module):
 
 
 class Rating(eqx.Module):
-    """Marks for single segments: `value` in {1, ..., levels}, higher is better; `weight` as above."""
+    """Marks for segments: `value` in {1, ..., levels}, higher is better; `weight` as above."""
 
     segment: Segment
     value: Float[Array, "*batch"]

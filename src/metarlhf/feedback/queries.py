@@ -1,7 +1,8 @@
 """Which question to ask: scores of candidate pairs, from what several reward functions predict.
 
-`probability[m, q]` is what member m of a belief (a network of an ensemble, a particle of a posterior)
-gives to "the right clip of pair q is better"; `weight[m]` is how much the member is believed.
+`probability[m, q]` is what member m of a belief (a network of an ensemble, a particle of a
+posterior) gives to "the right clip of pair q is better"; `weight[m]` is how much the member is
+believed.
 """
 
 from typing import Literal

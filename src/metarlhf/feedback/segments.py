@@ -19,9 +19,7 @@ def cut(trajectory: Trajectory, length: int, stride: int) -> tuple[Segment, Bool
     starts = jnp.arange(0, num_steps - length + 1, stride)
     steps = starts[:, None] + jnp.arange(length)
     take = lambda x: x[:, steps].reshape(-1, length, *x.shape[2:])
-    clips = jax.tree.map(
-        take, Segment(trajectory.obs, trajectory.action, trajectory.task_reward)
-    )
+    clips = jax.tree.map(take, Segment(trajectory.obs, trajectory.action, trajectory.task_reward))
     # An episode may end with a clip's last step, not before.
     within_one = ~take(trajectory.done)[:, :-1].any(axis=1)
     return clips, within_one

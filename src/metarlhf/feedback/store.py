@@ -42,4 +42,6 @@ def record_rating(
     weight: Float[Array, ""],
 ) -> Feedback:
     """Keep the mark given to question `index`."""
-    return Feedback(feedback.comparisons, _put(feedback.ratings, index, Rating(segment, value, weight)))
+    return Feedback(
+        feedback.comparisons, _put(feedback.ratings, index, Rating(segment, value, weight))
+    )

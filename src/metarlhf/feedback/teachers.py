@@ -1,10 +1,10 @@
 """Simulated teachers: what they are asked about is the task's true reward, which they alone see.
 
-After B-Pref (Lee et al. 2021, section 3): an answer depends on the undiscounted sums (skip, equal), on
-the discounted ones (myopic), on chance (noisy) and on slips (mistake), in that order. Two things differ
-on purpose. Thresholds and temperature are relative to the *spread* of the sums that the teacher has
-seen, since B-Pref's (relative to the mean return) switch themselves off where rewards are costs; and a
-skipped question costs nothing.
+After B-Pref (Lee et al. 2021, section 3): an answer depends on the undiscounted sums (skip, equal),
+on the discounted ones (myopic), on chance (noisy) and on slips (mistake), in that order. Two things
+differ on purpose. Thresholds and temperature are relative to the *spread* of the sums that the
+teacher has seen, since B-Pref's (relative to the mean return) switch themselves off where rewards
+are costs; and a skipped question costs nothing.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a prior saves: how many answers and environment steps learning from scratch needs for the same."""
+"""What a prior saves: how many answers and steps learning from scratch needs for the same."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Saving(NamedTuple):
 def first_reach(
     used: Float[np.ndarray, " point"], reached: Float[np.ndarray, " point"], target: float
 ) -> float | None:
-    """How much was used when `target` was first reached, linear between points; None if it never was."""
+    """How much was used when `target` was first reached, linear between points; None: never."""
     at_or_above = reached >= target
     if not at_or_above.any():
         return None
@@ -34,22 +34,29 @@ def first_reach(
     return float(used[i - 1] + share * (used[i] - used[i - 1]))
 
 
-def needed(
-    curves: list[Curve], resource: str, target: float, tasks: np.ndarray | None = None
-) -> tuple[float, bool]:
-    """The least of `resource` ("labels" or "steps") with which any of several ways from scratch reaches
-    `target`; where none does, the most that any used, and True.
+def needed(curves: list[Curve], resource: str, target: float) -> tuple[float, bool]:
+    """The least of `resource` ("labels" or "steps") with which any of several ways from scratch
+    reaches `target`; where none does, the most that any used, and True.
 
-    `returns` of the curves are normalised; `tasks` selects some, or resamples them.
+    `returns` of the curves are normalised.
     """
-    found = []
-    for curve in curves:
-        mean = curve.returns[:, slice(None) if tasks is None else tasks].mean(1)
-        found.append(first_reach(getattr(curve, resource), mean, target))
+    found = [
+        first_reach(getattr(curve, resource), curve.returns.mean(1), target) for curve in curves
+    ]
     reached = [value for value in found if value is not None]
     if reached:
         return min(reached), False
     return float(max(getattr(curve, resource)[-1] for curve in curves)), True
+
+
+def cheapest(curves: list[Curve], resource: str, target: float) -> Curve:
+    """The curve that reaches `target` with the least of `resource`; else the one that ends best."""
+
+    def cost(curve: Curve) -> tuple[bool, float]:
+        spent, never = needed([curve], resource, target)
+        return never, -float(curve.returns[-1].mean()) if never else spent
+
+    return min(curves, key=cost)
 
 
 def saving(
@@ -62,15 +69,14 @@ def saving(
 ) -> Saving:
     """The ratio for what `prior` reached (normalised, by task) with `used` of the resource.
 
-    The interval is a bootstrap over tasks, of the prior's and of the curves'.
+    Both are of the same tasks, which the interval is a bootstrap over.
     """
     value, at_least = needed(curves, resource, float(prior.mean()))
     rng = np.random.default_rng(seed)
-    num_tasks = curves[0].returns.shape[1]
     ratios = []
     for _ in range(resamples):
-        target = float(rng.choice(prior, len(prior)).mean())
-        drawn = rng.integers(num_tasks, size=num_tasks)
-        ratios.append(needed(curves, resource, target, drawn)[0] / used)
+        drawn = rng.integers(len(prior), size=len(prior))
+        resampled = [curve._replace(returns=curve.returns[:, drawn]) for curve in curves]
+        ratios.append(needed(resampled, resource, float(prior[drawn].mean()))[0] / used)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return Saving(value / used, float(low), float(high), at_least)

@@ -1,7 +1,7 @@
 """A policy that is told what is believed about the task: one initialisation for every belief.
 
-Trained by plain PPO over many tasks at once, each environment with its own task variable as context.
-To PPO the context is part of the observation, so nothing of PPO is written again here.
+Trained by plain PPO over many tasks at once, each environment with its own task variable as
+context. To PPO the context is part of the observation, so nothing of PPO is written again here.
 """
 
 import equinox as eqx
@@ -38,9 +38,7 @@ def collect_tasks(
     return jax.vmap(one)(jax.random.split(key, contexts.shape[0]), tasks, contexts)
 
 
-def as_one_task(
-    trajectory: Trajectory, contexts: Float[Array, "task context"]
-) -> Trajectory:
+def as_one_task(trajectory: Trajectory, contexts: Float[Array, "task context"]) -> Trajectory:
     """(task, env, time) to (env, time), with each task's context appended to its observations."""
 
     def told(obs):

@@ -1,19 +1,15 @@
-"""How much of what the true reward teaches does a prior reach on held-out tasks, and what does it save?
+"""How much of what the true reward teaches is reached on held-out tasks.
 
-Normalised return of a task: 0 is what an untrained policy gets, 1 what PPO with the true reward gets
-when it has converged, both on that task; all policies act by their mode.
+Normalised return of a task: 0 is what an untrained policy gets, 1 what PPO with the true reward
+gets when it has converged, both on that task; all policies act by their mode.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import ppo, rlhf
 from metarlhf.envs.base import TaskFamily
@@ -89,6 +85,10 @@ def references(
             break
     return References(np.mean(fresh, axis=0), np.asarray(oracle))
 
+    def first(self, count: int) -> "References":
+        """Those of the first `count` tasks."""
+        return References(self.untrained[:count], self.oracle[:count])
+
 
 class Curve(NamedTuple):
     """How well each task is done after so many answers and environment steps."""
@@ -97,43 +97,79 @@ class Curve(NamedTuple):
     steps: Float[np.ndarray, " point"]
     returns: Float[np.ndarray, "point task"]
 
+    def normalise(self, references: References) -> "Curve":
+        """The same with normalised returns."""
+        return self._replace(returns=references.normalise(self.returns))
 
-Start = Callable[[PRNGKeyArray, Task], rlhf.RLHFState]
+
+class Lesson(NamedTuple):
+    """What came of teaching many tasks: how well each went, and where it ended."""
+
+    curve: Curve
+    states: rlhf.RLHFState
+    """Leaves have a leading dimension `task`."""
 
 
-def teach(
+def teach_from_prior(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    start: Start,
+    prior: Prior,
     config: rlhf.RLHFConfig,
     episodes: int = 8,
+) -> Lesson:
+    """Teach every task by RLHF, beginning with what was meta-learned."""
+    start_key, eval_key = jax.random.split(key)
+    states = _start_from_prior(start_key, family.without_termination(), tasks, prior, config)
+    return _teach(eval_key, family, tasks, states, config, episodes, 1)
+
+
+def teach_from_scratch(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    config: rlhf.RLHFConfig,
+    ensemble: EnsembleConfig | None = None,
+    episodes: int = 8,
     practice: int = 1,
-) -> Curve:
-    """Teach every task by RLHF, from what `start` begins with, and measure after each round.
+) -> Lesson:
+    """Teach every task by RLHF, beginning with random networks.
 
     The updates after the last answer are measured in `practice` equal parts.
     """
     start_key, eval_key = jax.random.split(key)
+    states = _start_from_scratch(start_key, family.without_termination(), tasks, config, ensemble)
+    return _teach(eval_key, family, tasks, states, config, episodes, practice)
+
+
+def _teach(key, family, tasks, states, config, episodes, practice) -> Lesson:
+    """Round after round, measured after each: by whole episodes of the policy's mode."""
     learning = family.without_termination()
-    states = _start_all(start_key, learning, tasks, start)
-    points = [_point(eval_key, family, tasks, states, episodes)]
+    points = [_point(key, family, tasks, states, episodes)]
     for _ in range(config.rounds):
         states = _round(states, learning, tasks, config)
-        points.append(_point(eval_key, family, tasks, states, episodes))
+        points.append(_point(key, family, tasks, states, episodes))
     for _ in range(practice if config.final_updates else 0):
         states = _practise(states, learning, tasks, config, config.final_updates // practice)
-        points.append(_point(eval_key, family, tasks, states, episodes))
-    return Curve(*map(np.stack, zip(*points, strict=True)))
-
-
-def _start_all(key, family, tasks, start):
-    return jax.jit(jax.vmap(start))(jax.random.split(key, _count(tasks)), tasks)
+        points.append(_point(key, family, tasks, states, episodes))
+    return Lesson(Curve(*map(np.stack, zip(*points, strict=True))), states)
 
 
 def _point(key, family, tasks, states, episodes):
     labels, steps = np.mean(states.answers.count), np.mean(states.steps)
     return labels, steps, np.asarray(_returns(key, family, tasks, states.ppo.agent, episodes))
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _start_from_prior(key, family, tasks, prior, config):
+    one = lambda key, task: rlhf.start(key, family, task, prior.agent, prior.belief, config)
+    return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks)
+
+
+@partial(jax.jit, static_argnames=("family", "config", "ensemble"))
+def _start_from_scratch(key, family, tasks, config, ensemble):
+    one = lambda key, task: rlhf.from_scratch(key, family, task, config, ensemble)
+    return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

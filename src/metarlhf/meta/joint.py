@@ -1,14 +1,17 @@
 """Meta-training of reward and policy together, with a teacher's answers on training tasks.
 
-An iteration has an inner loop, for each of a batch of training tasks: a little RLHF (ask a few questions,
-chosen by what they tell; adapt the reward), after which the policy is told what is believed and plays.
-And an outer loop: the policy learns from all these episodes, paid by the task's own reward as meta-training
-has learned it from many more answers; its clips go to a pool; the teacher answers about clips of the pool
-for many tasks, and the reward learns from that. So reward and policy see ever better behaviour of each
-other, and the policy learns what to do with little knowledge.
+An iteration has an inner loop, for each of a batch of training tasks: a little RLHF (ask a few
+questions, chosen by what they tell; adapt the reward), after which the policy is told what is
+believed and plays. And an outer loop: the policy learns from all these episodes, paid by the task's
+own reward as meta-training has learned it from many more answers; its clips go to a pool; the
+teacher answers about clips of the pool for many tasks, and the reward learns from that. So reward
+and policy see ever better behaviour of each other, and the policy learns what to do with little
+knowledge.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -16,13 +19,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf.ppo import PPOConfig
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Teacher, cut, empty
 from metarlhf.meta import conditioned, reward_latent
-from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
 from metarlhf.meta.prior import Prior, Shape
+from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
 from metarlhf.networks import Agent, build_agent
+from metarlhf.ppo import PPOConfig
 from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
@@ -60,9 +63,7 @@ class JointConfig:
     """Share of the tasks whose policy is told the task's own variable, as if answers were many."""
     reward: LatentRewardConfig = field(default_factory=LatentRewardConfig)
     """The reward's meta-training."""
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(minibatches=8, gamma=0.95, lr=1e-3)
-    )
+    ppo: PPOConfig = field(default_factory=lambda: PPOConfig(minibatches=8, gamma=0.95, lr=1e-3))
     """How the policy learns; its numbers of environments and steps follow from the tasks'."""
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers on training tasks."""
@@ -118,9 +119,7 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
     return JointState(reward, agent, optimiser, pool, tasks, jnp.zeros((), jnp.int32), key)
 
 
-def _draw_clips(
-    key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int
-) -> Pool:
+def _draw_clips(key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int) -> Pool:
     """Random clips of the episodes of many tasks."""
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory)
     stride = max(1, family.segment_length // 2)
@@ -170,7 +169,7 @@ def _inner_loop(
     own: Float[Array, "task latent"],
     config: JointConfig,
 ) -> Float[Array, "task latent"]:
-    """What the policy of each task is told: its belief after some answers, or the task's `own` variable."""
+    """What each task's policy is told: what is believed after some answers, or its `own`."""
     particle_key, clip_key, ask_key, count_key, all_key = jax.random.split(key, 5)
     chosen = jax.random.choice(
         particle_key, config.reward.num_tasks, (config.inner_particles,), replace=False
@@ -229,3 +228,25 @@ def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prio
         reward_hidden=config.reward.hidden,
     )
     return Prior(state.agent, LatentPosterior.prior(state.reward.model, state.reward.bank), shape)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def iterate(
+    state: JointState, family: TaskFamily, config: JointConfig
+) -> tuple[JointState, dict[str, Float[Array, ""]]]:
+    """`meta_iterate`, compiled."""
+    return meta_iterate(state, family, config)
+
+
+def meta_train(
+    state: JointState, family: TaskFamily, config: JointConfig
+) -> Iterator[tuple[JointState, dict[str, float]]]:
+    """Meta-train until `config.iterations` are done, yielding state and metrics after each.
+
+    Stop iterating to stop, keep a state to go on from it. `family` is meant to be one without
+    termination: an episode that ends at the hidden goal would give it away.
+    """
+    while int(state.iteration) < config.iterations:
+        state, metrics = iterate(state, family, config)
+        numbers = {name: float(value) for name, value in metrics.items()}
+        yield state, {"iteration": int(state.iteration)} | numbers

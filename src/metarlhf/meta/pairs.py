@@ -1,8 +1,8 @@
 """Which pairs of clips to be asked about while meta-training, where answers are plenty.
 
-Random pairs are mostly easy. A reward that has seen only those gives soft predictions, and a posterior
-with soft predictions asks where the reward is inaccurate, not where the task is unknown. So half of the
-pairs are such that look alike by the reward's present predictions.
+Random pairs are mostly easy. A reward that has seen only those gives soft predictions, and a
+posterior with soft predictions asks where the reward is inaccurate, not where the task is unknown.
+So half of the pairs are such that look alike by the reward's present predictions.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""A prior: all that meta-training leaves behind, in one pytree, and on disk as safetensors and JSON."""
+"""A prior: all that meta-training leaves behind, as one pytree, and as safetensors and JSON."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import make
 from metarlhf.networks import Agent, build_agent
-from metarlhf.reward import Belief, LatentPosterior, LatentReward
+from metarlhf.reward import LatentPosterior, LatentReward
 
 KIND = "metarlhf prior"
 

@@ -1,9 +1,9 @@
-"""Meta-training of a reward that gradient steps adapt: MAML with learned step sizes, over an ensemble.
+"""Meta-training of a reward that gradient steps adapt: MAML with learned step sizes.
 
-Inner loop: `GradientReward.adapt` on a few answers of one task. Outer loop: how well the adapted reward
-explains other answers of the same task, differentiated through the inner steps to the initialisation and
-to the step sizes (Finn et al. 2017, equation 1; Li et al. 2017). Members see the same answers from
-starts of their own.
+Inner loop: `GradientReward.adapt` on a few answers of one task. Outer loop: how well the adapted
+reward explains other answers of the same task, differentiated through the inner steps to the
+initialisation and to the step sizes (Finn et al. 2017, equation 1; Li et al. 2017). Members see the
+same answers from starts of their own.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback.teachers import Scale, Teacher
-from metarlhf.meta.pairs import draw_pairs, pick
+from metarlhf.meta.pairs import draw_pairs
 from metarlhf.meta.reward_latent import judge
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend

@@ -1,9 +1,9 @@
 """Meta-training of a reward with a latent task variable.
 
 Every training task has its own task variable, learned together with what all tasks share (an
-*auto-decoder*: no encoder to be blurred by). The teacher answers for all tasks about one shared pool of
-clips, so that features are computed once for hundreds of tasks. The learned task variables are then the
-prior: what a new task is compared with.
+*auto-decoder*: no encoder to be blurred by). The teacher answers for all tasks about one shared
+pool of clips, so that features are computed once for hundreds of tasks. The learned task variables
+are then the prior: what a new task is compared with.
 """
 
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ def optimiser(config: LatentRewardConfig, steps: int) -> optax.GradientTransform
 def init(
     key: PRNGKeyArray, family: TaskFamily, config: LatentRewardConfig, steps: int
 ) -> LatentRewardState:
+    """Random networks, and task variables near zero; `steps` is how long training will be."""
     model_key, bank_key = jax.random.split(key)
     model = LatentReward(
         family,
@@ -106,7 +107,7 @@ def loss(
     bounds: tuple[float, float],
     config: LatentRewardConfig,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Negative log-likelihood of the answers of a batch of tasks, about pairs from a pool of clips."""
+    """Negative log-likelihood of the answers of a batch of tasks about pairs from a pool."""
     model, bank = shared
     noise_key, pair_key, answer_key, rate_key = jax.random.split(key, 4)
     z = bank[index]
@@ -124,7 +125,9 @@ def loss(
 
     marks = teacher.rate(rate_key, true_reward, bounds)
     rating_loss = -jnp.mean(
-        rating_log_likelihood(predicted / true_reward.shape[-1], marks, model.log_rating_std, teacher.levels)
+        rating_log_likelihood(
+            predicted / true_reward.shape[-1], marks, model.log_rating_std, teacher.levels
+        )
     )
     agrees = (logit > 0) == (preference > 0.5)
     total = (

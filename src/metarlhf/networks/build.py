@@ -1,8 +1,7 @@
 """Networks that fit an environment."""
 
-from jaxtyping import PRNGKeyArray
-
 import jax
+from jaxtyping import PRNGKeyArray
 
 from metarlhf.envs.base import Discrete, TaskFamily
 from metarlhf.networks.actor_critic import Actor, Agent, Critic

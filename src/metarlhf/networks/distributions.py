@@ -1,7 +1,7 @@
 """Action distributions: what a policy says about what to do.
 
-Sampling is a deterministic function of noise, drawn beforehand: a rollout draws the noise of all its
-steps at once, which is several times cheaper on a CPU than drawing inside the loop.
+Sampling is a deterministic function of noise, drawn beforehand: a rollout draws the noise of all
+its steps at once, which is several times cheaper on a CPU than drawing inside the loop.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -58,7 +58,7 @@ class Categorical(eqx.Module):
         return jnp.argmax(self.logits, axis=-1)
 
     def log_prob(self, action: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
-        # A one-hot product instead of a gather: gathers are slow on CPUs, and so are their gradients.
+        # A one-hot product, as gathers are slow on CPUs, and so are their gradients.
         chosen = jax.nn.one_hot(action, self.logits.shape[-1], dtype=self.logits.dtype)
         return jnp.sum(jax.nn.log_softmax(self.logits) * chosen, axis=-1)
 

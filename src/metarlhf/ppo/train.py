@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -143,13 +142,18 @@ def train(
         updates = min(config.evaluate_every, config.num_updates - int(state.updates))
         state, metrics = iterate_many(state, family, task, config, updates, reward)
         key = jax.random.fold_in(state.key, 0)
-        evaluation = jitted_evaluate(key, family, task, state.agent.actor, config.evaluation_episodes)
+        evaluation = jitted_evaluate(
+            key, family, task, state.agent.actor, config.evaluation_episodes
+        )
         returns.append(float(np.mean(evaluation)))
-        yield state, {
-            "steps": int(state.updates) * config.batch_size,
-            "return": returns[-1],
-            **{name: float(values.mean()) for name, values in metrics.items()},
-        }
+        yield (
+            state,
+            {
+                "steps": int(state.updates) * config.batch_size,
+                "return": returns[-1],
+                **{name: float(values.mean()) for name, values in metrics.items()},
+            },
+        )
         if converged(returns, config):
             return
 

@@ -73,9 +73,7 @@ def loss(
     value_loss = 0.5 * jnp.mean((agent.critic(batch.obs) - batch.value_target) ** 2)
     entropy = jnp.mean(distribution.entropy())
     total = (
-        policy_loss
-        + config.value_coefficient * value_loss
-        - config.entropy_coefficient * entropy
+        policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
     )
     return total, {
         "policy_loss": policy_loss,

@@ -1,4 +1,4 @@
-"""An ensemble of reward networks, fitted to what a person said: the belief to start with from scratch."""
+"""An ensemble of reward networks, fitted to what a person said: the belief without a prior."""
 
 from dataclasses import dataclass
 
@@ -137,7 +137,8 @@ def fit_model(
     def pick(key, part, weight):
         if not weight.shape[0]:
             return part
-        # Answers are kept from the first row on. Before the first of all, row 0 is drawn, with weight 0.
+        # Answers are kept from the first row on. Before the first of all, row 0 is
+        # drawn, with weight 0.
         count = jnp.maximum(weight.sum(), 1.0)
         index = jnp.floor(count * jax.random.uniform(key, (config.minibatch,))).astype(int)
         return jax.tree.map(lambda x: x[index], part)

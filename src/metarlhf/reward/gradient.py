@@ -1,8 +1,8 @@
 """A reward that a few gradient steps fit to a person, from an initialisation made for that.
 
-Both the initialisation and the step sizes (one for each tensor and step) are meta-learned: MAML (Finn et
-al. 2017) with Meta-SGD's learned step sizes (Li et al. 2017), over an ensemble, so that there is
-something to be uncertain with. See `metarlhf.meta.reward_gradient` for how.
+Both the initialisation and the step sizes (one for each tensor and step) are meta-learned: MAML
+(Finn et al. 2017) with Meta-SGD's learned step sizes (Li et al. 2017), over an ensemble, so that
+there is something to be uncertain with. See `metarlhf.meta.reward_gradient` for how.
 """
 
 import equinox as eqx
@@ -19,7 +19,7 @@ LogStepSizes = RewardModel
 
 
 class GradientReward(eqx.Module):
-    """An ensemble of adapted networks, and what they were adapted from (leaves: leading `member`)."""
+    """Adapted networks, and what they were adapted from; leaves lead with `member`."""
 
     initial: RewardModel
     log_step_sizes: LogStepSizes

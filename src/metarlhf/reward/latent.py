@@ -5,7 +5,8 @@ The reward of task variable z is linear in features that all tasks share:
     r(s, a; z) = phi(s, a) . w(z)
 
 so that the predicted sum of a clip is its summed features times w(z): thousands of hypotheses judge
-hundreds of clips in one matrix product, and the posterior's mean reward is again phi . w for the mean w.
+hundreds of clips in one matrix product, and the posterior's mean reward is again phi . w for the
+mean w.
 """
 
 import equinox as eqx
@@ -83,7 +84,7 @@ class LatentPosterior(eqx.Module):
         return jax.nn.softmax(self.log_weight)
 
     def mean_weights(self) -> Float[Array, " features"]:
-        """w of the posterior mean reward."""
+        """W of the posterior mean reward."""
         return self.weight @ self.model.decoder(self.particles)
 
     @property

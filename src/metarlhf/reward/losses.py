@@ -12,8 +12,8 @@ def answer_log_likelihood(
 ) -> Float[Array, "*batch"]:
     """Log-probability of an answer under Bradley-Terry (Christiano et al. 2017, equation 1).
 
-    `logit` is the right clip's predicted sum minus the left one's. With probability `lapse` an answer
-    is taken to be a coin's. "Equal" (0.5) is half of each answer.
+    `logit` is the right clip's predicted sum minus the left one's. With probability `lapse` an
+    answer is taken to be a coin's. "Equal" (0.5) is half of each answer.
     """
     if lapse == 0.0:
         right, left = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)

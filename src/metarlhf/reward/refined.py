@@ -1,4 +1,4 @@
-"""The two ways in sequence: a posterior first, then gradient steps beyond what the prior holds possible."""
+"""The two ways in sequence: a posterior first, then gradient steps beyond what it holds."""
 
 import equinox as eqx
 import jax
@@ -14,8 +14,8 @@ from metarlhf.types import Feedback, Segment
 class RefinedPosterior(eqx.Module):
     """A posterior over task variables, and a correction of its reward's weights.
 
-    The correction starts at zero and is pulled back to it by a normal prior, so that a few answers move
-    it little and many can teach it what no training task was like.
+    The correction starts at zero and is pulled back to it by a normal prior, so that a few answers
+    move it little and many can teach it what no training task was like.
     """
 
     posterior: LatentPosterior
@@ -52,7 +52,9 @@ class RefinedPosterior(eqx.Module):
 
     def clip_sums(self, clips: Segment) -> Float[Array, "particle clip"]:
         """What each particle thinks of each clip, all corrected alike."""
-        return self.posterior.clip_sums(clips) + self.posterior.model.phi_of(clips) @ self.correction
+        return (
+            self.posterior.clip_sums(clips) + self.posterior.model.phi_of(clips) @ self.correction
+        )
 
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "RefinedPosterior":
         """Bayes' rule on the particles, then ascent of the correction's posterior density."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Integer, PRNGKeyArray
 
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
 from metarlhf.feedback.store import record_comparison, record_rating
@@ -85,8 +85,6 @@ def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
         best = jnp.argmax(rating_information_gain(predicted, belief.weight, levels))
     shown = clips[considered[best]]
     mark = config.teacher.rate(key, shown.task_reward, bounds)
-    feedback = record_rating(
-        answers.feedback, answers.count, shown, mark, jnp.ones(())
-    )
+    feedback = record_rating(answers.feedback, answers.count, shown, mark, jnp.ones(()))
     likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
     return belief.condition(likelihood), Answers(feedback, answers.count + 1)

@@ -1,7 +1,7 @@
 """The loop: collect, ask, adapt the reward, PPO; the same from scratch and from a prior.
 
-What differs is only what it starts with: a fresh agent and an ensemble of random reward networks, or
-an agent and a belief that were meta-learned.
+What differs is only what it starts with: a fresh agent and an ensemble of random reward networks,
+or an agent and a belief that were meta-learned.
 """
 
 from typing import NamedTuple
@@ -103,9 +103,7 @@ def run_round(
 
     new_clips, showable = cut(trajectory, family.segment_length, family.segment_length // 2)
     candidates = _remember(state.candidates, Candidates(new_clips, showable))
-    answers = ask(
-        ask_key, state.belief, *candidates, state.answers, family.reward_bounds, config
-    )
+    answers = ask(ask_key, state.belief, *candidates, state.answers, family.reward_bounds, config)
     belief = state.belief.adapt(adapt_key, answers.feedback)
     reward = LearnedReward(belief, new_clips)
 
@@ -180,9 +178,7 @@ def _remember(old: Candidates, new: Candidates) -> Candidates:
     return jax.tree.map(lambda a, b: jnp.concatenate([b, a])[:room], old, new)
 
 
-def _blank_clips(
-    family: TaskFamily, agent: Agent, belief: Belief, config: RLHFConfig
-) -> Segment:
+def _blank_clips(family: TaskFamily, agent: Agent, belief: Belief, config: RLHFConfig) -> Segment:
     """Room for the clips of as many rounds as are remembered."""
     told = is_told(agent, belief)
     num_envs, num_steps = config.ppo.num_envs, config.ppo.num_steps

@@ -1,0 +1,191 @@
+"""What the few-shot rows share: priors, references and learning from scratch, each made once.
+
+All are kept in runs/benchmarks/cache, by what they were made with, so that several rows measure the
+same priors; `rm -r runs/benchmarks` makes everything anew.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.harness import ROOT, Options, Result, Stopwatch
+from metarlhf import envs, rlhf
+from metarlhf.meta import joint, presets
+from metarlhf.meta.evaluate import (
+    Curve,
+    References,
+    held_out_tasks,
+    references,
+    teach_from_prior,
+    teach_from_scratch,
+)
+from metarlhf.meta.prior import Prior, load, publish
+from metarlhf.statistics import mean_interval
+
+CACHE = ROOT / "runs" / "benchmarks" / "cache"
+FAMILIES = presets.FAMILIES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    seeds: tuple[int, ...]
+    num_tasks: int
+    quick: bool
+
+    @staticmethod
+    def of(options: Options) -> "Plan":
+        """40 held-out tasks and 5 seeds, or what the command line says."""
+        seeds = options.seeds or (2 if options.quick else 5)
+        return Plan(
+            tuple(range(seeds)), options.tasks or (4 if options.quick else 40), options.quick
+        )
+
+    def preset(self, family: str) -> presets.Preset:
+        """The family's preset; made small when quick."""
+        preset = presets.preset(family)
+        if not self.quick:
+            return preset
+        small = replace(preset.few_labels, labels=4, rounds=2, updates=1, final_updates=0)
+        return replace(
+            preset,
+            joint=replace(preset.joint, iterations=2, reward_steps=2),
+            oracle=replace(preset.oracle, total_steps=20_000, evaluate_every=3),
+            few_labels=small,
+            few_steps=small,
+        )
+
+
+def _path(kind: str, family: str, *made_with: Any):
+    digest = hashlib.sha256(repr(made_with).encode()).hexdigest()[:12]
+    return CACHE / f"{kind}-{family}-{digest}"
+
+
+def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
+    """Meta-trained on the family with this seed, or read back."""
+    path = _path("prior", family, seed, config)
+    if path.exists():
+        return load(path)
+    made = envs.make(family)
+    learning = made.without_termination()
+    state, watch = joint.init(jax.random.key(seed), learning, config), Stopwatch()
+    *_, (trained, metrics) = joint.meta_train(state, learning, config)
+    prior = joint.prior_of(trained, made, config)
+    about = {"seconds": watch.seconds, "seed": seed, "metrics": metrics, "config": repr(config)}
+    publish(prior, path, about)
+    print(f"  {family}, seed {seed}: meta-trained in {watch.seconds:.0f} s", flush=True)
+    return prior
+
+
+def _kept(path, make) -> dict[str, np.ndarray]:
+    """Arrays in `path`, made if they are not there."""
+    path = path.with_suffix(".npz")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez(temporary, **make())
+        temporary.rename(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def references_of(family: str, plan: Plan) -> References:
+    """Both ends of the scale for the held-out tasks."""
+    oracle = plan.preset(family).oracle
+    made = envs.make(family)
+    tasks = held_out_tasks(made, plan.num_tasks)
+    make = lambda: references(jax.random.key(1), made, tasks, oracle)._asdict()
+    return References(**_kept(_path("references", family, plan.num_tasks, oracle), make))
+
+
+def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
+    """What the prior of each seed makes of the held-out tasks."""
+    made = envs.make(family)
+    tasks = held_out_tasks(made, plan.num_tasks)
+    meta = plan.preset(family).joint
+
+    def one(seed: int) -> Curve:
+        path = _path("taught", family, seed, meta, plan.num_tasks, config)
+        key = jax.random.fold_in(jax.random.key(seed), 0xADA)
+        make = lambda: teach_from_prior(
+            key, made, tasks, prior_of(family, seed, meta), config
+        ).curve._asdict()
+        return Curve(**_kept(path, make))
+
+    return [one(seed) for seed in plan.seeds]
+
+
+def from_scratch(family: str, plan: Plan) -> list[Curve]:
+    """RLHF without a prior on the same tasks, by each of the tuned schedules.
+
+    Every task is a run of its own, with its own networks and answers: the tasks are the seeds.
+    """
+    made = envs.make(family)
+    tasks = held_out_tasks(made, plan.num_tasks)
+    preset = plan.preset(family)
+
+    def one(config: rlhf.RLHFConfig) -> Curve:
+        return _in_parts(
+            plan.num_tasks, lambda part, key: teach_from_scratch(key, made, tasks_at(part), config)
+        )
+
+    tasks_at = lambda part: jax.tree.map(lambda x: x[part], tasks)
+    curves = []
+    for config in (preset.few_labels, preset.few_steps):
+        path = _path("scratch", family, plan.num_tasks, config)
+        curves.append(Curve(**_kept(path, partial(lambda c: one(c)._asdict(), config))))
+    return curves
+
+
+def _in_parts(count: int, teach, size: int = 8) -> Curve:
+    """Tasks in batches, which fit the processor's caches better than all at once."""
+    curves = []
+    for i, begin in enumerate(range(0, count, size)):
+        watch = Stopwatch()
+        part = slice(begin, min(begin + size, count))
+        curves.append(teach(part, jax.random.key(i)).curve)
+        print(f"  from scratch: tasks to {part.stop} in {watch.seconds:.0f} s", flush=True)
+    return curves[0]._replace(returns=np.concatenate([c.returns for c in curves], axis=1))
+
+
+def few_shot(
+    row: str, kind: str, targets: dict[str, tuple[float, float]], options: Options
+) -> Iterable[Result]:
+    """Normalised return for each family in `targets` (must, aim), taught as preset `kind` says."""
+    plan = Plan.of(options)
+    for family, (must, aim) in targets.items():
+        config = getattr(plan.preset(family), kind)
+        scale = references_of(family, plan)
+        curves = taught(family, plan, config)
+        final = np.stack([curve.returns[-1] for curve in curves])
+        normalised = scale.normalise(final)
+        found = mean_interval(normalised, shared_tasks=True)
+        span = scale.oracle.mean() - scale.untrained.mean()
+        yield Result(
+            row,
+            family,
+            found.mean,
+            low=found.low,
+            high=found.high,
+            must=must,
+            aim=aim,
+            seeds=plan.seeds,
+            details={
+                "held_out_tasks": plan.num_tasks,
+                "labels": config.labels,
+                "steps": float(curves[0].steps[-1]),
+                "by_seed": normalised.mean(1).round(4),
+                "median_task": float(np.median(normalised)),
+                "worst_task": float(normalised.mean(0).min()),
+                "of_mean_returns": float((final.mean() - scale.untrained.mean()) / span),
+                "return": float(final.mean()),
+                "untrained_return": float(scale.untrained.mean()),
+                "oracle_return": float(scale.oracle.mean()),
+            },
+        )

@@ -1,0 +1,47 @@
+"""How many times as much learning from scratch needs as the prior does with ten comparisons."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from benchmarks.few_shot import FAMILIES, Plan, from_scratch, references_of, taught
+from benchmarks.harness import Options, Result
+from metarlhf.meta.compare import first_reach, saving
+
+
+def savings(
+    row: str, resource: str, options: Options, *, must: float, aim: float
+) -> Iterable[Result]:
+    """The ratio of `resource` ("labels" or "steps") for each family."""
+    plan = Plan.of(options)
+    for family in FAMILIES:
+        preset = plan.preset(family)
+        scale = references_of(family, plan)
+        prior = [curve.normalise(scale) for curve in taught(family, plan, preset.ten)]
+        reached = np.mean([curve.returns[-1] for curve in prior], axis=0)
+        curves = [curve.normalise(scale) for curve in from_scratch(family, plan)]
+        used = float(getattr(prior[0], resource)[-1])
+        found = saving(curves, resource, reached, used)
+        target = float(reached.mean())
+        needed = {
+            name: first_reach(getattr(curve, resource), curve.returns.mean(1), target)
+            for name, curve in zip(("few_labels", "few_steps"), curves, strict=True)
+        }
+        yield Result(
+            row,
+            family,
+            found.ratio,
+            low=min(found.low, found.ratio),
+            high=max(found.high, found.ratio),
+            must=must,
+            aim=aim,
+            at_least=found.at_least,
+            seeds=plan.seeds,
+            details={
+                "held_out_tasks": plan.num_tasks,
+                "reached_by_the_prior": target,
+                f"{resource}_of_the_prior": used,
+                f"{resource}_from_scratch_by_schedule": needed,
+                "best_from_scratch": [float(curve.returns.mean(1).max()) for curve in curves],
+            },
+        )

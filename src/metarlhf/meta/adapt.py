@@ -1,0 +1,27 @@
+"""Teaching one new task, from what was meta-learned."""
+
+from functools import partial
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import rlhf
+from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.prior import Prior
+from metarlhf.types import Task
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def adapt(
+    key: PRNGKeyArray, family: TaskFamily, task: Task, prior: Prior, config: rlhf.RLHFConfig
+) -> rlhf.RLHFState:
+    """Ask until the answers are spent, in one compiled program. Pure; vmap it over tasks.
+
+    The adapted agent is `state.ppo.agent`, of the same type as the prior's; what it was told is in
+    `state.answers`, what it believes about the reward in `state.belief`.
+    """
+    learning = family.without_termination()
+    state = rlhf.start(key, learning, task, prior.agent, prior.belief, config)
+    play = lambda state, _: (rlhf.run_round(state, learning, task, config)[0], None)
+    state, _ = jax.lax.scan(play, state, length=config.rounds)
+    return rlhf.practise(state, learning, task, config, config.final_updates)[0]

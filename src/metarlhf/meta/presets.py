@@ -1,0 +1,64 @@
+"""What was tuned for each family, in one place: how to meta-train, to adapt, and to do without.
+
+Learning from scratch is tuned by the same hand and on as many trials as adapting is, each of its
+two schedules for what it is compared by: few answers, or few steps.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.reward_latent import LatentRewardConfig
+from metarlhf.ppo import PPOConfig
+from metarlhf.rlhf import RLHFConfig
+
+ORACLE = PPOConfig(
+    total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8, patience=2
+)
+"""PPO on the true reward, until it has converged: the upper end of the scale."""
+
+FAMILIES = ("navigation", "reacher", "pendulum")
+"""The families with presets; their variants, such as navigation/pearl2019, share them."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a family is meta-trained on, taught, and compared with learning from scratch."""
+
+    joint: JointConfig
+    """Meta-training."""
+    oracle: PPOConfig
+    """PPO with the true reward."""
+    ten: RLHFConfig
+    """Adapting to a new task with ten comparisons."""
+    twenty: RLHFConfig
+    """With twenty."""
+    ratings: RLHFConfig
+    """With ten ratings instead."""
+    few_labels: RLHFConfig
+    """RLHF from scratch that makes the most of each answer: many updates between questions."""
+    few_steps: RLHFConfig
+    """RLHF from scratch that makes the most of each step: many answers early, small batches."""
+
+
+@cache
+def preset(family: str) -> Preset:
+    """The preset of the family called `family`; the general one where none was tuned."""
+    ten = RLHFConfig(labels=10, rounds=5, ask_envs=2, remembered_rounds=5)
+    twenty = replace(ten, labels=20, rounds=10, ask_envs=1, remembered_rounds=10)
+    scratch = PPOConfig(gamma=0.97, anneal_lr=False)
+    joint = JointConfig(
+        iterations=50,
+        reward_steps=40,
+        reward=LatentRewardConfig(num_tasks=2048, latent_noise=0.005),
+    )
+    general = Preset(
+        joint=joint,
+        oracle=ORACLE,
+        ten=ten,
+        twenty=twenty,
+        ratings=replace(twenty, labels=10, feedback="ratings"),
+        few_labels=RLHFConfig(labels=160, rounds=20, updates=4, remembered_rounds=3, ppo=scratch),
+        few_steps=RLHFConfig(labels=400, rounds=20, updates=1, remembered_rounds=3, ppo=scratch),
+    )
+    return general

@@ -1,0 +1,113 @@
+"""One family in figures: what a prior reaches on held-out tasks, and what it saves."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import rlhf
+from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.adapt import adapt
+from metarlhf.meta.compare import cheapest, saving
+from metarlhf.meta.evaluate import Curve, References
+from metarlhf.meta.prior import Prior
+from metarlhf.statistics import mean_interval
+from metarlhf.types import Task
+
+
+def summarise(
+    family: TaskFamily,
+    config: rlhf.RLHFConfig,
+    references: References,
+    taught: Sequence[Curve],
+    scratch: Sequence[Curve],
+    seconds: float | None,
+) -> dict[str, Any]:
+    """The figures of one family, as `result.json` and the report want them.
+
+    Args:
+        family: whose held-out tasks these are.
+        config: how they were taught.
+        references: both ends of the scale, by task.
+        taught: returns of what a prior was taught, one curve for each seed, of the same tasks.
+        scratch: returns of learning from scratch, a curve for each schedule tried, of the first so
+            many of the tasks; may be empty.
+        seconds: how long teaching one task takes.
+    """
+    curves = [curve.normalise(references) for curve in taught]
+    prior = _mean_curve(curves)
+    final = np.stack([curve.returns[-1] for curve in curves])
+    result = {
+        "family": family.name,
+        "varies": family.varies,
+        "labels": config.labels,
+        "feedback": config.feedback,
+        "num_tasks": final.shape[1],
+        "normalised_return": mean_interval(final, shared_tasks=True)._asdict(),
+        "untrained_return": float(references.untrained.mean()),
+        "oracle_return": float(references.oracle.mean()),
+        "seconds": seconds,
+        "steps": float(prior.steps[-1]),
+        "by_labels": _band(prior, "labels"),
+        "prior_by_steps": _band(prior, "steps"),
+        "per_task": final.mean(0).tolist(),
+    }
+    return result | compare_with_scratch(prior, scratch, references)
+
+
+def compare_with_scratch(
+    prior: Curve, scratch: Sequence[Curve], references: References
+) -> dict[str, Any]:
+    """Ratios of answers and of steps, and the curves that they are read from; None without any."""
+    num_tasks = scratch[0].returns.shape[1] if scratch else 0
+    reached = prior.returns[-1, :num_tasks]
+    curves = [curve.normalise(references.first(num_tasks)) for curve in scratch]
+    compared: dict[str, Any] = {}
+    for resource in ("labels", "steps"):
+        key = f"scratch_{resource}_ratio"
+        compared[key] = None
+        if not scratch:
+            continue
+        used = float(getattr(prior, resource)[-1])
+        found = saving(curves, resource, reached, used)
+        best = cheapest(curves, resource, float(reached.mean()))
+        compared |= {
+            key: found.ratio,
+            f"{key}_interval": [found.low, found.high],
+            f"scratch_{resource}_at_least": found.at_least,
+            f"scratch_by_{resource}": _band(best, resource),
+        }
+    return compared
+
+
+def _mean_curve(curves: Sequence[Curve]) -> Curve:
+    """Mean over seeds, task by task."""
+    return Curve(*(np.mean([getattr(c, name) for c in curves], axis=0) for name in Curve._fields))
+
+
+def _band(curve: Curve, resource: str) -> dict[str, list[float]]:
+    """A curve's mean over tasks and its interval, point by point.
+
+    Of several points with as many answers (practice after the last one) only the last is kept.
+    """
+    used = getattr(curve, resource)
+    last = np.append(np.diff(used) > 0, True)
+    bands = [mean_interval(row[None], resamples=1000) for row in curve.returns[last]]
+    return {resource: used[last].tolist()} | {
+        name: [getattr(band, name) for band in bands] for name in ("mean", "low", "high")
+    }
+
+
+def seconds_to_adapt(
+    key: PRNGKeyArray, family: TaskFamily, task: Task, prior: Prior, config: rlhf.RLHFConfig
+) -> float:
+    """Wall-clock seconds of teaching one task, compiled before: the median of three times."""
+    times = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        jax.block_until_ready(adapt(key, family, task, prior, config).ppo.agent)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[1:]))
