@@ -22,7 +22,8 @@ TASKS = jnp.array([[0.05, 0.0], [-0.3, 0.4]])
 
 @pytest.fixture(scope="module")
 def agent():
-    return build_agent(jax.random.key(0), FAMILY, CONFIG.hidden)
+    # Steps of about 0.03 cross a goal this near in every third episode; longer ones jump over it.
+    return build_agent(jax.random.key(0), FAMILY, CONFIG.hidden, initial_std=0.3)
 
 
 def worthless(agent):

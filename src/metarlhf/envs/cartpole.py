@@ -43,7 +43,7 @@ class CartPole:
     observation_space = Box(
         4, -float("inf"), float("inf"), ("cart position", "cart speed", "pole angle", "pole speed")
     )
-    action_space = Discrete(2, ("push left", "push right"))
+    action_space: Box | Discrete = Discrete(2, ("push left", "push right"))
 
     time_step = 0.02
     gravity = 9.8

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf.envs.base import Box, Step, TaskFamily
+from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
 
 Goal = Float[Array, "2"]
 
@@ -50,7 +50,9 @@ class Navigation:
         self.segment_length = 5 if self.sparse else 10
         self.reward_bounds = (0.0, 1.0) if self.sparse else (-1.0, 0.0)
         self.observation_space = Box(2, -float("inf"), float("inf"), ("x", "y"))
-        self.action_space = Box(2, -self.max_speed, self.max_speed, ("move x", "move y"))
+        self.action_space: Box | Discrete = Box(
+            2, -self.max_speed, self.max_speed, ("move x", "move y")
+        )
 
     def without_termination(self) -> TaskFamily:
         return Navigation(self.preset, terminates=False) if self.terminates else self

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf.envs.base import Box, Step, TaskFamily
+from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
 
 Angle = Float[Array, ""]
 
@@ -55,7 +55,7 @@ class Pendulum:
     def __init__(self, max_torque: float = 6.0):
         """`max_torque` in N m; below 5, some angles can be passed but not held."""
         self.max_torque = max_torque
-        self.action_space = Box(1, -max_torque, max_torque, ("torque",))
+        self.action_space: Box | Discrete = Box(1, -max_torque, max_torque, ("torque",))
 
     def without_termination(self) -> TaskFamily:
         return self

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf.envs.base import Box, Step, TaskFamily
+from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
 
 Target = Float[Array, "2"]
 
@@ -68,7 +68,7 @@ class Reacher:
             "fingertip y",
         ),
     )
-    action_space = Box(2, -1.0, 1.0, ("shoulder torque", "elbow torque"))
+    action_space: Box | Discrete = Box(2, -1.0, 1.0, ("shoulder torque", "elbow torque"))
 
     time_step = 0.05
     link_length = 0.5

@@ -38,6 +38,10 @@ class References(NamedTuple):
         """Returns as shares of the way from untrained to oracle."""
         return (returns - self.untrained) / (self.oracle - self.untrained)
 
+    def first(self, count: int) -> "References":
+        """Those of the first `count` tasks."""
+        return References(self.untrained[:count], self.oracle[:count])
+
 
 @partial(jax.jit, static_argnames=("family", "episodes"))
 def _returns(key, family, tasks, agents, episodes):
@@ -84,10 +88,6 @@ def references(
         if ppo.converged(means, config):
             break
     return References(np.mean(fresh, axis=0), np.asarray(oracle))
-
-    def first(self, count: int) -> "References":
-        """Those of the first `count` tasks."""
-        return References(self.untrained[:count], self.oracle[:count])
 
 
 class Curve(NamedTuple):

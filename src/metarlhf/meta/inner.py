@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.baseline import Samples, judge
 from metarlhf.meta.config import MetaRLConfig, Method
@@ -45,8 +46,7 @@ def gradient_step(
     gradient = jax.grad(inner_loss)(agent.actor, samples, method)
     if method == "fomaml":
         gradient = jax.lax.stop_gradient(gradient)
-    updates, rule_state = rule.update(gradient, rule_state, agent.actor)
-    actor = jax.tree.map(lambda p, u: p + u, agent.actor, updates)
+    actor, rule_state = optimise.step(rule, gradient, rule_state, agent.actor)
     return Agent(actor, agent.critic), rule_state
 
 
@@ -124,7 +124,7 @@ def play_and_adapt(
 
     keys = jax.random.split(key, steps + 1)
     support, _, before = collected(keys[0], agents)
-    rule_states = jax.vmap(rule.init)(agents.actor)
+    rule_states = jax.vmap(lambda actor: optimise.begin(rule, actor))(agents.actor)
     _, (adapted, supports, queries, after) = jax.lax.scan(
         step, (agents, rule_states, support), keys[1:]
     )

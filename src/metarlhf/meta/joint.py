@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback import Teacher, cut, empty
+from metarlhf.feedback import Library, Teacher, cut, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.prior import Prior, Shape
 from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
@@ -49,6 +50,8 @@ class JointConfig:
     """Clips that questions are drawn from; new ones replace random old ones."""
     pool_new: int = 512
     """New clips in an iteration."""
+    library: int = 512
+    """Clips of the pool that the prior keeps, to ask about new tasks."""
     clips: int = 512
     """Clips of the pool that one gradient step of the reward asks about."""
     inner_labels: int = 10
@@ -69,20 +72,13 @@ class JointConfig:
     """Who answers on training tasks."""
 
 
-class Pool(eqx.Module):
-    """Clips to ask about, with what followed each step: a teacher watches, it does not guess."""
-
-    clips: Segment
-    next_obs: Float[Array, "clip length obs"]
-
-
 class JointState(eqx.Module):
     """All there is to know to go on."""
 
     reward: LatentRewardState
     agent: Agent
     optimiser: optax.OptState
-    pool: Pool
+    pool: Library
     tasks: Task
     iteration: Integer[Array, ""]
     key: PRNGKeyArray
@@ -115,11 +111,11 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
         play_key, family, few, agent, reward.bank[: config.tasks], config.episodes, family.horizon
     )
     pool = _draw_clips(pool_key, family, trajectory, config.pool)
-    optimiser = _policy_optimiser(config).init(_untold(agent))
+    optimiser = optimise.begin(_policy_optimiser(config), _untold(agent))
     return JointState(reward, agent, optimiser, pool, tasks, jnp.zeros((), jnp.int32), key)
 
 
-def _draw_clips(key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int) -> Pool:
+def _draw_clips(key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int) -> Library:
     """Random clips of the episodes of many tasks."""
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory)
     stride = max(1, family.segment_length // 2)
@@ -128,7 +124,7 @@ def _draw_clips(key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, c
     next_obs = cut(followed, family.segment_length, stride)[0].obs
     logits = jnp.where(within_one, 0.0, -jnp.inf)
     index = jax.random.categorical(key, logits, shape=(count,))
-    return Pool(clips[index], next_obs[index])
+    return Library(clips, next_obs)[index]
 
 
 def meta_iterate(
@@ -176,8 +172,7 @@ def _inner_loop(
     )
     prior = LatentPosterior.prior(state.reward.model, state.reward.bank[chosen])
     drawn = jax.random.choice(clip_key, config.pool, (config.inner_clips,), replace=False)
-    clips = state.pool.clips[drawn]
-    true_reward = reward_latent.judge(family, tasks, clips, state.pool.next_obs[drawn])
+    clips = state.pool[drawn]
     num_tasks = own.shape[0]
     counts = jax.random.randint(count_key, (num_tasks,), 0, config.inner_labels + 1)
     asking = RLHFConfig(
@@ -187,8 +182,8 @@ def _inner_loop(
         teacher=config.teacher,
     )
 
-    def belief_after(key, true_reward, count):
-        seen = eqx.tree_at(lambda c: c.task_reward, clips, true_reward)
+    def belief_after(key, task, count):
+        seen = clips.seen_under(family, task)
         nothing = Answers(empty(seen[0], config.inner_labels, 0), jnp.zeros((), jnp.int32))
         showable = jnp.ones(config.inner_clips, bool)
         feedback = ask(key, prior, seen, showable, nothing, family.reward_bounds, asking).feedback
@@ -196,7 +191,7 @@ def _inner_loop(
         feedback = eqx.tree_at(lambda f: f.comparisons.weight, feedback, weight)
         return prior.adapt(key, feedback).context()
 
-    told = jax.vmap(belief_after)(jax.random.split(ask_key, num_tasks), true_reward, counts)
+    told = jax.vmap(belief_after)(jax.random.split(ask_key, num_tasks), tasks, counts)
     knows = jax.random.bernoulli(all_key, config.told_all, (num_tasks, 1))
     return jnp.where(knows, own, told)
 
@@ -208,9 +203,8 @@ def _learn_reward(state, key, family, pool, config):
         draw_key, step_key = jax.random.split(key)
         index = jax.random.randint(draw_key, (config.clips,), 0, config.pool)
         return reward_latent.train_step(
-            reward, step_key, family, state.tasks, pool.clips[index], pool.next_obs[index],
-            config.teacher, config.reward, total,
-        )  # fmt: skip
+            reward, step_key, family, state.tasks, pool[index], config.teacher, config.reward, total
+        )
 
     keys = jax.random.split(key, config.reward_steps)
     reward, metrics = jax.lax.scan(step, state.reward, keys)
@@ -219,15 +213,19 @@ def _learn_reward(state, key, family, pool, config):
 
 def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prior:
     """What has been meta-learned so far, to teach new tasks from."""
+    # Where the pool's clips stand is random already, so its first ones are as good as any.
+    library = state.pool[jnp.arange(config.library)]
     shape = Shape(
         family=family.name,
+        library=config.library,
         hidden=config.ppo.hidden,
         particles=config.reward.num_tasks,
         latent_size=config.reward.latent_size,
         num_features=config.reward.num_features,
         reward_hidden=config.reward.hidden,
     )
-    return Prior(state.agent, LatentPosterior.prior(state.reward.model, state.reward.bank), shape)
+    belief = LatentPosterior.prior(state.reward.model, state.reward.bank)
+    return Prior(state.agent, belief, library, shape)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.baseline import Samples, regression
 from metarlhf.meta.config import MetaRLConfig
@@ -72,7 +73,7 @@ def init(
     return MetaRLState(
         agent=agent,
         rule=rule,
-        optimiser=optimiser(config).init((agent, rule)),
+        optimiser=optimise.begin(optimiser(config), (agent, rule)),
         kl_coefficient=jnp.full(config.inner_steps, config.kl_coefficient),
         iteration=jnp.zeros((), jnp.int32),
         key=key,
@@ -108,7 +109,7 @@ def task_loss(
         return (agent, rule_state), (kl, surrogate, regression(agent.critic, query))
 
     _, (kl, surrogate, value_loss) = jax.lax.scan(
-        step, (start, rule.init(start.actor)), (support, query)
+        step, (start, optimise.begin(rule, start.actor)), (support, query)
     )
     judged = jnp.mean if config.judge_every_step else lambda each: each[-1]
     loss = judged(surrogate) + jnp.sum(kl_coefficient * kl)
@@ -194,8 +195,7 @@ def learn(
             learned, loop, contexts, state.kl_coefficient, config
         )
         metrics |= {"meta_gradient_norm": optax.global_norm((gradient[0].actor, gradient[1]))}
-        updates, optimiser_state = optimiser(config).update(gradient, optimiser_state, learned)
-        return (optax.apply_updates(learned, updates), optimiser_state), (metrics, kl)
+        return optimise.step(optimiser(config), gradient, optimiser_state, learned), (metrics, kl)
 
     (learned, optimiser_state), (metrics, kl) = jax.lax.scan(
         epoch, ((state.agent, state.rule), state.optimiser), length=config.epochs
@@ -205,7 +205,8 @@ def learn(
     if config.kl_target:
         adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
         coefficient = adapted(coefficient, kl)
-    state = MetaRLState(*learned, optimiser_state, coefficient, state.iteration, state.key)
+    agent, rule = learned
+    state = MetaRLState(agent, rule, optimiser_state, coefficient, state.iteration, state.key)
     return state, metrics | {"kl": kl.mean()}
 
 

@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import make
+from metarlhf.feedback import Library
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior, LatentReward
 
@@ -26,6 +27,8 @@ class Shape:
     """Name of the task family, as `envs.make` knows it."""
     hidden: tuple[int, ...]
     """Hidden layers of policy and value function."""
+    library: int
+    """Clips kept to ask about."""
     particles: int
     """Task variables of the posterior."""
     latent_size: int
@@ -37,10 +40,11 @@ class Shape:
 
 
 class Prior(eqx.Module):
-    """A meta-learned agent, and what is believed about a task before the first answer."""
+    """A meta-learned agent, what is believed about a task at first, and clips to ask about it."""
 
     agent: Agent
     belief: LatentPosterior
+    library: Library
     shape: Shape = eqx.field(static=True)
 
     @property
@@ -66,7 +70,8 @@ def blank(key: PRNGKeyArray, shape: Shape) -> Prior:
         hidden=shape.reward_hidden,
     )
     particles = jnp.zeros((shape.particles, shape.latent_size))
-    return Prior(agent, LatentPosterior.prior(model, particles), shape)
+    library = Library.blank(family, agent.actor.example_action(family), shape.library)
+    return Prior(agent, LatentPosterior.prior(model, particles), library, shape)
 
 
 def publish(prior: Prior, folder: Path | str, about: dict[str, Any] | None = None) -> Path:
@@ -84,7 +89,7 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    entries = {
+    entries: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in description["shape"].items()
     }

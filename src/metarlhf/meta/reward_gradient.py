@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
 from metarlhf.meta.pairs import draw_pairs
-from metarlhf.meta.reward_latent import judge
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
 from metarlhf.reward.losses import answer_log_likelihood
@@ -72,7 +73,7 @@ def init(
         step_size=config.step_size,
     )
     learned = (reward.initial, reward.log_step_sizes)
-    return GradientRewardState(reward, optimiser(config, steps).init(learned))
+    return GradientRewardState(reward, optimise.begin(optimiser(config, steps), learned))
 
 
 def member_loss(
@@ -120,8 +121,7 @@ def train_step(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    clips: Segment,
-    next_obs: Float[Array, "clip length obs"],
+    clips: Library,
     teacher: Teacher,
     config: GradientRewardConfig,
     steps: int,
@@ -130,21 +130,25 @@ def train_step(
     task_key, loss_key = jax.random.split(key)
     num_tasks = jax.tree.leaves(tasks)[0].shape[0]
     index = jax.random.randint(task_key, (config.batch_tasks,), 0, num_tasks)
-    true_reward = judge(family, jax.tree.map(lambda x: x[index], tasks), clips, next_obs)
+    batch = jax.tree.map(lambda x: x[index], tasks)
+    true_reward = jax.vmap(lambda task: clips.seen_under(family, task).task_reward)(batch)
     keys = jax.random.split(loss_key, config.batch_tasks)
 
     def loss(learned):
         one = lambda model, sizes, key, true_reward: member_loss(
-            model, sizes, key, clips, true_reward, teacher, config
+            model, sizes, key, clips.clips, true_reward, teacher, config
         )
         over_members = jax.vmap(one, (0, 0, None, None))
-        losses, metrics = jax.vmap(over_members, (None, None, 0, 0))(*learned, keys, true_reward)
+        initial, sizes = learned
+        over_tasks = jax.vmap(over_members, (None, None, 0, 0))
+        losses, metrics = over_tasks(initial, sizes, keys, true_reward)
         # Members share nothing: the sum gives each its own gradient.
         return losses.mean(0).sum(), jax.tree.map(jnp.mean, metrics)
 
     learned = (state.reward.initial, state.reward.log_step_sizes)
     gradient, metrics = jax.grad(loss, has_aux=True)(learned)
-    updates, opt = optimiser(config, steps).update(gradient, state.optimiser, learned)
-    initial, sizes = optax.apply_updates(learned, updates)
+    (initial, sizes), optimiser_state = optimise.step(
+        optimiser(config, steps), gradient, state.optimiser, learned
+    )
     reward = GradientReward(initial, sizes, initial, teacher.levels)
-    return GradientRewardState(reward, opt), metrics
+    return GradientRewardState(reward, optimiser_state), metrics

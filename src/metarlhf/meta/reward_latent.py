@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
 from metarlhf.meta.pairs import draw_pairs, pick
 from metarlhf.reward.latent import LatentReward
@@ -85,16 +87,7 @@ def init(
         hidden=config.hidden,
     )
     bank = 0.01 * jax.random.normal(bank_key, (config.num_tasks, config.latent_size))
-    return LatentRewardState(model, bank, optimiser(config, steps).init((model, bank)))
-
-
-def judge(
-    family: TaskFamily, tasks: Task, clips: Segment, next_obs: Float[Array, "clip length obs"]
-) -> Float[Array, "task clip length"]:
-    """What each task's teacher gets to see: the true reward of clips recorded under any task."""
-    action = family.action_space.from_unit(clips.action)
-    per_step = jax.vmap(jax.vmap(family.reward, (0, 0, 0, None)), (0, 0, 0, None))
-    return jax.vmap(per_step, (None, None, None, 0))(clips.obs, action, next_obs, tasks)
+    return LatentRewardState(model, bank, optimise.begin(optimiser(config, steps), (model, bank)))
 
 
 def loss(
@@ -149,8 +142,7 @@ def train_step(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    clips: Segment,
-    next_obs: Float[Array, "clip length obs"],
+    clips: Library,
     teacher: Teacher,
     config: LatentRewardConfig,
     steps: int,
@@ -159,11 +151,12 @@ def train_step(
     task_key, loss_key = jax.random.split(key)
     index = jax.random.choice(task_key, config.num_tasks, (config.batch_tasks,), replace=False)
     batch = jax.tree.map(lambda x: x[index], tasks)
-    true_reward = judge(family, batch, clips, next_obs)
+    true_reward = jax.vmap(lambda task: clips.seen_under(family, task).task_reward)(batch)
     shared = (state.model, state.bank)
     gradient, metrics = jax.grad(loss, has_aux=True)(
-        shared, loss_key, clips, true_reward, index, teacher, family.reward_bounds, config
+        shared, loss_key, clips.clips, true_reward, index, teacher, family.reward_bounds, config
     )
-    updates, opt = optimiser(config, steps).update(gradient, state.optimiser, shared)
-    model, bank = optax.apply_updates(shared, updates)
-    return LatentRewardState(model, bank, opt), metrics
+    (model, bank), optimiser_state = optimise.step(
+        optimiser(config, steps), gradient, state.optimiser, shared
+    )
+    return LatentRewardState(model, bank, optimiser_state), metrics

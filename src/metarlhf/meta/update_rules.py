@@ -45,9 +45,9 @@ def meta_sgd(multiples: PyTree, inner_lr: float) -> optax.GradientTransformation
     """
     num_steps = _num_steps(multiples)
 
-    def update(gradient, state, params=None):
+    def update(updates, state, params=None):
         step = jnp.minimum(state.count, num_steps - 1)
-        updates = jax.tree.map(lambda m, g: -inner_lr * m[step] * g, multiples, gradient)
+        updates = jax.tree.map(lambda m, g: -inner_lr * m[step] * g, multiples, updates)
         return updates, StepCount(state.count + 1)
 
     return optax.GradientTransformation(_no_steps, update)

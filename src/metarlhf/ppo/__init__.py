@@ -3,6 +3,7 @@
 from metarlhf.ppo.advantages import gae as gae
 from metarlhf.ppo.config import PPOConfig as PPOConfig
 from metarlhf.ppo.train import TrainState as TrainState
+from metarlhf.ppo.train import converged as converged
 from metarlhf.ppo.train import init as init
 from metarlhf.ppo.train import iterate as iterate
 from metarlhf.ppo.train import iterate_many as iterate_many

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import Agent, build_agent
 from metarlhf.ppo.config import PPOConfig
@@ -53,7 +54,7 @@ def init(
         agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
     return TrainState(
         agent=agent,
-        optimiser=optimiser(config).init(agent),
+        optimiser=optimise.begin(optimiser(config), agent),
         rollout=reset(reset_key, family, task, agent.actor, config.num_envs),
         kl_coefficient=jnp.ones(()),
         key=key,

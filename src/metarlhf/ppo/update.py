@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from metarlhf import optimise
 from metarlhf.networks import Agent, Distribution
 from metarlhf.ppo.advantages import gae
 from metarlhf.ppo.config import PPOConfig
@@ -102,8 +103,7 @@ def update(
     def gradient_step(carry, minibatch):
         agent, optimiser_state = carry
         gradient, metrics = jax.grad(loss, has_aux=True)(agent, minibatch, config, kl_coefficient)
-        updates, optimiser_state = optimiser.update(gradient, optimiser_state, agent)
-        return (optax.apply_updates(agent, updates), optimiser_state), metrics
+        return optimise.step(optimiser, gradient, optimiser_state, agent), metrics
 
     def epoch(carry, key):
         order = jax.random.permutation(key, batch.obs.shape[0])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood, weighted_mean
 from metarlhf.reward.networks import RewardNetwork
@@ -151,9 +152,8 @@ def fit_model(
             pick(rating_key, feedback.ratings, feedback.ratings.weight),
         )
         gradient = jax.grad(feedback_loss)(model, minibatch, config.levels)
-        updates, state = optimiser.update(gradient, state, model)
-        return (optax.apply_updates(model, updates), state), None
+        return optimise.step(optimiser, gradient, state, model), None
 
-    start = (model, optimiser.init(model))
+    start = (model, optimise.begin(optimiser, model))
     (model, _), _ = jax.lax.scan(step, start, jax.random.split(key, config.fit_steps))
     return model

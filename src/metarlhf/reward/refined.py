@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from metarlhf import optimise
 from metarlhf.reward.latent import LatentPosterior
 from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
 from metarlhf.types import Feedback, Segment
@@ -68,11 +69,12 @@ class RefinedPosterior(eqx.Module):
 
         def step(carry, _):
             correction, state = carry
-            updates, state = optimiser.update(jax.grad(loss)(correction), state)
-            return (correction + updates, state), None
+            return optimise.step(optimiser, jax.grad(loss)(correction), state, correction), None
 
         start = jnp.zeros_like(mean)
-        (correction, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), length=self.steps)
+        (correction, _), _ = jax.lax.scan(
+            step, (start, optimise.begin(optimiser, start)), length=self.steps
+        )
         return RefinedPosterior(posterior, correction, self.spread, self.steps, self.lr)
 
     def condition(self, log_likelihood: Float[Array, " particle"]) -> "RefinedPosterior":
