@@ -4,7 +4,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from metarlhf.envs.base import Discrete, TaskFamily
 from metarlhf.types import Segment, Trajectory
+
+
+def blank(family: TaskFamily, count: int) -> Segment:
+    """Room for `count` clips of the family."""
+    shape = (count, family.segment_length)
+    space = family.action_space
+    if isinstance(space, Discrete):
+        action = jnp.zeros(shape, jnp.int32)
+    else:
+        action = jnp.zeros((*shape, space.size))
+    return Segment(jnp.zeros((*shape, family.observation_space.size)), action, jnp.zeros(shape))
 
 
 def cut(trajectory: Trajectory, length: int, stride: int) -> tuple[Segment, Bool[Array, " clip"]]:

@@ -21,7 +21,7 @@ def adapt(
     `state.answers`, what it believes about the reward in `state.belief`.
     """
     learning = family.without_termination()
-    state = rlhf.start(key, learning, task, prior.agent, prior.belief, config)
+    state = rlhf.start(key, learning, task, prior.agent, prior.belief, config, prior.library)
     play = lambda state, _: (rlhf.run_round(state, learning, task, config)[0], None)
     state, _ = jax.lax.scan(play, state, length=config.rounds)
     return rlhf.practise(state, learning, task, config, config.final_updates)[0]

@@ -162,7 +162,9 @@ def _point(key, family, tasks, states, episodes):
 
 @partial(jax.jit, static_argnames=("family", "config"))
 def _start_from_prior(key, family, tasks, prior, config):
-    one = lambda key, task: rlhf.start(key, family, task, prior.agent, prior.belief, config)
+    one = lambda key, task: rlhf.start(
+        key, family, task, prior.agent, prior.belief, config, prior.library
+    )
     return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks)
 
 

@@ -31,7 +31,7 @@ from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rollout import episode_return
-from metarlhf.types import Segment, Task, Trajectory
+from metarlhf.types import Task, Trajectory
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
     return JointState(reward, agent, optimiser, pool, tasks, jnp.zeros((), jnp.int32), key)
 
 
-def _draw_clips(key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int) -> Library:
+def _draw_clips(
+    key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int
+) -> Library:
     """Random clips of the episodes of many tasks."""
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory)
     stride = max(1, family.segment_length // 2)

@@ -70,7 +70,7 @@ def blank(key: PRNGKeyArray, shape: Shape) -> Prior:
         hidden=shape.reward_hidden,
     )
     particles = jnp.zeros((shape.particles, shape.latent_size))
-    library = Library.blank(family, agent.actor.example_action(family), shape.library)
+    library = Library.blank(family, shape.library)
     return Prior(agent, LatentPosterior.prior(model, particles), library, shape)
 
 

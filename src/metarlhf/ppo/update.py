@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Integer, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.networks import Agent, Distribution
@@ -85,6 +85,21 @@ def loss(
     }
 
 
+def shuffle(key: PRNGKeyArray, count: int) -> Integer[Array, " step"]:
+    """The numbers below `count` in random order, for minibatches.
+
+    One sort of single numbers, whose high bits are random and whose low bits are the answer: on a
+    CPU an eighth of the time of `jax.random.permutation`, which was a third of an update's. Numbers
+    whose random bits agree keep their order, which no mean over a minibatch can tell.
+    """
+    low = (count - 1).bit_length()
+    if low > 16:
+        return jax.random.permutation(key, count)
+    mask = jnp.uint32((1 << low) - 1)
+    mixed = (jax.random.bits(key, (count,)) & ~mask) | jnp.arange(count, dtype=jnp.uint32)
+    return (jnp.sort(mixed) & mask).astype(jnp.int32)
+
+
 def update(
     key: PRNGKeyArray,
     agent: Agent,
@@ -106,7 +121,7 @@ def update(
         return optimise.step(optimiser, gradient, optimiser_state, agent), metrics
 
     def epoch(carry, key):
-        order = jax.random.permutation(key, batch.obs.shape[0])
+        order = shuffle(key, batch.obs.shape[0])
         shuffled = jax.tree.map(
             lambda x: x[order].reshape(config.minibatches, -1, *x.shape[1:]), batch
         )

@@ -8,9 +8,10 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -35,11 +36,11 @@ FONT_POINTS = 10.5
 def styled(palette: Palette) -> Iterator[None]:
     """Matplotlib's settings; draw *and* save within, as some colours are looked up late."""
     _, ink, first, second = palette
-    settings = {
+    settings: dict[str, Any] = {
         "figure.facecolor": "none",
         "savefig.facecolor": "none",
         "axes.facecolor": "none",
-        "axes.prop_cycle": mpl.cycler(color=[first, second]),
+        "axes.prop_cycle": cycler(color=[first, second]),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.8,
@@ -104,7 +105,7 @@ def picture(draw: Draw, size: tuple[float, float], suffix: str, palette: Palette
     raise ValueError(f"a picture can be written as .svg or .png, not as {suffix!r}")
 
 
-def _svg(figure: Figure, **options: str) -> str:
+def _svg(figure: Figure, **options: Any) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, **options)
     return file.getvalue()

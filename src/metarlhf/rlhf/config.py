@@ -23,8 +23,8 @@ class RLHFConfig:
     candidates: int = 500
     """Questions considered for each one asked."""
     ask_envs: int = 4
-    """Episodes collected in a round, to ask about, by an agent that is told what is believed; any
-    other is asked about what it learns from."""
+    """Episodes collected in a round, to ask about, by an agent told what is believed; 0: ask
+    about its library. Any other agent is asked about what it learns from."""
     remembered_rounds: int = 1
     """Clips of so many rounds, the last ones, may be asked about."""
     updates: int = 0
@@ -39,10 +39,10 @@ class RLHFConfig:
     def __post_init__(self) -> None:
         if self.labels < 0:
             raise ValueError(f"labels must be 0 or more, but is {self.labels}")
-        for name in ("rounds", "candidates", "ask_envs", "remembered_rounds"):
+        for name in ("rounds", "candidates", "remembered_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("updates", "final_updates"):
+        for name in ("ask_envs", "updates", "final_updates"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback import cut, empty
+from metarlhf.feedback import Library, blank, cut, empty
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
@@ -37,6 +37,7 @@ class RLHFState(eqx.Module):
     answers: Answers
     reward: LearnedReward
     candidates: Candidates
+    library: Segment
     steps: Integer[Array, ""]
     round: Integer[Array, ""]
     key: PRNGKeyArray
@@ -49,21 +50,32 @@ def start(
     agent: Agent,
     belief: Belief,
     config: RLHFConfig,
+    library: Library | None = None,
 ) -> RLHFState:
-    """Begin to teach `agent` the task, from what `belief` holds likely."""
+    """Begin to teach `agent` the task, from what `belief` holds likely.
+
+    The clips of `library` may be asked about in every round, beside what the agent does.
+    """
+    if library is None:
+        library = Library.blank(family, 0)
+    told = is_told(agent, belief)
+    if told and not config.ask_envs and not len(library):
+        raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
     ppo_key, key = jax.random.split(key)
     train_state = tell(ppo.init(ppo_key, family, task, config.ppo, agent), belief)
-    clips = _blank_clips(family, agent, belief, config)
+    room = config.remembered_rounds * _clips_in_a_round(family, told, config)
     comparisons, ratings = config.labels, 0
     if config.feedback == "ratings":
         comparisons, ratings = ratings, comparisons
-    nothing = Answers(empty(clips[0], comparisons, ratings), jnp.zeros((), jnp.int32))
+    like = blank(family, 1)
+    nothing = Answers(empty(like[0], comparisons, ratings), jnp.zeros((), jnp.int32))
     return RLHFState(
         ppo=train_state,
         belief=belief,
         answers=nothing,
-        reward=LearnedReward(belief, clips[:1]),
-        candidates=Candidates(clips, jnp.zeros(clips.obs.shape[0], bool)),
+        reward=LearnedReward(belief, like),
+        candidates=Candidates(blank(family, room), jnp.zeros(room, bool)),
+        library=library.seen_under(family, task),
         steps=jnp.zeros((), jnp.int32),
         round=jnp.zeros((), jnp.int32),
         key=key,
@@ -93,22 +105,23 @@ def run_round(
     other shows what it does, and its first update of the round learns from that very trajectory.
     """
     key, play_key, ask_key, adapt_key = jax.random.split(state.key, 4)
+    train, trajectory = state.ppo, None
     told = is_told(state.ppo.agent, state.belief)
-    if told:
-        train, steps = state.ppo, config.ask_envs * family.horizon
+    if not told:
+        train, trajectory = ppo.play(train, family, task, config.ppo)
+    elif config.ask_envs:
         trajectory = explore(play_key, family, task, train.agent, state.belief, config)
-    else:
-        steps = config.ppo.batch_size
-        train, trajectory = ppo.play(state.ppo, family, task, config.ppo)
-
-    new_clips, showable = cut(trajectory, family.segment_length, family.segment_length // 2)
-    candidates = _remember(state.candidates, Candidates(new_clips, showable))
-    answers = ask(ask_key, state.belief, *candidates, state.answers, family.reward_bounds, config)
+    new = _clips_of(trajectory, family)
+    candidates = _remember(state.candidates, new)
+    answers = ask(
+        ask_key, state.belief, *_choice(candidates, state.library), state.answers,
+        family.reward_bounds, config,
+    )  # fmt: skip
     belief = state.belief.adapt(adapt_key, answers.feedback)
-    reward = LearnedReward(belief, new_clips)
+    reward = LearnedReward(belief, state.library if trajectory is None else new.clips)
 
     updates = config.updates
-    if updates and not told:
+    if updates and trajectory is not None and not told:
         train, _ = ppo.learn(train, reward(trajectory), config.ppo)
         updates -= 1
     state = RLHFState(
@@ -117,7 +130,8 @@ def run_round(
         answers=answers,
         reward=reward,
         candidates=candidates,
-        steps=state.steps + steps,
+        library=state.library,
+        steps=state.steps + (0 if trajectory is None else trajectory.reward.size),
         round=state.round + 1,
         key=key,
     )
@@ -172,20 +186,28 @@ def tell(train: ppo.TrainState, belief: Belief) -> ppo.TrainState:
     return eqx.tree_at(lambda t: t.agent, train, train.agent.with_context(belief.context()))
 
 
+def _clips_of(trajectory: Trajectory | None, family: TaskFamily) -> Candidates:
+    """Its clips, half of each shared with the next."""
+    if trajectory is None:
+        return Candidates(blank(family, 0), jnp.zeros(0, bool))
+    return Candidates(*cut(trajectory, family.segment_length, family.segment_length // 2))
+
+
 def _remember(old: Candidates, new: Candidates) -> Candidates:
     """The newest clips that there is room for."""
     room = old.showable.shape[0]
     return jax.tree.map(lambda a, b: jnp.concatenate([b, a])[:room], old, new)
 
 
-def _blank_clips(family: TaskFamily, agent: Agent, belief: Belief, config: RLHFConfig) -> Segment:
-    """Room for the clips of as many rounds as are remembered."""
-    told = is_told(agent, belief)
+def _choice(candidates: Candidates, library: Segment) -> Candidates:
+    """All clips that may be asked about."""
+    kept = Candidates(library, jnp.ones(library.obs.shape[0], bool))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), candidates, kept)
+
+
+def _clips_in_a_round(family: TaskFamily, told: bool, config: RLHFConfig) -> int:
     num_envs, num_steps = config.ppo.num_envs, config.ppo.num_steps
     if told:
         num_envs, num_steps = config.ask_envs, family.horizon
     starts = (num_steps - family.segment_length) // (family.segment_length // 2) + 1
-    shape = (config.remembered_rounds * num_envs * starts, family.segment_length)
-    obs = jnp.zeros((*shape, family.observation_space.size))
-    distribution, _ = agent.actor(obs)
-    return Segment(obs, jnp.zeros_like(distribution.mode()), jnp.zeros(shape))
+    return num_envs * starts

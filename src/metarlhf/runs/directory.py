@@ -1,0 +1,143 @@
+"""A run's directory: who uses it, what it was begun with, and all that it has written.
+
+config.json      what was asked for; a run is continued with the same or not at all
+metrics.jsonl    one JSON object a line, as training goes on
+checkpoints/     the last two states
+stages/          results of finished parts, which are not computed again
+result.json      what came out, written last
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from metarlhf import files
+from metarlhf.runs.checkpoint import Checkpoints
+from metarlhf.runs.errors import UserError
+from metarlhf.runs.metrics import MetricsLog
+
+Arrays = Mapping[str, Any]
+
+
+class RunDirectory:
+    """Open while it lives: no other process gets it meanwhile, and none cleans up after it."""
+
+    def __init__(self, path: Path, config: Any, *, resume: bool = False):
+        """Begin a run in `path`, or continue the one that is there.
+
+        Args:
+            path: made if it is not there.
+            config: all that decides what the run does, a dataclass or a dictionary.
+            resume: continue; without it a directory that holds a run is refused.
+
+        Raises:
+            UserError: the directory is in use, holds a run already, or one begun with another
+                configuration.
+        """
+        self.path = path
+        wanted = json.loads(json.dumps(_plain(config), default=str))
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file: name another --run-dir")
+        begun = (path / "config.json").exists()
+        if not begun and path.exists() and set(os.listdir(path)) - {".lock"}:
+            raise UserError(
+                f"{path} holds other files than a run's: name an empty or a new --run-dir"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        if begun and not resume:
+            raise UserError(
+                f"{path} holds a run already: continue it with --resume, or name another --run-dir"
+            )
+        if begun:
+            _same(path, wanted)
+        else:
+            files.write_json(path / "config.json", wanted)
+        self.metrics = MetricsLog(path / "metrics.jsonl")
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What came out, if the run is finished."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write result.json; returns it as it will be read back."""
+        files.write_json(self.path / "result.json", result)
+        found = self.result
+        assert found is not None
+        return found
+
+    def keep(self, name: str, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
+        """What `make` returns: made once, and read back when the run is continued."""
+        path = self.path / "stages" / f"{name}.safetensors"
+        if path.exists():
+            try:
+                return load_arrays(path.read_bytes())
+            except SafetensorError:
+                path.unlink()  # Damaged: it can be made again.
+        arrays = {key: np.ascontiguousarray(value) for key, value in make().items()}
+        files.write_bytes(path, save_arrays(arrays))
+        return arrays
+
+    def close(self) -> None:
+        """Let others use the directory."""
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """A lock that ends with the process, however it ends."""
+    lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(lock, 20).decode() or "unknown"
+        os.close(lock)
+        raise UserError(
+            f"{path} is in use by process {owner}: wait for it, end it, or name another --run-dir"
+        ) from error
+    os.truncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return lock
+
+
+def _plain(config: Any) -> Any:
+    return asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+
+
+def _same(path: Path, wanted: dict[str, Any]) -> None:
+    """Refuse to continue a run that was begun with another configuration."""
+    try:
+        begun_with = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path / 'config.json'} is damaged: begin anew in another --run-dir"
+        ) from error
+    differ = sorted(
+        f"{name} was {old!r}, is {new!r}"
+        for name, (old, new) in _differences(begun_with, wanted).items()
+    )
+    if differ:
+        raise UserError(
+            f"{path} was begun with another configuration ({'; '.join(differ)}): "
+            "resume with the same, or begin anew in another --run-dir"
+        )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> dict[str, tuple[Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = {}
+        for key in old.keys() | new.keys():
+            found |= _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        return found
+    return {} if old == new else {name: (old, new)}

@@ -1,0 +1,84 @@
+"""The loop that every long command is: step, log, show, save, until done or told to stop."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from metarlhf.runs.directory import RunDirectory
+from metarlhf.runs.progress import Progress
+
+State = TypeVar("State")
+Metrics = dict[str, Any]
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: it was asked for
+    """The person pressed Ctrl-C; what was done is saved."""
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed. A second time it stops at once, as always."""
+    asked = []
+
+    def note(number, frame):
+        asked.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, note)
+    except ValueError:  # Not in the main thread: nobody can press anything.
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def drive(
+    run: RunDirectory,
+    what: str,
+    start: Callable[[], State],
+    step: Callable[[State, int], tuple[State, Metrics]],
+    total: int,
+    *,
+    stop: Callable[[list[Metrics]], bool] = lambda rows: False,
+    save_seconds: float = 20.0,
+) -> State:
+    """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
+
+    Args:
+        run: where metrics and checkpoints go.
+        what: in words, for the progress bar.
+        start: makes the first state; what is restored must have its structure.
+        step: pure; the same state and i give the same result, killed in between or not.
+        total: number of steps.
+        stop: whether to stop before, seeing all metrics so far.
+        save_seconds: time between two checkpoints.
+
+    Raises:
+        Interrupted: Ctrl-C; the last step is finished and saved first.
+    """
+    state = start()
+    restored = run.checkpoints.restore(state)
+    done, state = restored if restored else (0, state)
+    run.metrics.rewind(done)
+    saved = time.monotonic()
+    with Progress(what, total, done) as progress, _stop_requests() as stop_requested:
+        while done < total and not stop(run.metrics.rows):
+            state, metrics = step(state, done)
+            done += 1
+            run.metrics.append(done, metrics)
+            progress.show(done, metrics)
+            if stop_requested() or time.monotonic() - saved > save_seconds:
+                run.checkpoints.save(done, state)
+                saved = time.monotonic()
+            if stop_requested():
+                raise Interrupted(
+                    f"stopped after {done} of {total}; go on with the same command and --resume"
+                )
+    run.checkpoints.save(done, state)
+    return state
