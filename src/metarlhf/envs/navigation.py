@@ -12,6 +12,7 @@ never done, 20 steps of at most 0.1. Theirs has 100 goals evenly spaced on the h
 on it; theirs pays the dense reward while meta-training, ours always the sparse one.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -55,7 +56,12 @@ class Navigation:
         )
 
     def without_termination(self) -> TaskFamily:
-        return Navigation(self.preset, terminates=False) if self.terminates else self
+        return self._endless if self.terminates else self
+
+    @cached_property
+    def _endless(self) -> "Navigation":
+        """Always the same object, so that what was compiled for it is found again."""
+        return Navigation(self.preset, terminates=False)
 
     def sample(self, key: PRNGKeyArray) -> Goal:
         if self.sparse:

@@ -12,10 +12,8 @@ from metarlhf.meta.reward_latent import LatentRewardConfig
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
 
-ORACLE = PPOConfig(
-    total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8, patience=2
-)
-"""PPO on the true reward, until it has converged: the upper end of the scale."""
+ORACLE = PPOConfig(total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8)
+"""PPO on the true reward, its step size annealed to nothing: the upper end of the scale."""
 
 FAMILIES = ("navigation", "reacher", "pendulum")
 """The families with presets; their variants, such as navigation/pearl2019, share them."""

@@ -94,7 +94,7 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
         for name, value in description["shape"].items()
     }
     shape = Shape(**entries)
-    if family is not None and family != shape.family:
+    if family is not None and make(family).name != shape.family:
         raise WrongFamilyError(
             f"the prior in {folder} was meta-trained on {shape.family!r}, not on {family!r}: "
             f"name a task of {shape.family!r}, or meta-train on {family!r}"

@@ -1,0 +1,3 @@
+"""The commands: `metarlhf demo · tasks · ppo · rlhf · meta-train · adapt · evaluate`."""
+
+from metarlhf.cli.main import main as main

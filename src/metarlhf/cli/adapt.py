@@ -1,0 +1,120 @@
+"""`metarlhf adapt`: teach one new task from a prior, with a handful of answers."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import tyro
+
+from metarlhf import rlhf
+from metarlhf.cli.options import RunOptions, open_run, parse, say, show
+from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.meta.presets import Preset, preset
+from metarlhf.meta.prior import Prior, load
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.runs import UserError, drive
+
+Kind = Literal["ten", "twenty", "ratings"]
+PriorPath = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Adapt(RunOptions):
+    """Teach one held-out task from a prior; a simulated teacher answers."""
+
+    prior: PriorPath = Path("prior")
+    """Folder that `metarlhf meta-train` published."""
+    task: str | None = None
+    """The family that the task is of; refused if the prior is of another."""
+    number: int = 0
+    """Which of the family's held-out tasks."""
+    preset: Kind = "ten"
+    """Ten comparisons, twenty, or ten ratings: what the options below start from."""
+    config: RLHFConfig = field(default_factory=RLHFConfig)
+    """How the agent asks and learns."""
+
+
+def load_prior(argv: Sequence[str], command: str) -> tuple[Prior, Preset, str]:
+    """The prior that a command line names, its family's presets, and which of them is asked for.
+
+    Raises:
+        UserError: none is named.
+        PublishedFileError, WrongFamilyError: see `metarlhf.meta.prior.load`.
+    """
+    scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    scan.add_argument("--task")
+    scan.add_argument("--preset", default="ten")
+    found, rest = scan.parse_known_args(list(argv))
+    if not rest or rest[0].startswith("-"):
+        raise UserError(
+            f"which prior? metarlhf {command} FOLDER, where FOLDER is what `metarlhf meta-train` "
+            "published"
+        )
+    prior = load(rest[0], found.task)
+    return prior, preset(prior.shape.family), found.preset
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _start(key, family, task, prior, config):
+    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _round(state, family, task, config):
+    return rlhf.run_round(state, family, task, config)[0]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    if {"-h", "--help"} & set(argv):
+        parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
+    prior, presets, kind = load_prior(argv, "adapt")
+    config = getattr(presets, kind, presets.ten)
+    options = parse(Adapt, argv, "adapt", Adapt(config=config))
+    config, family = options.config, prior.family
+    run = open_run(options, f"adapt-{family.name.replace('/', '-')}-{options.number}")
+    if run.result:
+        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+    learning = family.without_termination()
+    task = task_number(family, options.number)
+    key = jax.random.key(options.seed)
+    say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
+    start = lambda: _start(key, learning, task, prior, config)
+    begin = start()
+    before = true_return(begin.key, family, task, begin.ppo.agent)
+
+    def step(state, done):
+        state = _round(state, learning, task, config)
+        found = true_return(state.key, family, task, state.ppo.agent)
+        labels, steps = int(state.answers.count), int(state.steps)
+        return state, {"labels": labels, "steps": steps, "return": found}
+
+    clock = time.monotonic()
+    state = drive(run, "adapting", start, step, config.rounds)
+    seconds = time.monotonic() - clock
+    agent = publish_agent(run, state.ppo.agent, family, prior.shape.hidden)
+    last = run.metrics.rows[-1]
+    result = run.finish(
+        {
+            "command": "adapt",
+            "family": family.name,
+            "number": options.number,
+            "feedback": config.feedback,
+            "labels": last["labels"],
+            "steps": last["steps"],
+            "return_before": before,
+            "return": last["return"],
+            "seconds": seconds,
+            "agent": str(agent),
+        }
+    )
+    line = (
+        f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} in "
+        f"{seconds:.1f} s, compilation included; the agent is in {agent}"
+    )
+    return show(result, [line], options.json)

@@ -1,0 +1,58 @@
+"""Which command, its errors in one line, and exit codes: 0 done, 2 bad input, 130 stopped."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from metarlhf.cli.words import explain
+
+COMMANDS = {
+    "demo": "meta-train, teach tasks never seen with ten answers each, and write a report",
+    "tasks": "list the task families: what varies, horizon, spaces",
+    "ppo": "train on one task with its own reward",
+    "rlhf": "train on one task from a teacher's answers, from scratch",
+    "meta-train": "learn a family of tasks, and publish a prior for new ones",
+    "adapt": "teach one new task from a prior, with a handful of answers",
+    "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
+}
+
+USAGE = """usage: metarlhf COMMAND [OPTIONS]
+
+Teach an agent a new task in one minute of your time.
+
+commands:
+{commands}
+
+`metarlhf COMMAND --help` lists what can be chosen; every command takes --run-dir, --seed,
+--resume and --json. Exit status: 0 done, 2 bad input, 130 stopped by Ctrl-C and saved."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    usage = USAGE.format(commands="\n".join(f"  {n:<12}{t}" for n, t in COMMANDS.items()))
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage)
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("metarlhf"))
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"metarlhf: there is no command {argv[0]!r}.\n\n{usage}", file=sys.stderr)
+        return 2
+    # Each command is imported when it is asked for: `tasks` need not wait for JAX to compile.
+    command = importlib.import_module(f"metarlhf.cli.{argv[0].replace('-', '_')}")
+    try:
+        return command.main(argv[1:])
+    except KeyboardInterrupt:
+        print("metarlhf: stopped; go on with the same command and --resume", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        status, text = message
+        print(f"metarlhf: {text}", file=sys.stderr)
+        return status

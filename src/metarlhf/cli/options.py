@@ -1,0 +1,96 @@
+"""What the commands have in common: options, reading them, and saying what came out."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from metarlhf.envs import names
+from metarlhf.envs.registry import make
+from metarlhf.runs import RunDirectory, UserError
+
+Command = TypeVar("Command")
+TaskName = Annotated[str, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run lives, and how it speaks."""
+
+    run_dir: Path | None = None
+    """Directory of the run; runs/COMMAND-TASK unless named."""
+    seed: int = 0
+    """All randomness follows from this."""
+    resume: bool = False
+    """Continue the run in its directory, or show again what came out."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
+
+
+def parse(command: type[Command], argv: Sequence[str], prog: str, default: Command) -> Command:
+    """Read `argv` into `command`; what is not said is as in `default`.
+
+    Raises:
+        UserError: a value that a configuration refuses. (What tyro refuses, it says itself and
+            leaves with exit status 2.)
+    """
+    try:
+        return tyro.cli(command, args=list(argv), prog=f"metarlhf {prog}", default=default)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def family_in(argv: Sequence[str], default: str) -> str:
+    """The task family that the words of a command line name: its presets are the defaults.
+
+    Raises:
+        UnknownTaskError: the first word that is not an option names none.
+    """
+    known = names()
+    for word in argv:
+        if word in known:
+            return word
+    if argv and not argv[0].startswith("-"):
+        make(argv[0])
+    return default
+
+
+def open_run(options: RunOptions, name: str) -> RunDirectory:
+    """The run's directory; `options` without those that do not decide what the run does."""
+    path = options.run_dir or Path("runs") / name
+    kept = {
+        entry.name: getattr(options, entry.name)
+        for entry in fields(options)
+        if entry.name not in ("run_dir", "resume", "json")
+    }
+    return RunDirectory(path, _plain(kept), resume=options.resume)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value
+
+
+def say(text: str) -> None:
+    """A line about how it goes, on standard error: results alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(result: dict[str, Any], lines: Sequence[str], as_json: bool) -> int:
+    """What came out: some lines for a person, or one JSON object as the last line."""
+    for line in lines:
+        print(line)
+    if as_json:
+        print(json.dumps(result, allow_nan=False))
+    return 0

@@ -1,0 +1,89 @@
+"""`metarlhf rlhf`: train on one task from a teacher's answers, from scratch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+
+from metarlhf import rlhf
+from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
+from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.envs.registry import make
+from metarlhf.meta.presets import preset
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.runs import drive
+
+
+@dataclass(frozen=True)
+class RLHF(RunOptions):
+    """Train on one task of a family from a simulated teacher's answers, beginning with nothing."""
+
+    task: TaskName = "navigation"
+    """The task family; its preset is what the options below start from."""
+    number: int = 0
+    """Which of the family's held-out tasks."""
+    config: RLHFConfig = field(default_factory=RLHFConfig)
+    """How the agent asks and learns."""
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """The reward model."""
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _round(state, family, task, config):
+    return rlhf.run_round(state, family, task, config)[0]
+
+
+@partial(jax.jit, static_argnames=("family", "config", "updates"))
+def _practise(state, family, task, config, updates):
+    return rlhf.practise(state, family, task, config, updates)[0]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    name = family_in(argv, RLHF.task)
+    options = parse(RLHF, argv, "rlhf", RLHF(task=name, config=preset(name).few_steps))
+    family, config = make(options.task), options.config
+    run = open_run(options, f"rlhf-{options.task.replace('/', '-')}")
+    if run.result:
+        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+    learning = family.without_termination()
+    task = task_number(family, options.number)
+    key = jax.random.key(options.seed)
+    say(f"RLHF on {family.name}: {config.labels} {config.feedback}, in {run.path}")
+
+    def start():
+        return rlhf.from_scratch(key, learning, task, config, options.ensemble)
+
+    def step(state, done):
+        if done < config.rounds:
+            state = _round(state, learning, task, config)
+        else:
+            state = _practise(state, learning, task, config, config.final_updates)
+        found = true_return(state.key, family, task, state.ppo.agent)
+        labels, steps = int(state.answers.count), int(state.steps)
+        return state, {"labels": labels, "steps": steps, "return": found}
+
+    begin = start()
+    before = true_return(begin.key, family, task, begin.ppo.agent)
+    state = drive(run, "RLHF", start, step, config.rounds + (config.final_updates > 0))
+    agent = publish_agent(run, state.ppo.agent, family, config.ppo.hidden)
+    last = run.metrics.rows[-1]
+    result = run.finish(
+        {
+            "command": "rlhf",
+            "family": family.name,
+            "feedback": config.feedback,
+            "labels": last["labels"],
+            "steps": last["steps"],
+            "return_before": before,
+            "return": last["return"],
+            "agent": str(agent),
+        }
+    )
+    line = (
+        f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} and "
+        f"{last['steps']} steps; the agent is in {agent}"
+    )
+    return show(result, [line], options.json)

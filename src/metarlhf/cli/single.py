@@ -1,0 +1,53 @@
+"""What the commands that teach a single task share."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import files
+from metarlhf.envs import TaskFamily
+from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.networks import Agent
+from metarlhf.rollout import evaluate
+from metarlhf.runs import RunDirectory, UserError
+from metarlhf.types import Task
+
+
+def task_number(family: TaskFamily, number: int) -> Task:
+    """One of the family's held-out tasks, which meta-training never sees.
+
+    Raises:
+        UserError: a negative number.
+    """
+    if number < 0:
+        raise UserError(f"--number must be 0 or more, but is {number}")
+    return jax.tree.map(lambda x: x[number], held_out_tasks(family, number + 1))
+
+
+@partial(jax.jit, static_argnames=("family", "episodes"))
+def _returns(key, family, task, agent, episodes):
+    return evaluate(key, family, task, agent.actor, episodes)
+
+
+def true_return(
+    key: PRNGKeyArray, family: TaskFamily, task: Task, agent: Agent, episodes: int = 16
+) -> float:
+    """Mean true return of whole episodes of the policy's mode."""
+    key = jax.random.fold_in(key, 0)
+    return float(np.mean(_returns(key, family, task, agent, episodes)))
+
+
+def publish_agent(
+    run: RunDirectory, agent: Agent, family: TaskFamily, hidden: tuple[int, ...]
+) -> Path:
+    """Write the agent as safetensors and JSON into the run's directory."""
+    description = {
+        "kind": "metarlhf agent",
+        "family": family.name,
+        "hidden": hidden,
+        "context_size": agent.actor.context.shape[0],
+    }
+    return files.publish(run.path / "agent", agent, description)

@@ -1,0 +1,62 @@
+"""`metarlhf tasks`: what there is to learn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from metarlhf.cli.options import show
+from metarlhf.envs import Box, Discrete, TaskFamily, names
+from metarlhf.envs.registry import make
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """List the task families: what varies from task to task, horizon and spaces."""
+
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    options = tyro.cli(Tasks, args=list(argv), prog="metarlhf tasks")
+    families = [(name, make(name)) for name in names()]
+    if options.json:
+        return show({"tasks": [_entry(name, family) for name, family in families]}, [], True)
+    table = Table("task", "what varies", "horizon", "observation", "action", box=None)
+    for name, family in families:
+        table.add_row(
+            name,
+            family.varies,
+            str(family.horizon),
+            f"{family.observation_space.size} numbers",
+            _action(family.action_space),
+        )
+    # The whole table also where nobody can say how wide the window is.
+    console = Console() if Console().is_terminal else Console(width=120)
+    console.print(table)
+    return 0
+
+
+def _action(space: Box | Discrete) -> str:
+    if isinstance(space, Discrete):
+        return f"one of {space.size}"
+    return f"{space.size} in [{space.low:g}, {space.high:g}]"
+
+
+def _entry(name: str, family: TaskFamily) -> dict:
+    space = family.action_space
+    return {
+        "task": name,
+        "family": family.name,
+        "varies": family.varies,
+        "horizon": family.horizon,
+        "segment_length": family.segment_length,
+        "reward_bounds": list(family.reward_bounds),
+        "observation": list(family.observation_space.names),
+        "action": list(space.names),
+        "action_kind": "discrete" if isinstance(space, Discrete) else "continuous",
+    }
