@@ -40,6 +40,8 @@ def make_batch(agent: Agent, trajectory: Trajectory, config: PPOConfig) -> Batch
         config.gae_lambda,
     )
     flat = lambda x: x.reshape(-1, *x.shape[2:])
+    # By `vmap`, so that every leaf has a row for each step, the shared standard deviation too.
+    policy_of = jax.vmap(lambda obs: agent.actor(obs)[0])
     obs = flat(trajectory.obs)
     return Batch(
         obs=obs,
@@ -47,7 +49,7 @@ def make_batch(agent: Agent, trajectory: Trajectory, config: PPOConfig) -> Batch
         log_prob=flat(trajectory.log_prob),
         advantage=flat(advantage),
         value_target=flat(advantage + value),
-        policy=agent.actor(obs)[0] if config.objective == "kl" else None,
+        policy=policy_of(obs) if config.objective == "kl" else None,
     )
 
 
