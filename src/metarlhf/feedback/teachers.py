@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 
 class Scale(NamedTuple):
@@ -22,10 +22,12 @@ class Scale(NamedTuple):
     spread: Float[Array, ""]
 
     @staticmethod
-    def of(task_reward: Float[Array, "clip length"]) -> "Scale":
-        """The scale of a set of clips."""
+    def of(
+        task_reward: Float[Array, "clip length"], seen: Bool[Array, " clip"] | None = None
+    ) -> "Scale":
+        """The scale of a set of clips, or of those that were `seen`."""
         sums = task_reward.sum(-1)
-        return Scale(sums.mean(), sums.std() + 1e-6)
+        return Scale(jnp.mean(sums, where=seen), jnp.std(sums, where=seen) + 1e-6)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ particles of a posterior. Questions are chosen by what the members disagree abou
 trained on their mean.
 """
 
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from metarlhf.types import Feedback, Segment, Trajectory
 
 
+@runtime_checkable
 class Belief(Protocol):
     """A weighted set of reward functions that takes answers in."""
 
@@ -42,11 +43,11 @@ class Belief(Protocol):
         """Sum of the rewards of each clip, as each member sees it."""
         ...
 
-    def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> Self:
+    def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "Belief":
         """The belief given all answers so far."""
         ...
 
-    def condition(self, log_likelihood: Float[Array, " member"]) -> Self:
+    def condition(self, log_likelihood: Float[Array, " member"]) -> "Belief":
         """A quick update by one answer, between two questions of a round."""
         ...
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 def answer_log_likelihood(
     logit: Float[Array, "*batch"],
-    preference: Float[Array, "*batch"],
+    preference: Float[Array, "*#batch"],
     lapse: float = 0.0,
 ) -> Float[Array, "*batch"]:
     """Log-probability of an answer under Bradley-Terry (Christiano et al. 2017, equation 1).
@@ -26,8 +26,8 @@ def answer_log_likelihood(
 
 def rating_log_likelihood(
     predicted: Float[Array, "*batch"],
-    mark: Float[Array, "*batch"],
-    log_std: Float[Array, ""],
+    mark: Float[Array, "*#batch"],
+    log_std: Float[Array, "*#batch"],
     levels: int,
 ) -> Float[Array, "*batch"]:
     """Log-density of a mark, as normal around the predicted position on the scale (0 to 1).

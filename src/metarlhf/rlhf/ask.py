@@ -36,10 +36,13 @@ def ask(
     A question that the teacher skips is replaced by another one; it costs nothing.
     """
     last = jnp.minimum(answers.count + config.labels_per_round, config.labels)
-    question = _ask_rating if config.feedback == "ratings" else _ask_comparison
     # Predictions change only by how much each member is believed, so they are computed once.
     sums = belief.clip_sums(clips)
     showable = jnp.where(showable.any(), showable, True)
+    if config.feedback == "ratings":
+        question, standard = _ask_rating, bounds
+    else:
+        question, standard = _ask_comparison, Scale.of(clips.task_reward, showable)
 
     def step(carry, key):
         belief, answers = carry
@@ -47,7 +50,7 @@ def ask(
         shape = (2, config.candidates)
         logits = jnp.where(showable, 0.0, -jnp.inf)
         candidates = jax.random.categorical(candidate_key, logits, shape=shape)
-        told = question(question_key, belief, clips, sums, candidates, answers, bounds, config)
+        told = question(question_key, belief, clips, sums, candidates, answers, standard, config)
         open_ = answers.count < last
         return jax.tree.map(lambda new, old: jnp.where(open_, new, old), told, carry), None
 
@@ -56,7 +59,7 @@ def ask(
     return answers
 
 
-def _ask_comparison(key, belief, clips, sums, candidates, answers, bounds, config):
+def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config):
     score_key, answer_key = jax.random.split(key)
     left, right = candidates
     logit = belief.sharpness * (sums[:, right] - sums[:, left])
@@ -65,7 +68,7 @@ def _ask_comparison(key, belief, clips, sums, candidates, answers, bounds, confi
     best = jnp.argmax(jnp.where(left == right, -jnp.inf, score))
     shown_left, shown_right = clips[left[best]], clips[right[best]]
     preference, weight = config.teacher.compare(
-        answer_key, shown_left.task_reward, shown_right.task_reward, Scale.of(clips.task_reward)
+        answer_key, shown_left.task_reward, shown_right.task_reward, scale
     )
     feedback = record_comparison(
         answers.feedback, answers.count, shown_left, shown_right, preference, weight
