@@ -18,7 +18,9 @@ def empty(clip: Segment, comparisons: int, ratings: int) -> Feedback:
 
 
 def _put(store, index, item):
-    return jax.tree.map(lambda rows, row: rows.at[index].set(row), store, item)
+    # What has no rows cannot be indexed, not even beyond its end.
+    put = lambda rows, row: rows.at[index].set(row) if rows.shape[0] else rows
+    return jax.tree.map(put, store, item)
 
 
 def record_comparison(

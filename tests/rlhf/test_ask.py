@@ -1,0 +1,133 @@
+"""Asking: within the budget, only about what may be shown, and the teacher's answers are kept."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs
+from metarlhf.feedback import Teacher, empty
+from metarlhf.reward import LatentPosterior, LatentReward
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.rlhf.ask import Answers, ask
+from metarlhf.types import Segment
+
+FAMILY, BOUNDS, KEY = envs.make("navigation"), (-1.0, 0.0), jax.random.key(0)
+CONFIG = RLHFConfig(labels=8, rounds=2, candidates=30)
+COUNT, LENGTH = 24, 4
+compiled = jax.jit(ask, static_argnames=("bounds", "config"))
+
+
+@pytest.fixture(scope="module")
+def belief():
+    model = LatentReward(FAMILY, key=KEY, latent_size=2, num_features=6, hidden=(8,))
+    return LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (50, 2)))
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Each clip's number is the first of its observations."""
+    obs = jax.random.normal(jax.random.key(2), (COUNT, LENGTH, 2))
+    obs = obs.at[:, 0, 0].set(jnp.arange(float(COUNT)))
+    reward = -jax.random.uniform(jax.random.key(3), (COUNT, LENGTH))
+    return Segment(obs, jnp.zeros((COUNT, LENGTH, 2)), reward)
+
+
+def nothing(clips, config):
+    rooms = (0, config.labels) if config.feedback == "ratings" else (config.labels, 0)
+    return Answers(empty(clips[0], *rooms), jnp.zeros((), jnp.int32))
+
+
+def asked(belief, clips, config=CONFIG, answers=None, showable=None, key=KEY):
+    answers = nothing(clips, config) if answers is None else answers
+    showable = jnp.ones(COUNT, bool) if showable is None else showable
+    return compiled(key, belief, clips, showable, answers, bounds=BOUNDS, config=config)
+
+
+def numbers(segment):
+    return np.asarray(segment.obs[:, 0, 0], int)
+
+
+def test_a_round_asks_its_share_and_all_rounds_the_budget(belief, clips):
+    config = replace(CONFIG, labels=7)
+    first = asked(belief, clips, config)
+    assert int(first.count) == config.labels_per_round == 4
+    second = asked(belief, clips, config, answers=first)
+    third = asked(belief, clips, config, answers=second)
+    assert int(second.count) == int(third.count) == 7
+    assert float(third.feedback.count) == 7
+    jax.tree.map(np.testing.assert_array_equal, third, second)
+    # The first round's answers are still there.
+    kept = second.feedback.comparisons.left.obs[:4]
+    np.testing.assert_array_equal(kept, first.feedback.comparisons.left.obs[:4])
+
+
+def test_answers_are_the_teachers(belief, clips):
+    told = asked(belief, clips).feedback.comparisons
+    left, right = told.left.task_reward.sum(-1)[:4], told.right.task_reward.sum(-1)[:4]
+    np.testing.assert_array_equal(told.preference[:4], right > left)
+    np.testing.assert_array_equal(told.weight, [1] * 4 + [0] * 4)
+    assert (numbers(told.left)[:4] != numbers(told.right)[:4]).all()
+
+
+def test_only_what_lies_in_one_episode_is_shown(belief, clips):
+    showable = jnp.arange(COUNT) % 3 == 0
+    told = asked(belief, clips, showable=showable).feedback.comparisons
+    assert (numbers(told.left)[:4] % 3 == 0).all()
+    assert (numbers(told.right)[:4] % 3 == 0).all()
+
+
+def test_skipped_questions_cost_nothing_and_leave_no_answer(belief, clips):
+    """All below the mean are skipped; the three that are not are soon found."""
+    reward = jnp.full((COUNT, LENGTH), -1.0).at[:3].set(0.0)
+    some = Segment(clips.obs, clips.action, reward)
+    config = replace(CONFIG, teacher=Teacher(skip=1.0), strategy="uniform", candidates=1)
+    for seed in range(3):
+        told = asked(belief, some, config, key=jax.random.key(seed))
+        given = told.feedback.comparisons.weight
+        assert int(told.count) == int(given.sum()) <= 4
+        shown = zip(numbers(told.feedback.comparisons.left), numbers(told.feedback.comparisons.right),
+                    given, strict=True)  # fmt: skip
+        assert all(min(left, right) < 3 for left, right, weight in shown if weight)
+
+
+def test_the_question_asked_tells_most(belief, clips):
+    """The first of all has the largest information gain of any pair, if all are considered."""
+    config = replace(CONFIG, labels=1, rounds=1, candidates=20_000)
+    told = asked(belief, clips, config).feedback.comparisons
+    sums = np.asarray(belief.clip_sums(clips), float)
+    difference = sums[:, None, :] - sums[:, :, None]
+    p = 1 / (1 + np.exp(-float(belief.sharpness) * difference))
+    coin = lambda p: -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    gain = coin(p.mean(0)) - coin(p).mean(0)
+    best = gain[numbers(told.left)[0], numbers(told.right)[0]]
+    np.testing.assert_allclose(best, gain.max(), rtol=1e-3)
+
+
+def test_marks_are_kept_as_given(belief, clips):
+    config = replace(CONFIG, feedback="ratings")
+    told = asked(belief, clips, config)
+    marks = told.feedback.ratings
+    expected = np.floor(10 * (1 + np.asarray(marks.segment.task_reward[:4]).mean(1))) + 1
+    np.testing.assert_array_equal(marks.value[:4], expected)
+    assert int(told.count) == 4
+    assert told.feedback.comparisons.weight.shape == (0,)
+    # The belief sharpens between questions: no clip need be asked about twice.
+    assert len(set(numbers(marks.segment)[:4])) > 1
+
+
+def test_without_a_budget_nothing_is_asked(belief, clips):
+    told = asked(belief, clips, replace(CONFIG, labels=0))
+    assert int(told.count) == 0
+    assert float(told.feedback.count) == 0
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="labels must be 0 or more, but is -1"):
+        RLHFConfig(labels=-1)
+    with pytest.raises(ValueError, match="rounds must be at least 1, but is 0"):
+        RLHFConfig(rounds=0)
+    with pytest.raises(ValueError, match="updates must be 0 or more, but is -2"):
+        RLHFConfig(updates=-2)

@@ -1,0 +1,162 @@
+"""The loop: budgets, what the agent learns from and what stays hidden from it."""
+
+from dataclasses import replace
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs, rlhf
+from metarlhf.networks import build_agent
+from metarlhf.ppo import PPOConfig
+from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.rollout import evaluate
+
+FAMILY = envs.make("navigation").without_termination()
+GOAL, KEY = jnp.array([0.3, -0.2]), jax.random.key(0)
+PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
+CONFIG = RLHFConfig(labels=5, rounds=3, updates=2, candidates=20, remembered_rounds=2, ppo=PPO)
+ENSEMBLE = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
+
+
+def assert_same(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(np.asarray(plain(a)), np.asarray(plain(b)))
+
+
+def plain(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+def differ(one, other):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return any(not np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def start():
+    return rlhf.from_scratch(KEY, FAMILY, GOAL, CONFIG, ENSEMBLE)
+
+
+@pytest.fixture(scope="module")
+def rounds(start):
+    states = [start]
+    for _ in range(4):
+        states.append(run_round(states[-1], FAMILY, GOAL, CONFIG)[0])
+    return states
+
+
+def test_answers_steps_and_updates_are_counted_and_within_the_budget(rounds):
+    assert [int(s.answers.count) for s in rounds] == [0, 2, 4, 5, 5]
+    assert [float(s.answers.feedback.count) for s in rounds] == [0, 2, 4, 5, 5]
+    assert [int(s.round) for s in rounds] == [0, 1, 2, 3, 4]
+    # The first update of a round learns from what was collected to ask about.
+    assert [int(s.steps) for s in rounds] == [0, 160, 320, 480, 640]
+    assert [int(s.ppo.updates) for s in rounds] == [0, 2, 4, 6, 8]
+
+
+def test_a_round_changes_reward_and_policy(rounds):
+    assert differ(rounds[0].belief, rounds[1].belief)
+    assert differ(rounds[0].ppo.agent.actor, rounds[1].ppo.agent.actor)
+    assert_same(rounds[1].reward.belief, rounds[1].belief)
+
+
+def test_clips_of_the_last_rounds_are_remembered(rounds):
+    """Three clips in each of four environments and in each of two rounds."""
+    shown = [np.asarray(s.candidates.showable).sum() for s in rounds]
+    assert shown == [0, 12, 24, 24, 24]
+    newest, before = rounds[2].candidates.clips.obs, rounds[1].candidates.clips.obs
+    np.testing.assert_array_equal(newest[12:], before[:12])
+    for state in rounds[1:]:
+        clips = state.candidates.clips
+        assert np.isfinite(clips.obs).all()
+
+
+def test_true_rewards_are_seen_by_the_teacher_alone(start):
+    """Where every step pays the same, another true reward changes no answer, and nothing else."""
+
+    class Paid(envs.Navigation):
+        def reward(self, obs, action, next_obs, task):
+            return jnp.full((), self.pay)
+
+    def after(pay):
+        family = Paid(terminates=False)
+        family.pay = pay
+        return run_round(start, family, GOAL, CONFIG)[0]
+
+    one, other = after(-1.0), after(-7.0)
+    assert differ(one.candidates.clips, other.candidates.clips)  # what teachers see
+    assert_same(one.ppo, other.ppo)
+    assert_same(one.belief, other.belief)
+
+
+def test_the_same_state_gives_the_same_round(rounds):
+    assert_same(run_round(rounds[1], FAMILY, GOAL, CONFIG)[0], rounds[2])
+
+
+def test_practice_goes_on_without_asking(rounds):
+    practise = jax.jit(partial(rlhf.practise, family=FAMILY, task=GOAL, config=CONFIG, updates=3))
+    after, metrics = practise(rounds[-1])
+    assert_same(after.answers, rounds[-1].answers)
+    assert_same(after.belief, rounds[-1].belief)
+    assert int(after.ppo.updates) - int(rounds[-1].ppo.updates) == 3
+    assert int(after.steps) - int(rounds[-1].steps) == 3 * 80
+    assert np.isfinite(float(metrics["policy_loss"]))
+
+
+def test_marks_serve_as_well():
+    config = replace(CONFIG, feedback="ratings", updates=0)
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, ENSEMBLE)
+    after = run_round(state, FAMILY, GOAL, config)[0]
+    marks = after.answers.feedback.ratings
+    assert int(after.answers.count) == 2
+    assert set(np.asarray(marks.value[:2])) <= set(range(1, 11))
+    assert differ(after.belief, state.belief)
+    assert_same(after.ppo.agent, state.ppo.agent)
+
+
+def test_an_agent_with_a_prior_is_told_what_is_believed():
+    model = LatentReward(FAMILY, key=KEY, latent_size=3, num_features=6, hidden=(8,))
+    model = eqx.tree_at(lambda m: m.decoder, model, jax.tree.map(lambda x: 8 * x, model.decoder))
+    belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
+    agent = build_agent(KEY, FAMILY, (8,), context_size=3)
+    config = RLHFConfig(labels=4, rounds=2, ask_envs=2, candidates=20, ppo=PPO)
+    state = rlhf.start(KEY, FAMILY, GOAL, agent, belief, config)
+    np.testing.assert_allclose(state.ppo.agent.actor.context, belief.context(), rtol=1e-5)
+    after = run_round(state, FAMILY, GOAL, config)[0]
+    assert int(after.steps) == 2 * FAMILY.horizon
+    assert int(after.answers.count) == 2
+    context = after.ppo.agent.actor.context
+    np.testing.assert_allclose(context, after.belief.context(), rtol=1e-5)
+    assert float(jnp.abs(context - belief.context()).max()) > 1e-4
+    assert_same(after.ppo.agent.actor.network, agent.actor.network)
+
+
+def test_there_must_be_something_to_ask_about():
+    model = LatentReward(FAMILY, key=KEY, latent_size=3, num_features=6, hidden=(8,))
+    belief = LatentPosterior.prior(model, jnp.zeros((4, 3)))
+    agent = build_agent(KEY, FAMILY, (8,), context_size=3)
+    with pytest.raises(ValueError, match="ask_envs is 0, and there is no library"):
+        rlhf.start(KEY, FAMILY, GOAL, agent, belief, replace(CONFIG, ask_envs=0))
+
+
+def test_a_person_who_prefers_being_near_the_goal_gets_an_agent_that_goes_there():
+    """Sixty comparisons and no reward: most of the way from standing about to the goal."""
+    config = RLHFConfig(
+        labels=60, rounds=10, updates=4, candidates=100, remembered_rounds=3,
+        ppo=PPOConfig(num_envs=16, num_steps=100, hidden=(32,), gamma=0.95, lr=3e-3, anneal_lr=False),
+    )  # fmt: skip
+    ensemble = EnsembleConfig(members=2, hidden=(32,))
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, ensemble)
+    score = jax.jit(lambda actor: evaluate(KEY, FAMILY, GOAL, actor, 1).mean())
+    before = float(score(state.ppo.agent.actor))
+    for _ in range(config.rounds):
+        state, _ = run_round(state, FAMILY, GOAL, config)
+    assert before < -30
+    assert float(score(state.ppo.agent.actor)) > 0.4 * before
