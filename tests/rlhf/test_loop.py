@@ -147,16 +147,17 @@ def test_there_must_be_something_to_ask_about():
 
 
 def test_a_person_who_prefers_being_near_the_goal_gets_an_agent_that_goes_there():
-    """Sixty comparisons and no reward: most of the way from standing about to the goal."""
+    """Of a hundred comparisons alone: an untaught agent loses 50, the best one about 2."""
     config = RLHFConfig(
-        labels=60, rounds=10, updates=4, candidates=100, remembered_rounds=3,
-        ppo=PPOConfig(num_envs=16, num_steps=100, hidden=(32,), gamma=0.95, lr=3e-3, anneal_lr=False),
+        labels=100, rounds=20, updates=4, candidates=100, remembered_rounds=3,
+        ppo=PPOConfig(num_envs=16, hidden=(32,), gamma=0.97, lr=3e-3, anneal_lr=False),
     )  # fmt: skip
-    ensemble = EnsembleConfig(members=2, hidden=(32,))
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, ensemble)
-    score = jax.jit(lambda actor: evaluate(KEY, FAMILY, GOAL, actor, 1).mean())
+    key, goal = jax.random.key(1), jnp.array([-0.4, 0.3])
+    state = rlhf.from_scratch(key, FAMILY, goal, config, EnsembleConfig(hidden=(32, 32)))
+    score = jax.jit(lambda actor: evaluate(KEY, FAMILY, goal, actor, 1).mean())
     before = float(score(state.ppo.agent.actor))
     for _ in range(config.rounds):
-        state, _ = run_round(state, FAMILY, GOAL, config)
-    assert before < -30
-    assert float(score(state.ppo.agent.actor)) > 0.4 * before
+        state, _ = run_round(state, FAMILY, goal, config)
+    assert int(state.answers.count) == 100
+    assert before < -40
+    assert float(score(state.ppo.agent.actor)) > -20
