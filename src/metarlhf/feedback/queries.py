@@ -46,15 +46,16 @@ def information_gain(
 
 
 def rating_information_gain(
-    predicted: Float[Array, "member clip"], weight: Float[Array, " member"], levels: int
+    log_probability: Float[Array, "level member clip"], weight: Float[Array, " member"]
 ) -> Float[Array, " clip"]:
-    """Entropy of the mark that a clip will get, in nats; `predicted` in [0, 1] of the scale.
+    """What a clip's mark would tell about which member is right, in nats.
 
-    Members are taken at their word (each predicts one mark), so entropy is information gain.
+    `log_probability[k, m, c]` is what member m gives to mark k of clip c.
     """
-    mark = jnp.clip(jnp.floor(predicted * levels), 0, levels - 1)
-    chance = jnp.stack([weight @ (mark == level) for level in range(levels)])
-    return -jnp.sum(chance * jnp.log(jnp.maximum(chance, 1e-12)), axis=0)
+    given = jnp.exp(log_probability)
+    mean = jnp.einsum("m,kmc->kc", weight, given)
+    left_open = -jnp.einsum("m,kmc->c", weight, given * log_probability)
+    return -jnp.sum(mean * jnp.log(jnp.maximum(mean, 1e-12)), axis=0) - left_open
 
 
 def score_pairs(

@@ -25,6 +25,8 @@ class Preset:
 
     joint: JointConfig
     """Meta-training."""
+    demo: JointConfig
+    """Meta-training in less time, for a first look."""
     oracle: PPOConfig
     """PPO with the true reward."""
     ten: RLHFConfig
@@ -52,6 +54,7 @@ def preset(family: str) -> Preset:
     )
     general = Preset(
         joint=joint,
+        demo=joint,
         oracle=ORACLE,
         ten=ten,
         twenty=twenty,

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure, FigureBase
 
 from metarlhf.files import write_bytes
@@ -39,7 +38,7 @@ def draw_overview(figure: Figure, results: Results, pictures: Pictures) -> None:
 
 
 def _draw_column(figure: FigureBase, family: FamilyResult, pictures: FamilyPictures | None) -> None:
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15)).ravel()
     mean = percent(family["normalised_return"]["mean"])
     top.suptitle(f"{family['family']}: {mean}", fontweight="bold", parse_math=False)
     if pictures and pictures.examples:

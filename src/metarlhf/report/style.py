@@ -59,7 +59,8 @@ def styled(palette: Palette) -> Iterator[None]:
     with mpl.rc_context():
         # Nothing of the user's own `matplotlibrc`: a report looks the same everywhere.
         mpl.rcdefaults()
-        mpl.rcParams.update(settings | dict.fromkeys(inked, ink))
+        rc: Any = settings | dict.fromkeys(inked, ink)
+        mpl.rcParams.update(rc)
         yield
 
 

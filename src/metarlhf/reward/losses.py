@@ -4,6 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+LAPSE = 0.02
+"""Share of marks that are taken to be anyone's guess."""
+FAR = 50.0
+"""As good as infinite for a sigmoid, and finite for its gradient."""
+
 
 def answer_log_likelihood(
     logit: Float[Array, "*batch"],
@@ -30,15 +35,19 @@ def rating_log_likelihood(
     log_std: Float[Array, "*#batch"],
     levels: int,
 ) -> Float[Array, "*batch"]:
-    """Log-density of a mark, as normal around the predicted position on the scale (0 to 1).
+    """Log-probability of a mark: an ordered logit (McCullagh 1980).
 
-    A mark k of n says that the clip stands at (k - 0.5) / n, give or take.
+    `predicted` is where a clip stands on the scale, from 0 to 1; the mark is the level, of `levels`
+    equal ones, that it is seen in, give or take a logistic error of scale exp(log_std). The lowest
+    and the highest level have no end: to be further out is no error. One mark in fifty is anything.
     """
-    position = (mark - 0.5) / levels
-    # Beyond the ends of the scale a mark cannot follow: being further out is no error.
-    expected = jnp.clip(predicted, 0.5 / levels, 1.0 - 0.5 / levels)
-    error = position - expected
-    return -0.5 * (error * jnp.exp(-log_std)) ** 2 - log_std
+    scale = jnp.exp(-log_std)
+    upper = jnp.where(mark >= levels, FAR, (mark / levels - predicted) * scale)
+    lower = jnp.where(mark <= 1, -FAR, ((mark - 1) / levels - predicted) * scale)
+    # log(sigmoid(a) - sigmoid(b)), without the difference that would lose all digits.
+    width = jnp.where((mark >= levels) | (mark <= 1), FAR, scale / levels)
+    within = jax.nn.log_sigmoid(upper) + jax.nn.log_sigmoid(-lower) + jnp.log1p(-jnp.exp(-width))
+    return jnp.logaddexp(jnp.log1p(-LAPSE) + within, jnp.log(LAPSE / levels))
 
 
 def weighted_mean(

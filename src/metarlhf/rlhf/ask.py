@@ -64,8 +64,12 @@ def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config
     left, right = candidates
     logit = belief.sharpness * (sums[:, right] - sums[:, left])
     score = score_pairs(score_key, jax.nn.sigmoid(logit), belief.weight, config.strategy)
-    # A clip is never compared with itself.
-    best = jnp.argmax(jnp.where(left == right, -jnp.inf, score))
+    # No clip is compared with itself, and no question put twice: what the reward model gets wrong
+    # about a clip it gets wrong every time, so the same answer again would count for too much.
+    asked = answers.feedback.comparisons
+    again = _was_shown(clips[left], asked.left, asked.weight)
+    again &= _was_shown(clips[right], asked.right, asked.weight)
+    best = jnp.argmax(jnp.where((left == right) | again, -jnp.inf, score))
     shown_left, shown_right = clips[left[best]], clips[right[best]]
     preference, weight = config.teacher.compare(
         answer_key, shown_left.task_reward, shown_right.task_reward, scale
@@ -83,11 +87,26 @@ def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
     considered = candidates[0]
     predicted = sums[:, considered] / clips.obs.shape[-2]
     if config.strategy == "uniform":
-        best = 0
+        score = jnp.zeros(considered.shape)
     else:
-        best = jnp.argmax(rating_information_gain(predicted, belief.weight, levels))
+        marks = jnp.arange(1.0, levels + 1.0)[:, None, None]
+        log_std = jnp.reshape(belief.rating_log_std, (-1, 1))
+        log_probability = rating_log_likelihood(predicted, marks, log_std, levels)
+        score = rating_information_gain(log_probability, belief.weight)
+    asked = answers.feedback.ratings
+    again = _was_shown(clips[considered], asked.segment, asked.weight)
+    best = jnp.argmax(jnp.where(again, -jnp.inf, score))
     shown = clips[considered[best]]
     mark = config.teacher.rate(key, shown.task_reward, bounds)
     feedback = record_rating(answers.feedback, answers.count, shown, mark, jnp.ones(()))
     likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
     return belief.condition(likelihood), Answers(feedback, answers.count + 1)
+
+
+def _was_shown(
+    clips: Segment, shown: Segment, weight: Float[Array, " answer"]
+) -> Bool[Array, " clip"]:
+    """Whether each of `clips` was answered about: told by how it begins and ends."""
+    ends = lambda segment: segment.obs[:, jnp.array([0, -1])]
+    same = jnp.all(ends(clips)[:, None] == ends(shown), axis=(-2, -1))
+    return jnp.any(same & (weight > 0), axis=-1)

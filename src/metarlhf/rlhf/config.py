@@ -23,8 +23,7 @@ class RLHFConfig:
     candidates: int = 500
     """Questions considered for each one asked."""
     ask_envs: int = 4
-    """Episodes collected in a round, to ask about, by an agent told what is believed; 0: ask
-    about its library. Any other agent is asked about what it learns from."""
+    """Episodes a round to ask about, beside the library, by an agent that came with a prior."""
     remembered_rounds: int = 1
     """Clips of so many rounds, the last ones, may be asked about."""
     updates: int = 0

@@ -36,7 +36,8 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         if step not in self._orbax().all_steps():
-            arrays = {str(i): leaf for i, leaf in enumerate(_plain_leaves(state))}
+            # Orbax refuses arrays without a number in them, which need not be kept either.
+            arrays = {str(i): leaf for i, leaf in enumerate(_plain_leaves(state)) if leaf.size}
             self._orbax().save(step, args=ocp.args.StandardSave(arrays))
 
     def restore(self, like: T) -> tuple[int, T] | None:
@@ -53,6 +54,7 @@ class Checkpoints:
         expected = {
             str(i): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
             for i, leaf in enumerate(leaves)
+            if leaf.size
         }
         steps = sorted(self._orbax().all_steps(), reverse=True)
         for step in steps:
@@ -60,7 +62,7 @@ class Checkpoints:
                 arrays = self._orbax().restore(step, args=ocp.args.StandardRestore(expected))
             except Exception:
                 continue
-            found = [arrays[str(i)] for i in range(len(leaves))]
+            found = [arrays.get(str(i), leaf) for i, leaf in enumerate(leaves)]
             return step, _like(like, found)
         if steps:
             raise UserError(

@@ -1,0 +1,187 @@
+"""A prior measured on held-out tasks, in stages that a continued run need not repeat."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metarlhf import rlhf
+from metarlhf.cli.options import say
+from metarlhf.cli.summary import versions
+from metarlhf.envs import TaskFamily
+from metarlhf.meta.evaluate import (
+    Curve,
+    References,
+    held_out_tasks,
+    references,
+    teach_from_prior,
+    teach_from_scratch,
+)
+from metarlhf.meta.presets import Preset
+from metarlhf.meta.prior import Prior
+from metarlhf.meta.study import seconds_to_adapt, summarise
+from metarlhf.report import (
+    Example,
+    FamilyPictures,
+    FamilyResult,
+    Mark,
+    Question,
+    Results,
+    write_report,
+)
+from metarlhf.rollout import collect, reset
+from metarlhf.runs import RunDirectory
+from metarlhf.types import Task
+
+# Tasks that learn from scratch at a time: as many as fit the processor's caches.
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is to be measured of a family."""
+
+    family: TaskFamily
+    tasks: int
+    """Held-out tasks to teach."""
+    scratch_tasks: int
+    """How many of them are learned from scratch, too; 0: none."""
+    config: rlhf.RLHFConfig
+    presets: Preset
+    seed: int
+
+
+def measure(run: RunDirectory, prior: Prior, what: Measurement) -> dict[str, Any]:
+    """The family's figures (see `metarlhf.meta.study.summarise`)."""
+    family, name = what.family, what.family.name.replace("/", "-")
+    tasks = held_out_tasks(family, what.tasks)
+    key = jax.random.key(what.seed)
+    say(f"{family.name}: teaching {what.tasks} held-out tasks with {what.config.labels} answers")
+    taught = run.keep(f"{name}-taught", lambda: _taught(key, family, tasks, prior, what.config))
+    first = jax.tree.map(lambda x: x[0], tasks)
+    seconds = run.keep(
+        f"{name}-seconds",
+        lambda: {"seconds": np.array(seconds_to_adapt(key, family, first, prior, what.config))},
+    )
+    say(f"{family.name}: PPO with the true reward on the same tasks, to compare with")
+    oracle = what.presets.oracle
+    scale = References(
+        **run.keep(
+            f"{name}-references",
+            lambda: references(jax.random.fold_in(key, 1), family, tasks, oracle)._asdict(),
+        )
+    )
+    return summarise(
+        family,
+        what.config,
+        scale,
+        [_curve(taught)],
+        _from_scratch(run, what, tasks),
+        float(seconds["seconds"]),
+    )
+
+
+def conclude(
+    run: RunDirectory, command: str, what: Measurement, found: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Write the report, and what came out; the one family's figures stand at the top, too."""
+    results: Results = {
+        "command": command,
+        "seed": what.seed,
+        "seconds": seconds,
+        "versions": versions(),
+        "families": [cast(FamilyResult, found)],
+    }
+    say("writing the report")
+    write_report(run.path / "report.html", results, {found["family"]: pictures(run, what, found)})
+    return run.finish(found | results | {"seconds": found["seconds"], "total_seconds": seconds})
+
+
+def _curve(arrays: dict[str, np.ndarray]) -> Curve:
+    return Curve(*(arrays[name] for name in Curve._fields))
+
+
+def _taught(key, family, tasks, prior, config) -> dict[str, Any]:
+    """The curve, and all that pictures are made of."""
+    lesson = teach_from_prior(key, family, tasks, prior, config)
+    untaught = prior.agent.with_context(prior.belief.context())
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), untaught)
+    arrays: dict[str, Any] = lesson.curve._asdict()
+    for name, agents in (("before", before), ("after", lesson.states.ppo.agent)):
+        obs, length = _episodes(key, family, tasks, agents)
+        arrays |= {f"{name}_obs": obs, f"{name}_length": length}
+    feedback = lesson.states.answers.feedback
+    comparisons, ratings = feedback.comparisons, feedback.ratings
+    return arrays | {
+        "left": comparisons.left.obs,
+        "right": comparisons.right.obs,
+        "preference": comparisons.preference,
+        "rated": ratings.segment.obs,
+        "mark": ratings.value,
+    }
+
+
+@eqx.filter_jit
+def _episodes(key, family, tasks, agents):
+    """An episode of each task's policy: observations, and how many of them are its own."""
+
+    def one(key, task, agent):
+        reset_key, collect_key = jax.random.split(key)
+        begin = reset(reset_key, family, task, agent.actor, 1)
+        trajectory = collect(collect_key, family, task, agent.actor, begin, family.horizon, True)[1]
+        done = trajectory.done[0]
+        length = jnp.where(done.any(), jnp.argmax(done) + 1, family.horizon)
+        return trajectory.obs[0], length
+
+    keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+    return jax.vmap(one)(keys, tasks, agents)
+
+
+def _from_scratch(run: RunDirectory, what: Measurement, tasks: Task) -> list[Curve]:
+    """A curve for each schedule, of the first `scratch_tasks` tasks."""
+    family, name = what.family, what.family.name.replace("/", "-")
+    if not what.scratch_tasks:
+        return []
+    say(f"{family.name}: learning {what.scratch_tasks} of the tasks from scratch")
+    curves = []
+    for schedule in ("few_labels", "few_steps"):
+        config, parts = getattr(what.presets, schedule), []
+        for begin in range(0, what.scratch_tasks, BATCH):
+            part = slice(begin, min(begin + BATCH, what.scratch_tasks))
+            some = jax.tree.map(lambda x: x[part], tasks)
+            key = jax.random.fold_in(jax.random.key(what.seed), begin + 2)
+            make = lambda: teach_from_scratch(key, family, some, config).curve._asdict()
+            parts.append(_curve(run.keep(f"{name}-{schedule}-{begin}", make)))
+        returns = np.concatenate([curve.returns for curve in parts], axis=1)
+        curves.append(parts[0]._replace(returns=returns))
+    return curves
+
+
+def pictures(run: RunDirectory, what: Measurement, result: dict[str, Any]) -> FamilyPictures:
+    """A middling task, the worst and the best, before and after."""
+    arrays = run.keep(f"{what.family.name.replace('/', '-')}-taught", dict)
+    order = np.argsort(result["per_task"])
+    numbers = [order[len(order) // 2], order[0], order[-1]]
+    tasks = held_out_tasks(what.family, what.tasks)
+
+    def example(number: int) -> Example:
+        cut = lambda name: arrays[f"{name}_obs"][number][: arrays[f"{name}_length"][number]]
+        task = jax.tree.map(lambda x: np.asarray(x[number]), tasks)
+        return Example(
+            task, cut("before"), cut("after"), number=number, questions=_questions(arrays, number)
+        )
+
+    return FamilyPictures(what.family, [example(int(number)) for number in dict.fromkeys(numbers)])
+
+
+def _questions(arrays: dict[str, np.ndarray], number: int) -> list[Question | Mark]:
+    pairs = zip(
+        arrays["left"][number], arrays["right"][number], arrays["preference"][number], strict=True
+    )
+    marks = zip(arrays["rated"][number], arrays["mark"][number], strict=True)
+    asked: list[Question | Mark] = [Question(left, right, float(p)) for left, right, p in pairs]
+    return asked + [Mark(clip, float(value)) for clip, value in marks]

@@ -1,0 +1,35 @@
+"""The figures of `demo` and `evaluate`, in a few lines for a person."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def lines(result: Mapping[str, Any], path: Path) -> list[str]:
+    """What came out, family by family, and where the report is."""
+    told = [line for family in result["families"] for line in _family(family)]
+    return [*told, f"report: {path / 'report.html'}"]
+
+
+def _family(found: Mapping[str, Any]) -> list[str]:
+    mean, low, high = (found["normalised_return"][name] for name in ("mean", "low", "high"))
+    labels, feedback = found["labels"], found["feedback"]
+    told = [
+        f"{found['family']}: {labels} {feedback} taught {mean:.0%} of what the true reward does "
+        f"(95 % interval {low:.0%} to {high:.0%}, {found['num_tasks']} tasks never seen before), "
+        f"in {found['seconds']:.1f} s a task"
+    ]
+    for resource, word in (("labels", "answers"), ("steps", "environment steps")):
+        ratio = found[f"scratch_{resource}_ratio"]
+        if ratio is not None:
+            least = "at least " if found[f"scratch_{resource}_at_least"] else ""
+            told.append(f"  from scratch the same takes {least}{ratio:.0f} times as many {word}")
+    return told
+
+
+def versions() -> dict[str, str]:
+    """What the figures were measured with."""
+    packages = ("metarlhf", "jax", "equinox", "numpy")
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
