@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.few_shot import FAMILIES, Plan, from_scratch, references_of, taught
 from benchmarks.harness import Options, Result
+from metarlhf import envs
 from metarlhf.meta.compare import first_reach, saving
 
 
@@ -18,11 +19,11 @@ def savings(
         preset = plan.preset(family)
         scale = references_of(family, plan)
         prior = [curve.normalise(scale) for curve in taught(family, plan, preset.ten)]
-        reached = np.mean([curve.returns[-1] for curve in prior], axis=0)
+        mean = prior[0]._replace(returns=np.mean([curve.returns for curve in prior], axis=0))
         curves = [curve.normalise(scale) for curve in from_scratch(family, plan)]
-        used = float(getattr(prior[0], resource)[-1])
-        found = saving(curves, resource, reached, used)
-        target = float(reached.mean())
+        horizon = envs.make(family).horizon
+        found = saving(curves, resource, mean, horizon if resource == "steps" else 1)
+        target = float(mean.returns[-1].mean())
         needed = {
             name: first_reach(getattr(curve, resource), curve.returns.mean(1), target)
             for name, curve in zip(("few_labels", "few_steps"), curves, strict=True)
@@ -40,7 +41,7 @@ def savings(
             details={
                 "held_out_tasks": plan.num_tasks,
                 "reached_by_the_prior": target,
-                f"{resource}_of_the_prior": used,
+                f"{resource}_of_the_prior": float(getattr(mean, resource)[-1]),
                 f"{resource}_from_scratch_by_schedule": needed,
                 "best_from_scratch": [float(curve.returns.mean(1).max()) for curve in curves],
             },

@@ -90,12 +90,17 @@ def test_scores_are_those_of_numpy():
     assert len(np.unique(chance)) == 6
 
 
-def test_the_gain_of_a_mark_is_the_entropy_of_what_the_members_say():
-    predicted = jnp.array([[0.05, 0.5, -1.0], [0.05, 0.95, 0.02], [0.05, 0.12, 0.4]])
-    gain = rating_information_gain(predicted, jnp.array([0.5, 0.25, 0.25]), 10)
-    split = -(0.5 * np.log(0.5) + 0.5 * np.log(0.25))
-    pair = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    np.testing.assert_allclose(gain, [0.0, split, pair], atol=1e-5)
+def test_the_gain_of_a_mark_is_its_mutual_information_with_the_member():
+    rng = np.random.default_rng(0)
+    given, weight = rng.dirichlet(np.ones(4), (3, 5)), rng.dirichlet(np.ones(3))
+    # joint[member, clip, mark], against the product of its margins.
+    joint = weight[:, None, None] * given
+    product = weight[:, None, None] * joint.sum(0)
+    expected = (joint * np.log(joint / product)).sum((0, 2))
+    gain = rating_information_gain(
+        jnp.asarray(np.log(given).transpose(2, 0, 1), jnp.float32), jnp.asarray(weight, jnp.float32)
+    )
+    np.testing.assert_allclose(gain, expected, rtol=1e-3, atol=1e-6)
 
 
 def clip_of(value):

@@ -55,8 +55,10 @@ def by_hand(prior, feedback):
         if given:
             density *= right ** float(answer) * (1 - right) ** (1 - float(answer))
     for predicted, mark in zip(phi(ratings.segment) @ w.T / LENGTH, ratings.value, strict=True):
-        error = (float(mark) - 0.5) / 10 - np.clip(predicted, 0.05, 0.95)
-        density *= np.exp(-0.5 * (error / std) ** 2)
+        below = lambda level: 1 / (1 + np.exp(-(level / 10 - predicted) / std))
+        upper = below(float(mark)) if mark < 10 else 1.0
+        lower = below(float(mark) - 1) if mark > 1 else 0.0
+        density *= 0.98 * (upper - lower) + 0.02 / 10
     return density / density.sum()
 
 

@@ -11,7 +11,8 @@ from metarlhf.meta.evaluate import Curve
 class Saving(NamedTuple):
     """How many times as much learning from scratch needs, with a 95 % confidence interval.
 
-    `at_least` says that it was not there yet when its budget ended: the true ratio is larger.
+    `at_least`: the true ratio is larger, as learning from scratch was not there yet when its budget
+    ended, or the prior used less than it is charged for.
     """
 
     ratio: float
@@ -62,21 +63,26 @@ def cheapest(curves: list[Curve], resource: str, target: float) -> Curve:
 def saving(
     curves: list[Curve],
     resource: str,
-    prior: Float[np.ndarray, " task"],
-    used: float,
+    prior: Curve,
+    least: float,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Saving:
-    """The ratio for what `prior` reached (normalised, by task) with `used` of the resource.
+    """The ratio for what the prior's curve ends with, normalised and of the same tasks.
 
-    Both are of the same tasks, which the interval is a bootstrap over.
+    `least` is what the prior is taken to have used at least: where it asks about clips that it came
+    with it takes no step at all, and is charged an episode.
+
+    The interval is a bootstrap over tasks.
     """
-    value, at_least = needed(curves, resource, float(prior.mean()))
+    reached, spent = prior.returns[-1], float(getattr(prior, resource)[-1])
+    used = max(spent, least)
+    value, never = needed(curves, resource, float(reached.mean()))
     rng = np.random.default_rng(seed)
     ratios = []
     for _ in range(resamples):
-        drawn = rng.integers(len(prior), size=len(prior))
+        drawn = rng.integers(len(reached), size=len(reached))
         resampled = [curve._replace(returns=curve.returns[:, drawn]) for curve in curves]
-        ratios.append(needed(resampled, resource, float(prior[drawn].mean()))[0] / used)
+        ratios.append(needed(resampled, resource, float(reached[drawn].mean()))[0] / used)
     low, high = np.quantile(ratios, [0.025, 0.975])
-    return Saving(value / used, float(low), float(high), at_least)
+    return Saving(value / used, float(low), float(high), never or spent < least)

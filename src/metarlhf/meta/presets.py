@@ -44,8 +44,9 @@ class Preset:
 @cache
 def preset(family: str) -> Preset:
     """The preset of the family called `family`; the general one where none was tuned."""
-    ten = RLHFConfig(labels=10, rounds=5, ask_envs=2, remembered_rounds=5)
-    twenty = replace(ten, labels=20, rounds=10, ask_envs=1, remembered_rounds=10)
+    # Ten comparisons are about the prior's own clips: not a step is taken in the new task.
+    ten = RLHFConfig(labels=10, rounds=5, ask_envs=0)
+    twenty = RLHFConfig(labels=20, rounds=10, ask_envs=1, remembered_rounds=10)
     scratch = PPOConfig(gamma=0.97, anneal_lr=False)
     joint = JointConfig(
         iterations=50,
@@ -54,11 +55,11 @@ def preset(family: str) -> Preset:
     )
     general = Preset(
         joint=joint,
-        demo=joint,
+        demo=replace(joint, iterations=30),
         oracle=ORACLE,
         ten=ten,
         twenty=twenty,
-        ratings=replace(twenty, labels=10, feedback="ratings"),
+        ratings=RLHFConfig(labels=10, rounds=5, ask_envs=0, feedback="ratings", candidates=200),
         few_labels=RLHFConfig(labels=160, rounds=20, updates=4, remembered_rounds=3, ppo=scratch),
         few_steps=RLHFConfig(labels=400, rounds=20, updates=1, remembered_rounds=3, ppo=scratch),
     )

@@ -55,25 +55,24 @@ def summarise(
         "prior_by_steps": _band(prior, "steps"),
         "per_task": final.mean(0).tolist(),
     }
-    return result | compare_with_scratch(prior, scratch, references)
+    return result | compare_with_scratch(prior, scratch, references, family.horizon)
 
 
 def compare_with_scratch(
-    prior: Curve, scratch: Sequence[Curve], references: References
+    prior: Curve, scratch: Sequence[Curve], references: References, horizon: int
 ) -> dict[str, Any]:
     """Ratios of answers and of steps, and the curves that they are read from; None without any."""
     num_tasks = scratch[0].returns.shape[1] if scratch else 0
-    reached = prior.returns[-1, :num_tasks]
+    same = prior._replace(returns=prior.returns[:, :num_tasks])
     curves = [curve.normalise(references.first(num_tasks)) for curve in scratch]
     compared: dict[str, Any] = {}
-    for resource in ("labels", "steps"):
+    for resource, least in (("labels", 1), ("steps", horizon)):
         key = f"scratch_{resource}_ratio"
         compared[key] = None
         if not scratch:
             continue
-        used = float(getattr(prior, resource)[-1])
-        found = saving(curves, resource, reached, used)
-        best = cheapest(curves, resource, float(reached.mean()))
+        found = saving(curves, resource, same, least)
+        best = cheapest(curves, resource, float(same.returns[-1].mean()))
         compared |= {
             key: found.ratio,
             f"{key}_interval": [found.low, found.high],

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
 from metarlhf.feedback.store import record_comparison, record_rating
