@@ -131,3 +131,15 @@ def test_settings_that_make_no_sense_are_refused():
         RLHFConfig(rounds=0)
     with pytest.raises(ValueError, match="updates must be 0 or more, but is -2"):
         RLHFConfig(updates=-2)
+
+
+@pytest.mark.parametrize("feedback", ["comparisons", "ratings"])
+def test_no_question_is_put_twice(belief, clips, feedback):
+    """Of few clips and many candidates, so that the best would come again at once."""
+    config = replace(CONFIG, feedback=feedback, labels=4, rounds=1, candidates=300)
+    told = asked(belief, clips, config, showable=jnp.arange(COUNT) < 4).feedback
+    if feedback == "ratings":
+        assert sorted(numbers(told.ratings.segment)) == [0, 1, 2, 3]
+    else:
+        pairs = zip(numbers(told.comparisons.left), numbers(told.comparisons.right), strict=True)
+        assert len(set(pairs)) == 4

@@ -30,7 +30,7 @@ def answer_log_likelihood(
 
 
 def rating_log_likelihood(
-    predicted: Float[Array, "*batch"],
+    predicted: Float[Array, "*#batch"],
     mark: Float[Array, "*#batch"],
     log_std: Float[Array, "*#batch"],
     levels: int,
