@@ -17,10 +17,17 @@ from metarlhf.rlhf import RLHFConfig
 from metarlhf.rollout import evaluate
 
 FAMILY = envs.make("navigation").without_termination()
-GOAL, KEY = jnp.array([0.3, -0.2]), jax.random.key(0)
-PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
-CONFIG = RLHFConfig(labels=5, rounds=3, updates=2, candidates=20, remembered_rounds=2, ppo=PPO)
-ENSEMBLE = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
+GOAL, KEY = jnp.array([-0.4, 0.3]), jax.random.key(0)
+SMALL = RLHFConfig(
+    labels=4, rounds=2, ask_envs=2, candidates=20,
+    ppo=PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,)),
+)  # fmt: skip
+FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
+# Five answers in each of twenty rounds, but three in the last.
+CONFIG = RLHFConfig(
+    labels=98, rounds=20, updates=4, candidates=100, remembered_rounds=3,
+    ppo=PPOConfig(num_envs=16, hidden=(32,), gamma=0.97, lr=3e-3, anneal_lr=False),
+)  # fmt: skip
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
 
@@ -40,25 +47,31 @@ def differ(one, other):
 
 
 @pytest.fixture(scope="module")
-def start():
-    return rlhf.from_scratch(KEY, FAMILY, GOAL, CONFIG, ENSEMBLE)
-
-
-@pytest.fixture(scope="module")
-def rounds(start):
-    states = [start]
-    for _ in range(4):
+def rounds():
+    """The states before and after each of 21 rounds from scratch, one more than there is to ask."""
+    key = jax.random.key(1)
+    states = [rlhf.from_scratch(key, FAMILY, GOAL, CONFIG, EnsembleConfig(hidden=(32, 32)))]
+    for _ in range(21):
         states.append(run_round(states[-1], FAMILY, GOAL, CONFIG)[0])
     return states
 
 
 def test_answers_steps_and_updates_are_counted_and_within_the_budget(rounds):
-    assert [int(s.answers.count) for s in rounds] == [0, 2, 4, 5, 5]
-    assert [float(s.answers.feedback.count) for s in rounds] == [0, 2, 4, 5, 5]
-    assert [int(s.round) for s in rounds] == [0, 1, 2, 3, 4]
+    told = [*range(0, 100, 5), 98, 98]
+    assert [int(s.answers.count) for s in rounds] == told
+    assert [float(s.answers.feedback.count) for s in rounds] == told
+    assert [int(s.round) for s in rounds] == list(range(22))
     # The first update of a round learns from what was collected to ask about.
-    assert [int(s.steps) for s in rounds] == [0, 160, 320, 480, 640]
-    assert [int(s.ppo.updates) for s in rounds] == [0, 2, 4, 6, 8]
+    assert [int(s.steps) for s in rounds] == list(range(0, 22 * 6400, 6400))
+    assert [int(s.ppo.updates) for s in rounds] == list(range(0, 22 * 4, 4))
+
+
+def test_a_person_who_prefers_being_near_the_goal_gets_an_agent_that_goes_there(rounds):
+    """Of a hundred comparisons alone: an untaught agent loses 50, the best one about 2."""
+    score = jax.jit(lambda actor: evaluate(KEY, FAMILY, GOAL, actor, 1).mean())
+    before, after = (float(score(rounds[i].ppo.agent.actor)) for i in (0, -1))
+    assert before < -40
+    assert after > -20
 
 
 def test_a_round_changes_reward_and_policy(rounds):
@@ -68,32 +81,34 @@ def test_a_round_changes_reward_and_policy(rounds):
 
 
 def test_clips_of_the_last_rounds_are_remembered(rounds):
-    """Three clips in each of four environments and in each of two rounds."""
-    shown = [np.asarray(s.candidates.showable).sum() for s in rounds]
-    assert shown == [0, 12, 24, 24, 24]
-    newest, before = rounds[2].candidates.clips.obs, rounds[1].candidates.clips.obs
-    np.testing.assert_array_equal(newest[12:], before[:12])
-    for state in rounds[1:]:
-        clips = state.candidates.clips
-        assert np.isfinite(clips.obs).all()
+    """19 clips in each of 16 environments and in each of three rounds."""
+    one = 19 * 16
+    shown = [int(s.candidates.showable.sum()) for s in rounds[:5]]
+    assert shown[0] == 0
+    assert 0 < shown[1] < shown[2] < shown[3] <= 3 * one
+    newest, before = rounds[4].candidates, rounds[3].candidates
+    np.testing.assert_array_equal(newest.clips.obs[one:], before.clips.obs[: 2 * one])
+    np.testing.assert_array_equal(newest.showable[one:], before.showable[: 2 * one])
 
 
-def test_true_rewards_are_seen_by_the_teacher_alone(start):
-    """Where every step pays the same, another true reward changes no answer, and nothing else."""
+class Paid(envs.Navigation):
+    """Pays the same for every step: the first of the task's two numbers."""
 
-    class Paid(envs.Navigation):
-        def reward(self, obs, action, next_obs, task):
-            return jnp.full((), self.pay)
+    def reward(self, obs, action, next_obs, task):
+        return task[0]
 
-    def after(pay):
-        family = Paid(terminates=False)
-        family.pay = pay
-        return run_round(start, family, GOAL, CONFIG)[0]
 
-    one, other = after(-1.0), after(-7.0)
-    assert differ(one.candidates.clips, other.candidates.clips)  # what teachers see
-    assert_same(one.ppo, other.ppo)
-    assert_same(one.belief, other.belief)
+def test_true_rewards_are_seen_by_the_teacher_alone():
+    """Where the teacher says the same of another true reward, nothing else is different."""
+    family = Paid(terminates=False)
+    config = replace(SMALL, updates=2)
+    one, other = jnp.array([-1.0, 0.0]), jnp.array([-7.0, 0.0])
+    start = rlhf.from_scratch(KEY, family, one, config, FEW)
+    after = [run_round(start, family, task, config)[0] for task in (one, other)]
+    assert differ(after[0].candidates.clips, after[1].candidates.clips)  # what teachers see
+    assert_same(after[0].ppo, after[1].ppo)
+    assert_same(after[0].belief, after[1].belief)
+    assert differ(start.ppo.agent.actor, after[0].ppo.agent.actor)
 
 
 def test_the_same_state_gives_the_same_round(rounds):
@@ -101,18 +116,18 @@ def test_the_same_state_gives_the_same_round(rounds):
 
 
 def test_practice_goes_on_without_asking(rounds):
-    practise = jax.jit(partial(rlhf.practise, family=FAMILY, task=GOAL, config=CONFIG, updates=3))
+    practise = jax.jit(partial(rlhf.practise, family=FAMILY, task=GOAL, config=CONFIG, updates=1))
     after, metrics = practise(rounds[-1])
     assert_same(after.answers, rounds[-1].answers)
     assert_same(after.belief, rounds[-1].belief)
-    assert int(after.ppo.updates) - int(rounds[-1].ppo.updates) == 3
-    assert int(after.steps) - int(rounds[-1].steps) == 3 * 80
+    assert int(after.ppo.updates) - int(rounds[-1].ppo.updates) == 1
+    assert int(after.steps) - int(rounds[-1].steps) == 1600
     assert np.isfinite(float(metrics["policy_loss"]))
 
 
 def test_marks_serve_as_well():
-    config = replace(CONFIG, feedback="ratings", updates=0)
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, ENSEMBLE)
+    config = replace(SMALL, feedback="ratings")
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
     after = run_round(state, FAMILY, GOAL, config)[0]
     marks = after.answers.feedback.ratings
     assert int(after.answers.count) == 2
@@ -126,7 +141,7 @@ def test_an_agent_with_a_prior_is_told_what_is_believed():
     model = eqx.tree_at(lambda m: m.decoder, model, jax.tree.map(lambda x: 8 * x, model.decoder))
     belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
-    config = RLHFConfig(labels=4, rounds=2, ask_envs=2, candidates=20, ppo=PPO)
+    config = SMALL
     state = rlhf.start(KEY, FAMILY, GOAL, agent, belief, config)
     np.testing.assert_allclose(state.ppo.agent.actor.context, belief.context(), rtol=1e-5)
     after = run_round(state, FAMILY, GOAL, config)[0]
@@ -143,21 +158,4 @@ def test_there_must_be_something_to_ask_about():
     belief = LatentPosterior.prior(model, jnp.zeros((4, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     with pytest.raises(ValueError, match="ask_envs is 0, and there is no library"):
-        rlhf.start(KEY, FAMILY, GOAL, agent, belief, replace(CONFIG, ask_envs=0))
-
-
-def test_a_person_who_prefers_being_near_the_goal_gets_an_agent_that_goes_there():
-    """Of a hundred comparisons alone: an untaught agent loses 50, the best one about 2."""
-    config = RLHFConfig(
-        labels=100, rounds=20, updates=4, candidates=100, remembered_rounds=3,
-        ppo=PPOConfig(num_envs=16, hidden=(32,), gamma=0.97, lr=3e-3, anneal_lr=False),
-    )  # fmt: skip
-    key, goal = jax.random.key(1), jnp.array([-0.4, 0.3])
-    state = rlhf.from_scratch(key, FAMILY, goal, config, EnsembleConfig(hidden=(32, 32)))
-    score = jax.jit(lambda actor: evaluate(KEY, FAMILY, goal, actor, 1).mean())
-    before = float(score(state.ppo.agent.actor))
-    for _ in range(config.rounds):
-        state, _ = run_round(state, FAMILY, goal, config)
-    assert int(state.answers.count) == 100
-    assert before < -40
-    assert float(score(state.ppo.agent.actor)) > -20
+        rlhf.start(KEY, FAMILY, GOAL, agent, belief, replace(SMALL, ask_envs=0))
