@@ -17,7 +17,7 @@ from metarlhf.cli.single import publish_agent, task_number, true_return
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import UserError, drive
+from metarlhf.runs import RunDirectory, UserError, drive
 
 Kind = Literal["ten", "twenty", "ratings"]
 PriorPath = Annotated[Path, tyro.conf.Positional]
@@ -76,10 +76,14 @@ def main(argv: Sequence[str]) -> int:
     prior, presets, kind = load_prior(argv, "adapt")
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
+    with open_run(options, f"adapt-{prior.family.name.replace('/', '-')}-{options.number}") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _adapt(options, run, prior)
+
+
+def _adapt(options: Adapt, run: RunDirectory, prior: Prior) -> int:
     config, family = options.config, prior.family
-    run = open_run(options, f"adapt-{family.name.replace('/', '-')}-{options.number}")
-    if run.result:
-        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
     learning = family.without_termination()
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)

@@ -2,60 +2,57 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from metarlhf.cli.measure import Measurement, conclude, measure
+from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train
-from metarlhf.cli.options import RunOptions, open_run, parse, say, show
+from metarlhf.cli.options import TaskName, family_in, open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs.registry import make
-from metarlhf.meta.presets import preset
+from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import publish
+from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Demo(RunOptions):
+class Demo(MeasureOptions):
     """Meta-train on a family, teach tasks never seen with ten answers each, write a report."""
 
-    task: str = "navigation"
+    task: TaskName = "navigation"
     """The task family."""
-    tasks: int = 16
+    tasks: int = 12
     """Held-out tasks to teach."""
     scratch_tasks: int = 4
     """How many of them to learn from scratch as well; 0: none, which is faster."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tasks < 1:
-            raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
-        if not 0 <= self.scratch_tasks <= self.tasks:
-            raise ValueError(
-                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is {self.scratch_tasks}"
-            )
+    config: JointConfig = field(default_factory=JointConfig)
+    """How it meta-trains."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    options = parse(Demo, argv, "demo", Demo())
-    family, presets = make(options.task), preset(options.task)
-    run = open_run(options, f"demo-{options.task.replace('/', '-')}")
-    if run.result:
-        return show(run.result, lines(run.result, run.path), options.json)
+    presets = preset(family_in(argv, Demo.task))
+    oracle = replace(presets.oracle, total_steps=presets.oracle.total_steps // 2)
+    default = Demo(task=family_in(argv, Demo.task), oracle=oracle, config=presets.demo)
+    options = parse(Demo, argv, "demo", default)
+    with open_run(options, f"demo-{options.task.replace('/', '-')}") as run:
+        if run.result:
+            return show(run.result, lines(run.result, run.path), options.json)
+        return _demo(options, run, presets)
+
+
+def _demo(options: Demo, run: RunDirectory, presets: Preset) -> int:
+    family = make(options.task)
     say(
         f"1. meta-train on {family.name}; 2. teach {options.tasks} tasks never seen with ten "
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "
         f"all goes to {run.path}."
     )
     begin = time.monotonic()
-    prior = meta_train(run, family, options.seed, presets.demo)
+    prior = meta_train(run, family, options.seed, options.config)
     publish(prior, run.path / "prior", {"seed": options.seed})
     meta_seconds = time.monotonic() - begin
-    # Less practice than in the benchmarks, where all is measured to the end.
-    oracle = replace(presets.oracle, total_steps=presets.oracle.total_steps // 2)
-    presets = replace(presets, oracle=oracle)
-    what = Measurement(
-        family, options.tasks, options.scratch_tasks, presets.ten, presets, options.seed
-    )
+    what = Measurement.of(options, family, presets.ten, presets)
     found = measure(run, prior, what)
     rows = run.metrics.rows
     found["meta_seconds"] = meta_seconds

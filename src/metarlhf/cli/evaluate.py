@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarlhf.cli.adapt import Kind, PriorPath, load_prior
-from metarlhf.cli.measure import Measurement, conclude, measure
-from metarlhf.cli.options import RunOptions, open_run, parse, show
+from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
+from metarlhf.cli.options import open_run, parse, show
 from metarlhf.cli.summary import lines
+from metarlhf.meta.presets import Preset
+from metarlhf.meta.prior import Prior
+from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Evaluate(RunOptions):
+class Evaluate(MeasureOptions):
     """Teach held-out tasks from a prior, compare with learning from scratch, write a report."""
 
     prior: PriorPath = Path("prior")
@@ -21,19 +24,6 @@ class Evaluate(RunOptions):
     """The family that the tasks are of; refused if the prior is of another."""
     preset: Kind = "ten"
     """Ten comparisons, twenty, or ten ratings."""
-    tasks: int = 40
-    """Held-out tasks to teach."""
-    scratch_tasks: int = 8
-    """How many of them to learn from scratch as well; 0: none, which is much faster."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tasks < 1:
-            raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
-        if not 0 <= self.scratch_tasks <= self.tasks:
-            raise ValueError(
-                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is {self.scratch_tasks}"
-            )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,20 +31,18 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         parse(Evaluate, argv, "evaluate", Evaluate())
     prior, presets, _ = load_prior(argv, "evaluate")
-    options = parse(Evaluate, argv, "evaluate", Evaluate())
+    options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
+    name = prior.family.name.replace("/", "-")
+    with open_run(options, f"evaluate-{name}-{options.preset}") as run:
+        if run.result:
+            return show(run.result, lines(run.result, run.path), options.json)
+        return _evaluate(options, run, prior, presets)
+
+
+def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior, presets: Preset) -> int:
     family = prior.family
-    run = open_run(options, f"evaluate-{family.name.replace('/', '-')}-{options.preset}")
-    if run.result:
-        return show(run.result, lines(run.result, run.path), options.json)
     begin = time.monotonic()
-    what = Measurement(
-        family,
-        options.tasks,
-        options.scratch_tasks,
-        getattr(presets, options.preset),
-        presets,
-        options.seed,
-    )
+    what = Measurement.of(options, family, getattr(presets, options.preset), presets)
     found = measure(run, prior, what)
     result = conclude(run, "evaluate", what, found, time.monotonic() - begin)
     return show(result, lines(result, run.path), options.json)

@@ -1,6 +1,6 @@
 """A prior measured on held-out tasks, in stages that a continued run need not repeat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import equinox as eqx
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf import rlhf
-from metarlhf.cli.options import say
+from metarlhf.cli.options import RunOptions, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.meta.evaluate import (
@@ -23,6 +23,7 @@ from metarlhf.meta.evaluate import (
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
 from metarlhf.meta.study import seconds_to_adapt, summarise
+from metarlhf.ppo import PPOConfig
 from metarlhf.report import (
     Example,
     FamilyPictures,
@@ -41,6 +42,28 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
+class MeasureOptions(RunOptions):
+    """How much is measured."""
+
+    tasks: int = 40
+    """Held-out tasks to teach."""
+    scratch_tasks: int = 8
+    """How many of them to learn from scratch as well; 0: none, which is much faster."""
+
+    oracle: PPOConfig = field(default_factory=PPOConfig)
+    """PPO with the true reward, which all is compared with."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tasks < 1:
+            raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
+        if not 0 <= self.scratch_tasks <= self.tasks:
+            raise ValueError(
+                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is {self.scratch_tasks}"
+            )
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What is to be measured of a family."""
 
@@ -50,8 +73,24 @@ class Measurement:
     scratch_tasks: int
     """How many of them are learned from scratch, too; 0: none."""
     config: rlhf.RLHFConfig
+    oracle: PPOConfig
     presets: Preset
     seed: int
+
+    @staticmethod
+    def of(
+        options: MeasureOptions, family: TaskFamily, config: rlhf.RLHFConfig, presets: Preset
+    ) -> "Measurement":
+        """As the command line says."""
+        return Measurement(
+            family,
+            options.tasks,
+            options.scratch_tasks,
+            config,
+            options.oracle,
+            presets,
+            options.seed,
+        )
 
 
 def measure(run: RunDirectory, prior: Prior, what: Measurement) -> dict[str, Any]:
@@ -67,11 +106,10 @@ def measure(run: RunDirectory, prior: Prior, what: Measurement) -> dict[str, Any
         lambda: {"seconds": np.array(seconds_to_adapt(key, family, first, prior, what.config))},
     )
     say(f"{family.name}: PPO with the true reward on the same tasks, to compare with")
-    oracle = what.presets.oracle
     scale = References(
         **run.keep(
             f"{name}-references",
-            lambda: references(jax.random.fold_in(key, 1), family, tasks, oracle)._asdict(),
+            lambda: references(jax.random.fold_in(key, 1), family, tasks, what.oracle)._asdict(),
         )
     )
     return summarise(

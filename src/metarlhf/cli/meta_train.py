@@ -50,10 +50,14 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     name = family_in(argv, MetaTrain.task)
     options = parse(MetaTrain, argv, "meta-train", MetaTrain(task=name, config=preset(name).joint))
+    with open_run(options, f"meta-train-{options.task.replace('/', '-')}") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _train(options, run)
+
+
+def _train(options: MetaTrain, run: RunDirectory) -> int:
     family = make(options.task)
-    run = open_run(options, f"meta-train-{options.task.replace('/', '-')}")
-    if run.result:
-        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
     prior = meta_train(run, family, options.seed, options.config)
     folder = publish(prior, run.path / "prior", {"seed": options.seed})

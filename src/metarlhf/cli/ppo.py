@@ -12,7 +12,7 @@ from metarlhf.cli.single import publish_agent, task_number, true_return
 from metarlhf.envs.registry import make
 from metarlhf.meta.presets import preset
 from metarlhf.ppo import PPOConfig
-from metarlhf.runs import drive
+from metarlhf.runs import RunDirectory, drive
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,14 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     name = family_in(argv, PPO.task)
     options = parse(PPO, argv, "ppo", PPO(task=name, config=preset(name).oracle))
+    with open_run(options, f"ppo-{options.task.replace('/', '-')}") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _train(options, run)
+
+
+def _train(options: PPO, run: RunDirectory) -> int:
     family, config = make(options.task), options.config
-    run = open_run(options, f"ppo-{options.task.replace('/', '-')}")
-    if run.result:
-        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
     say(f"PPO on {family.name}: up to {config.total_steps} steps, in {run.path}")

@@ -13,7 +13,7 @@ from metarlhf.envs.registry import make
 from metarlhf.meta.presets import preset
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import drive
+from metarlhf.runs import RunDirectory, drive
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,14 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     name = family_in(argv, RLHF.task)
     options = parse(RLHF, argv, "rlhf", RLHF(task=name, config=preset(name).few_steps))
+    with open_run(options, f"rlhf-{options.task.replace('/', '-')}") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _train(options, run)
+
+
+def _train(options: RLHF, run: RunDirectory) -> int:
     family, config = make(options.task), options.config
-    run = open_run(options, f"rlhf-{options.task.replace('/', '-')}")
-    if run.result:
-        return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
     learning = family.without_termination()
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)

@@ -71,6 +71,20 @@ class JointConfig:
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers on training tasks."""
 
+    def __post_init__(self) -> None:
+        for name in ("iterations", "reward_steps", "tasks", "episodes", "pool", "clips"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name, most in (
+            ("pool_new", self.pool),
+            ("library", self.pool),
+            ("inner_clips", self.pool),
+            ("inner_particles", self.reward.num_tasks),
+            ("tasks", self.reward.num_tasks),
+        ):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 1 to {most}, but is {getattr(self, name)}")
+
 
 class JointState(eqx.Module):
     """All there is to know to go on."""

@@ -53,6 +53,15 @@ class LatentRewardConfig:
     lapse: float = 0.01
     """Assumed probability of a random answer."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_tasks <= self.num_tasks:
+            raise ValueError(
+                f"batch_tasks must be 1 to num_tasks ({self.num_tasks}), but is {self.batch_tasks}"
+            )
+        for name in ("latent_size", "num_features", "comparisons"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+
 
 class LatentRewardState(eqx.Module):
     """All there is to know to go on meta-training the reward."""
@@ -91,7 +100,7 @@ def init(
 
 
 def loss(
-    shared: tuple[LatentReward, Float[Array, "task latent"]],
+    shared: tuple[LatentReward, Float[Array, "bank latent"]],
     key: PRNGKeyArray,
     clips: Segment,
     true_reward: Float[Array, "task clip length"],

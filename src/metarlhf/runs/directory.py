@@ -44,7 +44,8 @@ class RunDirectory:
                 configuration.
         """
         self.path = path
-        wanted = json.loads(json.dumps(_plain(config), default=str))
+        # As it will be read back: infinity, for one, is a word in JSON.
+        wanted = json.loads(json.dumps(_plain(config), default=str), parse_constant=str)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file: name another --run-dir")
         begun = (path / "config.json").exists()
@@ -54,16 +55,24 @@ class RunDirectory:
             )
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
-        if begun and not resume:
-            raise UserError(
-                f"{path} holds a run already: continue it with --resume, or name another --run-dir"
-            )
-        if begun:
-            _same(path, wanted)
-        else:
-            files.write_json(path / "config.json", wanted)
+        try:
+            self._begin(wanted, begun, resume)
+        except BaseException:
+            self.close()
+            raise
         self.metrics = MetricsLog(path / "metrics.jsonl")
         self.checkpoints = Checkpoints(path / "checkpoints")
+
+    def _begin(self, wanted: dict[str, Any], begun: bool, resume: bool) -> None:
+        if not begun:
+            files.write_json(self.path / "config.json", wanted)
+        elif resume:
+            _same(self.path, wanted)
+        else:
+            raise UserError(
+                f"{self.path} holds a run already: continue it with --resume, or name another "
+                "--run-dir"
+            )
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -89,6 +98,12 @@ class RunDirectory:
         arrays = {key: np.ascontiguousarray(value) for key, value in make().items()}
         files.write_bytes(path, save_arrays(arrays))
         return arrays
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let others use the directory."""

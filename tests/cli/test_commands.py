@@ -1,0 +1,130 @@
+"""The commands from end to end, on small budgets: what they print, write and continue."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from metarlhf.cli import main
+from metarlhf.meta.prior import load
+from tests.cli.tiny import JOINT, ORACLE, PPO, meta_train
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("meta") / "run"
+    assert meta_train(folder) == 0
+    return folder / "prior"
+
+
+def test_tasks_lists_every_family_with_what_varies(capsys):
+    assert main(["tasks", "--json"]) == 0
+    tasks = {entry["task"]: entry for entry in last_line(capsys)["tasks"]}
+    assert {"navigation", "reacher", "pendulum", "cartpole"} <= tasks.keys()
+    assert tasks["navigation"]["horizon"] == 100
+    assert tasks["navigation"]["varies"] == "goal position (2 numbers)"
+    assert main(["tasks"]) == 0
+    assert "pendulum" in capsys.readouterr().out
+
+
+def test_ppo_writes_a_run_and_shows_it_again(tmp_path, capsys):
+    command = ["ppo", "cartpole", *PPO, "--json", "--run-dir", str(tmp_path / "run")]
+    assert main(command) == 0
+    result = last_line(capsys)
+    assert result["family"] == "cartpole"
+    assert result["steps"] == 400
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5
+    assert main([*command, "--resume"]) == 0
+    assert last_line(capsys) == result
+
+
+def test_rlhf_spends_its_answers(tmp_path, capsys):
+    config = [flag.replace("config", "config.ppo") for flag in PPO if "total" not in flag]
+    assert (
+        main([
+            "rlhf", "pendulum", *config, "--config.labels=3", "--config.rounds=2",
+            "--config.candidates=8", "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
+            "--run-dir", str(tmp_path / "run"), "--json",
+        ])
+        == 0
+    )  # fmt: skip
+    result = last_line(capsys)
+    assert result["labels"] == 3
+    assert result["steps"] == 2 * 4 * 20
+
+
+def test_a_prior_teaches_a_task_and_is_read_in_one_line(prior, tmp_path, capsys):
+    assert load(prior).shape.family == "navigation/finn2017"
+    command = ["adapt", str(prior), "--number=3", "--json", "--run-dir", str(tmp_path / "run")]
+    assert main(command) == 0
+    result = last_line(capsys)
+    assert result["labels"] == 10
+    assert result["number"] == 3
+    assert Path(result["agent"], "weights.safetensors").exists()
+
+
+def test_evaluate_has_the_figures_it_promises(prior, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = [
+        "evaluate", str(prior), *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json", "--run-dir",
+        str(run),
+    ]  # fmt: skip
+    assert main(command) == 0
+    result = last_line(capsys)
+    assert result["family"] == "navigation/finn2017"
+    assert result["labels"] == 10
+    low, mean, high = (result["normalised_return"][name] for name in ("low", "mean", "high"))
+    assert low <= mean <= high
+    assert result["scratch_labels_ratio"] is None
+    assert result["scratch_steps_ratio"] is None
+    assert result["seconds"] > 0
+    assert "<svg" in (run / "report.html").read_text()
+    assert result["families"][0]["family"] == result["family"]
+
+
+def test_demo_goes_through_to_its_report(tmp_path, capsys):
+    run = tmp_path / "run"
+    command = [
+        "demo", "navigation", *JOINT, *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json",
+        "--run-dir", str(run),
+    ]  # fmt: skip
+    assert main(command) == 0
+    result = last_line(capsys)
+    assert result["meta_training"]["iteration"] == [1, 2, 3]
+    assert (run / "report.html").exists()
+    load(run / "prior", "navigation")
+
+
+def in_process(*words):
+    return [sys.executable, "-m", "metarlhf", *map(str, words)]
+
+
+def test_meta_training_killed_at_any_moment_goes_on_to_the_same_prior(prior, tmp_path):
+    run = tmp_path / "run"
+    command = in_process("meta-train", "navigation", *JOINT, "--run-dir", run)
+    log = run / "metrics.jsonl"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not log.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (run / "result.json").exists()
+    assert meta_train(run, "--resume") == 0
+    whole, resumed = (
+        load_file(folder / "weights.safetensors") for folder in (prior, run / "prior")
+    )
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)

@@ -1,0 +1,90 @@
+"""The loop of a long command: saved, continued to the same result, stopped when asked."""
+
+import os
+import shutil
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf.runs import Interrupted, RunDirectory, UserError, drive
+from metarlhf.runs.progress import Progress
+
+
+def start():
+    return {"key": jax.random.key(0), "sum": jnp.zeros(()), "none": jnp.zeros((0, 2))}
+
+
+def step(state, done):
+    key, draw = jax.random.split(state["key"])
+    total = state["sum"] + jax.random.normal(draw)
+    return state | {"key": key, "sum": total}, {"return": float(total)}
+
+
+def run_to(path, total, step=step, **options):
+    run = RunDirectory(path, {}, resume=(path / "config.json").exists())
+    try:
+        return drive(run, "adding", start, step, total, **options), run.metrics.rows
+    finally:
+        run.close()
+
+
+def test_n_and_m_steps_are_n_plus_m_bit_for_bit(tmp_path):
+    whole, rows = run_to(tmp_path / "whole", 7)
+    run_to(tmp_path / "parts", 3)
+    parts, parts_rows = run_to(tmp_path / "parts", 7)
+    assert jnp.array_equal(whole["sum"], parts["sum"])
+    assert jnp.array_equal(jax.random.key_data(whole["key"]), jax.random.key_data(parts["key"]))
+    assert rows == parts_rows
+    assert parts["none"].shape == (0, 2)
+
+
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
+    def pressed(state, done):
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(state, done)
+
+    with pytest.raises(Interrupted, match="after 3 of 5; go on with the same command and --resume"):
+        run_to(tmp_path, 5, pressed)
+    resumed, rows = run_to(tmp_path, 5)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert jnp.array_equal(resumed["sum"], run_to(tmp_path.with_name("whole"), 5)[0]["sum"])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    run_to(tmp_path, 4, save_seconds=0.0)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+    for file in (tmp_path / "checkpoints" / "4").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    resumed, rows = run_to(tmp_path, 6)
+    assert jnp.array_equal(resumed["sum"], run_to(tmp_path.with_name("whole"), 6)[0]["sum"])
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_when_no_checkpoint_can_be_read_that_is_said(tmp_path):
+    run_to(tmp_path, 2)
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "default")
+    with pytest.raises(UserError, match=r"no checkpoint in .* can be read"):
+        run_to(tmp_path, 3)
+
+
+def test_it_stops_when_the_metrics_say_so(tmp_path):
+    _, rows = run_to(tmp_path, 9, stop=lambda rows: len(rows) == 4)
+    assert len(rows) == 4
+
+
+def test_what_remains_is_told_without_the_compilation(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with Progress("training", 10) as progress:
+        for done, seconds in enumerate((60.0, 2.0, 2.0, 3.0), start=1):
+            clock[0] += seconds
+            progress.show(done, {"return": 1.0})
+        assert progress.remaining(4) == pytest.approx(6 * 2.0)
+    assert np.isfinite(progress.remaining(10))
