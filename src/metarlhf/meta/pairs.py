@@ -22,7 +22,9 @@ class Pairs(NamedTuple):
     hard: Bool[Array, " pair"]
 
 
-def pick(values: Float[Array, "task clip"], index: Integer[Array, "task *pair"]) -> Array:
+def pick(
+    values: Float[Array, "task clip *value"], index: Integer[Array, "task *pair"]
+) -> Float[Array, "task ..."]:
     """For every task the values of its clips at `index`."""
     return jax.vmap(lambda values, index: values[index])(values, index)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Integer, PRNGKeyArray
 
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
 from metarlhf.feedback.store import record_comparison, record_rating
@@ -67,8 +67,10 @@ def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config
     # No clip is compared with itself, and no question put twice: what the reward model gets wrong
     # about a clip it gets wrong every time, so the same answer again would count for too much.
     asked = answers.feedback.comparisons
-    again = _was_shown(clips[left], asked.left, asked.weight)
-    again &= _was_shown(clips[right], asked.right, asked.weight)
+    one, other = clips[left], clips[right]
+    again = _same(one, asked.left) & _same(other, asked.right)
+    again |= _same(one, asked.right) & _same(other, asked.left)
+    again = jnp.any(again & (asked.weight > 0), axis=-1)
     best = jnp.argmax(jnp.where((left == right) | again, -jnp.inf, score))
     shown_left, shown_right = clips[left[best]], clips[right[best]]
     preference, weight = config.teacher.compare(
@@ -94,7 +96,7 @@ def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
         log_probability = rating_log_likelihood(predicted, marks, log_std, levels)
         score = rating_information_gain(log_probability, belief.weight)
     asked = answers.feedback.ratings
-    again = _was_shown(clips[considered], asked.segment, asked.weight)
+    again = jnp.any(_same(clips[considered], asked.segment) & (asked.weight > 0), axis=-1)
     best = jnp.argmax(jnp.where(again, -jnp.inf, score))
     shown = clips[considered[best]]
     mark = config.teacher.rate(key, shown.task_reward, bounds)
@@ -103,10 +105,7 @@ def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
     return belief.condition(likelihood), Answers(feedback, answers.count + 1)
 
 
-def _was_shown(
-    clips: Segment, shown: Segment, weight: Float[Array, " answer"]
-) -> Bool[Array, " clip"]:
-    """Whether each of `clips` was answered about: told by how it begins and ends."""
+def _same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:
+    """Which clip is which: told by how they begin and end."""
     ends = lambda segment: segment.obs[:, jnp.array([0, -1])]
-    same = jnp.all(ends(clips)[:, None] == ends(shown), axis=(-2, -1))
-    return jnp.any(same & (weight > 0), axis=-1)
+    return jnp.all(ends(clips)[:, None] == ends(others), axis=(-2, -1))
