@@ -60,10 +60,13 @@ def test_a_stage_is_computed_once_and_again_only_when_damaged(tmp_path):
 
     def make():
         calls.append(1)
-        return {"a": np.arange(3.0), "none": np.zeros((2, 0))}
+        # Transposed: what is written is contiguous, and no number becomes a list of one.
+        return {"a": np.arange(6.0).reshape(2, 3).T, "none": np.zeros((2, 0)), "one": np.array(2.5)}
 
     for _ in range(2):
-        np.testing.assert_array_equal(run.keep("x", make)["a"], [0.0, 1.0, 2.0])
+        kept = run.keep("x", make)
+        np.testing.assert_array_equal(kept["a"], [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])
+        assert float(kept["one"]) == 2.5
     assert len(calls) == 1
     path = tmp_path / "stages" / "x.safetensors"
     path.write_bytes(path.read_bytes()[:20])

@@ -95,7 +95,7 @@ class RunDirectory:
                 return load_arrays(path.read_bytes())
             except SafetensorError:
                 path.unlink()  # Damaged: it can be made again.
-        arrays = {key: np.ascontiguousarray(value) for key, value in make().items()}
+        arrays = {key: np.asarray(value, order="C") for key, value in make().items()}
         files.write_bytes(path, save_arrays(arrays))
         return arrays
 
