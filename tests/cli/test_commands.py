@@ -1,11 +1,11 @@
 """The commands from end to end, on small budgets: what they print, write and continue."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -107,19 +107,35 @@ def test_demo_goes_through_to_its_report(tmp_path, capsys):
     load(run / "prior", "navigation")
 
 
-def in_process(*words):
-    return [sys.executable, "-m", "metarlhf", *map(str, words)]
+@contextmanager
+def meta_training(run, *more):
+    """`metarlhf meta-train` in a process of its own, which has begun its first step."""
+    command = [sys.executable, "-m", "metarlhf", "meta-train", "navigation", *JOINT]
+    command += ["--run-dir", str(run), *more]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = iter(process.stderr.readline, "")
+        assert any("compiling" in line for line in said)
+        # The step takes seconds, as compiling does: this is in the middle of it.
+        time.sleep(0.3)
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def test_meta_training_killed_at_any_moment_goes_on_to_the_same_prior(prior, tmp_path):
+def test_meta_training_stopped_and_killed_goes_on_to_the_same_prior(prior, tmp_path):
     run = tmp_path / "run"
-    command = in_process("meta-train", "navigation", *JOINT, "--run-dir", run)
-    log = run / "metrics.jsonl"
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not log.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+    with meta_training(run) as process:
+        process.send_signal(signal.SIGINT)  # Ctrl-C
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert "stopped after 1 of 3; go on with the same command and --resume" in said
+        assert "Traceback" not in said
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["1"]
+    with meta_training(run, "--resume") as process:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
     assert not (run / "result.json").exists()
     assert meta_train(run, "--resume") == 0
     whole, resumed = (

@@ -1,14 +1,13 @@
 """Bad input: one clear message, exit status 2, no traceback, nothing lost."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from metarlhf.cli import main
 from metarlhf.runs import RunDirectory
-from tests.cli.tiny import JOINT, PPO, meta_train
+from tests.cli.tiny import JOINT, PPO, contents, meta_train
+from tests.full_disk import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +40,16 @@ def said(capsys, argv):
         (["ppo", "cartpole", "--config.total-stepz=5"], "--config.total-steps"),
         (["ppo", "cartpole", "--seed=-1"], "seed must be from 0"),
         (["rlhf", "navigation", "--config.labels=-1"], "labels must be 0 or more"),
+        (["rlhf", "pendulumm"], "Did you mean 'pendulum'?"),
+        (["meta-train", "maze"], "no task family is called 'maze'"),
         (["meta-train", "navigation", "--config.iterations=0"], "iterations must be at least 1"),
         (["meta-train", "navigation", "--config.tasks=99999"], "tasks must be 1 to 2048"),
         (["demo", "--scratch-tasks=99"], "scratch_tasks must be from 0 to tasks"),
+        (["demo", "maze"], "no task family is called 'maze'"),
+        (["demo", "navigation", "--config.iterations=-1"], "iterations must be at least 1"),
         (["adapt"], "which prior?"),
         (["adapt", "/nowhere"], "there is no /nowhere/description.json"),
+        (["evaluate"], "which prior?"),
         (["evaluate", "/nowhere"], "there is no /nowhere/description.json"),
     ],
 )
@@ -54,15 +58,37 @@ def test_what_cannot_be_is_refused_in_one_message(capsys, argv, message, tmp_pat
     assert message in said(capsys, [*argv, *where])
 
 
-def test_a_negative_task_number_is_refused(capsys, prior, tmp_path):
-    command = ["adapt", str(prior), "--number=-1", "--run-dir", str(tmp_path / "run")]
-    assert "--number must be 0 or more" in said(capsys, command)
+@pytest.mark.parametrize(
+    ("command", "option", "message"),
+    [
+        ("adapt", "--number=-1", "--number must be 0 or more"),
+        ("adapt", "--config.labels=-1", "labels must be 0 or more"),
+        ("adapt", "--preset=eleven", "eleven"),
+        ("evaluate", "--tasks=0", "tasks must be 1 or more"),
+        ("evaluate", "--oracle.total-steps=0", "total_steps must be at least 1"),
+        ("evaluate", "--preset=eleven", "eleven"),
+    ],
+)
+def test_what_cannot_be_done_with_a_prior_is_refused(
+    capsys, prior, tmp_path, command, option, message
+):
+    words = [command, str(prior), option, "--run-dir", str(tmp_path / "run")]
+    assert message in said(capsys, words)
 
 
 def test_a_prior_for_another_family_is_refused(capsys, prior):
     for command in ("adapt", "evaluate"):
         message = said(capsys, [command, str(prior), "--task", "reacher"])
         assert "meta-trained on 'navigation/finn2017', not on 'reacher'" in message
+
+
+def test_an_agent_is_not_taken_for_a_prior(capsys, prior, tmp_path):
+    folder = shutil.copytree(prior, tmp_path / "agent")
+    description = folder / "description.json"
+    description.write_text(description.read_text().replace("metarlhf prior", "metarlhf agent"))
+    assert "describes 'metarlhf agent', not a metarlhf prior" in said(
+        capsys, ["adapt", str(folder)]
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "tampered", "described", "gone"])
@@ -82,13 +108,24 @@ def test_a_damaged_prior_is_refused(capsys, prior, tmp_path, damage):
     assert str(folder) in said(capsys, ["adapt", str(folder)])
 
 
-def test_a_run_directory_in_use_or_used_is_refused(capsys, tmp_path):
+def test_a_run_directory_in_use_or_used_is_refused_and_left_as_it_was(capsys, tmp_path):
     used = RunDirectory(tmp_path / "run", {})
     command = ["ppo", "cartpole", *PPO, "--run-dir", str(tmp_path / "run")]
+    before = contents(tmp_path)
     assert "is in use by process" in said(capsys, [*command, "--resume"])
     used.close()
     assert "holds a run already" in said(capsys, command)
     assert "another configuration" in said(capsys, [*command, "--resume"])
+    assert contents(tmp_path) == before
+
+
+def test_a_finished_run_is_neither_begun_again_nor_changed(capsys, prior):
+    run = prior.parent
+    before = contents(run)
+    command = ["meta-train", "navigation", *JOINT, "--run-dir", str(run)]
+    assert "holds a run already" in said(capsys, command)
+    assert "seed was 0, is 1" in said(capsys, [*command, "--seed=1", "--resume"])
+    assert contents(run) == before
 
 
 def test_a_run_directory_that_is_a_file_is_refused(capsys, tmp_path):
@@ -96,23 +133,19 @@ def test_a_run_directory_that_is_a_file_is_refused(capsys, tmp_path):
     command = ["ppo", "cartpole", "--run-dir", str(tmp_path / "run")]
     assert "is a file" in said(capsys, command)
     assert (tmp_path / "run").read_text() == "a letter"
+    inside = ["ppo", "cartpole", "--run-dir", str(tmp_path / "run" / "within")]
+    assert "name another --run-dir" in said(capsys, inside)
 
 
-def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path):
-    """A limit on the size of files stands in for the disk's: the system refuses to write alike."""
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("room", [100, 30_000], ids=["configuration", "checkpoint"])
+def test_a_full_disk_is_said_and_with_room_again_the_run_goes_on(capsys, prior, tmp_path, room):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "metarlhf", "meta-train", "navigation", *JOINT]
-    finished = subprocess.run(
-        ["sh", "-c", 'ulimit -f 24; exec "$@"', "sh", *command, "--run-dir", str(run)],
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 2, finished.stderr
-    assert "the disk is full" in finished.stderr
-    assert "Traceback" not in finished.stderr
-    assert (run / "config.json").exists()
-    # With room again, the same command goes on.
-    resumed = subprocess.run(
-        [*command, "--run-dir", str(run), "--resume"], capture_output=True, text=True
-    )
-    assert resumed.returncode == 0, resumed.stderr
+    command = ["meta-train", "navigation", *JOINT, "--run-dir", str(run)]
+    with full_disk(room):
+        message = said(capsys, command)
+    assert "the disk is full" in message
+    assert message.count("metarlhf: ") == 1
+    assert main([*command, "--resume"]) == 0
+    weights = "weights.safetensors"
+    assert (run / "prior" / weights).read_bytes() == (prior / weights).read_bytes()

@@ -18,3 +18,8 @@ ORACLE = [flag.replace("config", "oracle") for flag in PPO]
 
 def meta_train(folder, *more):
     return main(["meta-train", "navigation", *JOINT, "--run-dir", str(folder), *more])
+
+
+def contents(folder):
+    """Every file below `folder`, and what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

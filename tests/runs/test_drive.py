@@ -12,6 +12,7 @@ import pytest
 
 from metarlhf.runs import Interrupted, RunDirectory, UserError, drive
 from metarlhf.runs.progress import Progress
+from tests.full_disk import full_disk
 
 
 def start():
@@ -48,12 +49,27 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
         return step(state, done)
 
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="after 3 of 5; go on with the same command and --resume"):
         run_to(tmp_path, 5, pressed)
     resumed, rows = run_to(tmp_path, 5)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
     assert jnp.array_equal(resumed["sum"], run_to(tmp_path.with_name("whole"), 5)[0]["sum"])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("note", [0, 3000], ids=["checkpoint", "metrics"])
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path, note):
+    def talkative(state, done):
+        state, metrics = step(state, done)
+        return state, metrics | {"note": "-" * note}
+
+    run_to(tmp_path, 2, talkative)
+    with full_disk(10_000), pytest.raises(OSError, match="File too large"):
+        run_to(tmp_path, 5, talkative)
+    resumed, rows = run_to(tmp_path, 5, talkative)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert jnp.array_equal(resumed["sum"], run_to(tmp_path.with_name("whole"), 5)[0]["sum"])
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):

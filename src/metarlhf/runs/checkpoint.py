@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from metarlhf import files
 from metarlhf.runs.errors import UserError
 
 T = TypeVar("T")
@@ -32,13 +33,24 @@ class Checkpoints:
         return self._manager
 
     def save(self, step: int, state: Any) -> None:
-        """Keep `state` as what there was after `step`."""
+        """Keep `state` as what there was after `step`.
+
+        Raises:
+            OSError: there is no room for it.
+        """
         import orbax.checkpoint as ocp
 
         if step not in self._orbax().all_steps():
             # Orbax refuses arrays without a number in them, which need not be kept either.
             arrays = {str(i): leaf for i, leaf in enumerate(_plain_leaves(state)) if leaf.size}
+            self._make_sure_of_room(sum(leaf.nbytes for leaf in arrays.values()))
             self._orbax().save(step, args=ocp.args.StandardSave(arrays))
+
+    def _make_sure_of_room(self, size: int) -> None:
+        """Fail on a full disk in one error: Orbax's threads would each print a traceback of it."""
+        room = self.folder / ".room"
+        files.write_bytes(room, bytes(size + 2**18))
+        room.unlink()
 
     def restore(self, like: T) -> tuple[int, T] | None:
         """The newest state that can be read, in the structure of `like`; None if there is none.
