@@ -74,7 +74,7 @@ def init(
         agent=agent,
         rule=rule,
         optimiser=optimise.begin(optimiser(config), (agent, rule)),
-        kl_coefficient=jnp.full(config.inner_steps, config.kl_coefficient),
+        kl_coefficient=jnp.full(config.inner_steps, config.kl_coefficient, float),
         iteration=jnp.zeros((), jnp.int32),
         key=key,
     )

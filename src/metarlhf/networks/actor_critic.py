@@ -48,7 +48,7 @@ class Actor(eqx.Module):
     ):
         sizes = (obs_size + context_size, *hidden, action_size)
         self.network = MLP(sizes, key=key, final_scale=0.01)
-        self.log_std = None if discrete else jnp.full(action_size, jnp.log(initial_std))
+        self.log_std = None if discrete else jnp.full(action_size, jnp.log(initial_std), float)
         self.context = jnp.zeros(context_size)
 
     def initial_state(self) -> State:

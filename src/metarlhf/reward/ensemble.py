@@ -45,7 +45,7 @@ class RewardModel(eqx.Module):
     def __init__(self, family: TaskFamily, *, key: PRNGKeyArray, hidden: tuple[int, ...]):
         self.network = RewardNetwork(family, key=key, hidden=hidden)
         self.log_sharpness = jnp.zeros(())
-        self.log_rating_std = jnp.log(0.2)
+        self.log_rating_std = jnp.full((), jnp.log(0.2), float)
 
     def __call__(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]

@@ -39,7 +39,9 @@ class GradientReward(eqx.Module):
         """Random networks, which nothing has been learned by yet."""
         build = lambda key: RewardModel(family, key=key, hidden=hidden)
         models = jax.vmap(build)(jax.random.split(key, members))
-        sizes = jax.tree.map(lambda _: jnp.full((members, steps), jnp.log(step_size)), models)
+        sizes = jax.tree.map(
+            lambda _: jnp.full((members, steps), jnp.log(step_size), float), models
+        )
         return GradientReward(models, sizes, models)
 
     @property

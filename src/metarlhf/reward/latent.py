@@ -49,8 +49,8 @@ class LatentReward(eqx.Module):
             family, key=features_key, hidden=hidden, outputs=num_features - 1
         )
         self.decoder = MLP((latent_size, *hidden, num_features), key=decoder_key, final_scale=0.1)
-        self.log_sharpness = jnp.log(2.0)
-        self.log_rating_std = jnp.log(0.2)
+        self.log_sharpness = jnp.full((), jnp.log(2.0), float)
+        self.log_rating_std = jnp.full((), jnp.log(0.2), float)
 
     def phi(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
