@@ -66,7 +66,7 @@ def compare_with_scratch(
     same = prior._replace(returns=prior.returns[:, :num_tasks])
     curves = [curve.normalise(references.first(num_tasks)) for curve in scratch]
     compared: dict[str, Any] = {}
-    for resource, least in (("labels", 1), ("steps", horizon)):
+    for resource, least in (("labels", 1.0), ("steps", float(horizon))):
         key = f"scratch_{resource}_ratio"
         compared[key] = None
         if not scratch:

@@ -1,0 +1,68 @@
+"""What was tuned for each family exists, fits together, and is what its name says."""
+
+from functools import partial
+
+import jax
+import pytest
+
+from metarlhf import envs, ppo, rlhf
+from metarlhf.meta import joint
+from metarlhf.meta.presets import FAMILIES, preset
+
+KEY = jax.random.key(0)
+every_family = pytest.mark.parametrize("name", [*FAMILIES, "navigation/pearl2019"])
+
+
+@every_family
+def test_teaching_with_ten_and_with_twenty_answers_asks_just_these(name):
+    found = preset(name)
+    for config, labels in ((found.ten, 10), (found.twenty, 20), (found.ratings, 10)):
+        assert config.labels == labels
+        assert config.labels_per_round * config.rounds == labels
+    assert found.ten.feedback == found.twenty.feedback == "comparisons"
+    assert found.ratings.feedback == "ratings"
+
+
+@every_family
+def test_of_the_two_ways_from_scratch_each_spares_what_its_name_says(name):
+    def steps(config):
+        updates = config.rounds * config.updates + config.final_updates
+        return updates * config.ppo.batch_size
+
+    few_labels, few_steps = preset(name).few_labels, preset(name).few_steps
+    assert few_labels.labels < few_steps.labels
+    assert steps(few_steps) < steps(few_labels)
+
+
+@every_family
+def test_the_first_look_is_the_shorter_meta_training(name):
+    assert preset(name).demo.iterations < preset(name).joint.iterations
+
+
+@every_family
+def test_every_preset_builds_and_teaches(name):
+    """Traced only, shapes and types checked: meta-training, teaching, scratch and the oracle."""
+    family, found = envs.make(name).without_termination(), preset(name)
+    task = family.sample(KEY)
+    trace = jax.eval_shape
+    for config in (found.joint, found.demo):
+        begin = trace(partial(joint.init, KEY, family, config))
+        trace(partial(joint.iterate, family=family, config=config), begin)
+
+    def taught(config):
+        prior = joint.prior_of(joint.init(KEY, family, found.joint), family, found.joint)
+        state = rlhf.start(KEY, family, task, prior.agent, prior.belief, config, prior.library)
+        state = rlhf.run_round(state, family, task, config)[0]
+        return rlhf.practise(state, family, task, config, config.final_updates)[0]
+
+    for config in (found.ten, found.twenty, found.ratings):
+        trace(partial(taught, config))
+    for config in (found.few_labels, found.few_steps):
+        state = trace(partial(rlhf.from_scratch, KEY, family, task, config))
+        trace(partial(rlhf.run_round, family=family, task=task, config=config), state)
+    state = trace(partial(ppo.init, KEY, family, task, found.oracle))
+    trace(partial(ppo.iterate, family=family, task=task, config=found.oracle), state)
+
+
+def test_a_family_that_nothing_was_tuned_for_has_presets_too():
+    assert preset("cartpole").ten.labels == 10
