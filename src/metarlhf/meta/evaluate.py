@@ -136,7 +136,15 @@ def teach_from_scratch(
     """Teach every task by RLHF, beginning with random networks.
 
     The updates after the last answer are measured in `practice` equal parts.
+
+    Raises:
+        ValueError: they do not part equally.
     """
+    if config.final_updates % practice:
+        raise ValueError(
+            f"final_updates ({config.final_updates}) cannot be measured in {practice} equal parts: "
+            "choose a practice that divides them"
+        )
     start_key, eval_key = jax.random.split(key)
     states = _start_from_scratch(start_key, family.without_termination(), tasks, config, ensemble)
     return _teach(eval_key, family, tasks, states, config, episodes, practice)

@@ -89,11 +89,7 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    entries: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in description["shape"].items()
-    }
-    shape = Shape(**entries)
+    shape = _shape(folder, description)
     if family is not None and make(family).name != shape.family:
         raise WrongFamilyError(
             f"the prior in {folder} was meta-trained on {shape.family!r}, not on {family!r}: "
@@ -101,3 +97,17 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
         )
     like = jax.eval_shape(lambda: blank(jax.random.key(0), shape))
     return files.read(folder, like, description)
+
+
+def _shape(folder: Path, description: dict[str, Any]) -> Shape:
+    try:
+        entries: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in description["shape"].items()
+        }
+        return Shape(**entries)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise files.PublishedFileError(
+            f"{folder / files.DESCRIPTION} does not say of what shape the prior is: it was "
+            "changed. Fetch it anew"
+        ) from error

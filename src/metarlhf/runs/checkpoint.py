@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metarlhf import files
 from metarlhf.runs.errors import UserError
@@ -74,7 +75,8 @@ class Checkpoints:
                 arrays = self._orbax().restore(step, args=ocp.args.StandardRestore(expected))
             except Exception:
                 continue
-            found = [arrays.get(str(i), leaf) for i, leaf in enumerate(leaves)]
+            # By way of NumPy, as Orbax ties arrays to a device: steps would be compiled anew.
+            found = [jnp.asarray(np.asarray(arrays.get(str(i), x))) for i, x in enumerate(leaves)]
             return step, _like(like, found)
         if steps:
             raise UserError(

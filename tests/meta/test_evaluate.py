@@ -1,0 +1,158 @@
+"""Held-out tasks, and what teaching them from a prior and from scratch is charged."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import rlhf
+from metarlhf.meta.adapt import adapt
+from metarlhf.meta.evaluate import (
+    Curve,
+    References,
+    held_out_tasks,
+    references,
+    teach_from_prior,
+    teach_from_scratch,
+)
+from metarlhf.ppo import PPOConfig
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.rollout import evaluate
+from tests.meta.tiny import FAMILY, LEARNING
+from tests.same import assert_same, differ
+
+KEY = jax.random.key(0)
+PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
+FROM_PRIOR = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=8)
+FROM_SCRATCH = RLHFConfig(labels=3, rounds=2, updates=2, final_updates=4, candidates=8, ppo=PPO)
+FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=2)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return held_out_tasks(FAMILY, 2)
+
+
+def test_held_out_tasks_are_always_the_same():
+    """Golden: figures of other releases are of these tasks too."""
+    goals = held_out_tasks(FAMILY, 3)
+    np.testing.assert_allclose(
+        goals, [[-0.182563, -0.056921], [0.067761, -0.287157], [0.205407, 0.090072]], atol=1e-6
+    )
+    # The third is the third, however many there are.
+    np.testing.assert_array_equal(held_out_tasks(FAMILY, 8)[:3], goals)
+    assert differ(held_out_tasks(FAMILY, 3, seed=1), goals)
+
+
+def test_no_held_out_task_is_one_that_was_trained_on(states):
+    """Of the same seed and of others: goals differ in their first digits."""
+    held_out = np.concatenate([held_out_tasks(FAMILY, 50, seed) for seed in range(3)])
+    trained = np.asarray(states[-1].tasks)
+    # All that a family could draw from the keys that meta-training begins with.
+    drawn = [
+        jax.vmap(FAMILY.sample)(jax.random.split(key, 50))
+        for seed in range(3)
+        for key in (jax.random.key(seed), *jax.random.split(jax.random.key(seed), 6))
+    ]
+    every = np.concatenate([trained, *map(np.asarray, drawn)])
+    distance = np.linalg.norm(held_out[:, None] - every, axis=-1)
+    assert distance.min() > 1e-6
+
+
+def test_normalised_return_is_0_untrained_and_1_with_the_true_reward():
+    scale = References(np.array([-40.0, -10.0]), np.array([-20.0, 0.0]))
+    np.testing.assert_allclose(scale.normalise(np.array([-40.0, 0.0])), [0, 1])
+    np.testing.assert_allclose(scale.normalise(np.array([[-30.0, 5.0], [-60.0, -5.0]])), [
+        [0.5, 1.5], [-1.0, 0.5],
+    ])  # fmt: skip
+    curve = Curve(np.arange(2.0), np.arange(2.0), np.array([[-40.0, -10.0], [-25.0, -1.0]]))
+    np.testing.assert_allclose(curve.normalise(scale).returns, [[0, 0], [0.75, 0.9]])
+    first = scale.first(1)
+    assert first.untrained.tolist() == [-40.0]
+    assert first.oracle.tolist() == [-20.0]
+
+
+def test_from_a_prior_every_answer_is_charged_and_asking_about_its_own_clips_takes_no_step(
+    prior, tasks
+):
+    lesson = teach_from_prior(KEY, FAMILY, tasks, prior, FROM_PRIOR, episodes=2)
+    labels, steps, returns = lesson.curve
+    np.testing.assert_array_equal(labels, [0, 2, 4])
+    np.testing.assert_array_equal(steps, [0, 0, 0])
+    assert returns.shape == (3, 2)
+    # What is measured last is the agent that is handed out.
+    last = [true_return(lesson.states.ppo.agent, tasks, i) for i in range(2)]
+    np.testing.assert_allclose(returns[-1], last, rtol=1e-4)
+
+
+def test_from_a_prior_playing_to_ask_is_charged(prior, tasks):
+    config = replace(FROM_PRIOR, ask_envs=3)
+    curve = teach_from_prior(KEY, FAMILY, tasks, prior, config, episodes=2).curve
+    np.testing.assert_array_equal(curve.steps, [0, 3 * FAMILY.horizon, 6 * FAMILY.horizon])
+
+
+def true_return(agents, tasks, i):
+    """Navigation starts where it starts and the mode is no chance: any episode is every episode."""
+    actor = jax.tree.map(lambda x: x[i], agents).actor
+    return float(jax.jit(lambda: evaluate(KEY, FAMILY, tasks[i], actor, 1).mean())())
+
+
+def test_from_scratch_the_last_updates_are_measured_in_parts(tasks):
+    lesson = teach_from_scratch(
+        KEY, FAMILY, tasks, FROM_SCRATCH, FEW, episodes=2, practice=2
+    )  # fmt: skip
+    labels, steps, returns = lesson.curve
+    # Two answers and then the third; two updates a round, and twice two more.
+    np.testing.assert_array_equal(labels, [0, 2, 3, 3, 3])
+    np.testing.assert_array_equal(steps / PPO.batch_size, [0, 2, 4, 6, 8])
+    assert returns.shape == (5, 2)
+    assert lesson.states.ppo.updates.tolist() == [8, 8]
+
+
+def test_updates_that_do_not_part_equally_are_refused(tasks):
+    with pytest.raises(
+        ValueError, match=r"final_updates \(4\) cannot be measured in 3 equal parts"
+    ):
+        teach_from_scratch(KEY, FAMILY, tasks, FROM_SCRATCH, FEW, practice=3)
+
+
+def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks):
+    config = RLHFConfig(labels=4, rounds=2, ask_envs=1, candidates=8, final_updates=1, ppo=PPO)
+    whole = adapt(KEY, FAMILY, tasks[0], prior, config)
+
+    @jax.jit
+    def one_by_one():
+        state = rlhf.start(
+            KEY, LEARNING, tasks[0], prior.agent, prior.belief, config, prior.library
+        )
+        for _ in range(config.rounds):
+            state, _ = rlhf.run_round(state, LEARNING, tasks[0], config)
+        return rlhf.practise(state, LEARNING, tasks[0], config, 1)[0]
+
+    expected = one_by_one()
+    for a, b in zip(jax.tree.leaves(whole.answers), jax.tree.leaves(expected.answers), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_allclose(whole.belief.weight, expected.belief.weight, atol=1e-5)
+    assert int(whole.answers.count) == 4
+    assert int(whole.steps) == 2 * FAMILY.horizon + PPO.batch_size
+    assert jax.tree.structure(whole.ppo.agent) == jax.tree.structure(prior.agent)
+    assert differ(whole.ppo.agent, prior.agent)
+    assert_same(whole.belief.particles, prior.belief.particles)
+
+
+def test_references_are_fresh_networks_and_ppo_with_the_true_reward():
+    """A short PPO: above what untrained networks do, and in the tasks' own units."""
+    config = PPOConfig(
+        total_steps=19_200, num_envs=16, num_steps=100, hidden=(16,), gamma=0.9, lr=1e-2,
+        evaluate_every=6, evaluation_episodes=1,
+    )  # fmt: skip
+    goals = jnp.array([[0.4, 0.4], [-0.1, 0.0]])
+    found = references(KEY, FAMILY, goals, config, untrained=2)
+    # Untrained: it stays about where it is, or drifts off.
+    assert found.untrained[0] < -50
+    assert (found.oracle > found.untrained).all()
+    assert (found.oracle <= 0).all()
+    assert found.oracle[0] > -35
