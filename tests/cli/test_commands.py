@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 from safetensors.numpy import load_file
 
 from metarlhf.cli import main
@@ -19,13 +18,6 @@ from tests.cli.tiny import JOINT, ORACLE, PPO, meta_train
 
 def last_line(capsys):
     return json.loads(capsys.readouterr().out.splitlines()[-1])
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("meta") / "run"
-    assert meta_train(folder) == 0
-    return folder / "prior"
 
 
 def test_tasks_lists_every_family_with_what_varies(capsys):

@@ -6,15 +6,8 @@ import pytest
 
 from metarlhf.cli import main
 from metarlhf.runs import RunDirectory
-from tests.cli.tiny import JOINT, PPO, contents, meta_train
+from tests.cli.tiny import JOINT, PPO, contents
 from tests.full_disk import full_disk
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("meta") / "run"
-    assert meta_train(folder) == 0
-    return folder / "prior"
 
 
 def said(capsys, argv):
