@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from metarlhf.cli import main
@@ -116,6 +117,7 @@ def meta_training(run, *more):
             process.kill()
 
 
+@pytest.mark.slow
 def test_meta_training_stopped_and_killed_goes_on_to_the_same_prior(prior, tmp_path):
     run = tmp_path / "run"
     with meta_training(run) as process:

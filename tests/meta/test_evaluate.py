@@ -27,7 +27,7 @@ from tests.same import assert_same, differ
 KEY = jax.random.key(0)
 PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
 FROM_PRIOR = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=8)
-FROM_SCRATCH = RLHFConfig(labels=3, rounds=2, updates=2, final_updates=4, candidates=8, ppo=PPO)
+FROM_SCRATCH = RLHFConfig(labels=3, rounds=2, updates=1, final_updates=4, candidates=8, ppo=PPO)
 FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=2)
 
 
@@ -105,11 +105,11 @@ def test_from_scratch_the_last_updates_are_measured_in_parts(tasks):
         KEY, FAMILY, tasks, FROM_SCRATCH, FEW, episodes=2, practice=2
     )  # fmt: skip
     labels, steps, returns = lesson.curve
-    # Two answers and then the third; two updates a round, and twice two more.
+    # Two answers and then the third; an update a round, and twice two more.
     np.testing.assert_array_equal(labels, [0, 2, 3, 3, 3])
-    np.testing.assert_array_equal(steps / PPO.batch_size, [0, 2, 4, 6, 8])
+    np.testing.assert_array_equal(steps / PPO.batch_size, [0, 1, 2, 4, 6])
     assert returns.shape == (5, 2)
-    assert lesson.states.ppo.updates.tolist() == [8, 8]
+    assert lesson.states.ppo.updates.tolist() == [6, 6]
 
 
 def test_updates_that_do_not_part_equally_are_refused(tasks):
@@ -120,7 +120,7 @@ def test_updates_that_do_not_part_equally_are_refused(tasks):
 
 
 def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks):
-    config = RLHFConfig(labels=4, rounds=2, ask_envs=1, candidates=8, final_updates=1, ppo=PPO)
+    config = replace(FROM_PRIOR, final_updates=1, ppo=PPO)
     whole = adapt(KEY, FAMILY, tasks[0], prior, config)
 
     @jax.jit
@@ -137,7 +137,7 @@ def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks)
         np.testing.assert_allclose(a, b, atol=1e-5)
     np.testing.assert_allclose(whole.belief.weight, expected.belief.weight, atol=1e-5)
     assert int(whole.answers.count) == 4
-    assert int(whole.steps) == 2 * FAMILY.horizon + PPO.batch_size
+    assert int(whole.steps) == PPO.batch_size
     assert jax.tree.structure(whole.ppo.agent) == jax.tree.structure(prior.agent)
     assert differ(whole.ppo.agent, prior.agent)
     assert_same(whole.belief.particles, prior.belief.particles)

@@ -45,18 +45,17 @@ def test_every_preset_builds_and_teaches(name):
     family, found = envs.make(name).without_termination(), preset(name)
     task = family.sample(KEY)
     trace = jax.eval_shape
-    for config in (found.joint, found.demo):
-        begin = trace(partial(joint.init, KEY, family, config))
-        trace(partial(joint.iterate, family=family, config=config), begin)
+    state = trace(partial(joint.init, KEY, family, found.joint))
+    state, _ = trace(partial(joint.iterate, family=family, config=found.joint), state)
+    prior = trace(partial(joint.prior_of, family=family, config=found.joint), state)
 
-    def taught(config):
-        prior = joint.prior_of(joint.init(KEY, family, found.joint), family, found.joint)
+    def taught(prior, config):
         state = rlhf.start(KEY, family, task, prior.agent, prior.belief, config, prior.library)
         state = rlhf.run_round(state, family, task, config)[0]
         return rlhf.practise(state, family, task, config, config.final_updates)[0]
 
     for config in (found.ten, found.twenty, found.ratings):
-        trace(partial(taught, config))
+        trace(partial(taught, config=config), prior)
     for config in (found.few_labels, found.few_steps):
         state = trace(partial(rlhf.from_scratch, KEY, family, task, config))
         trace(partial(rlhf.run_round, family=family, task=task, config=config), state)

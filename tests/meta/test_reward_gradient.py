@@ -109,7 +109,7 @@ def test_members_have_starts_of_their_own_and_learn_apart(trained):
 def test_the_gradient_of_the_step_sizes_is_that_of_finite_differences():
     """Through three inner steps, of one network and one task."""
     with jax.enable_x64(True):
-        reward = init(KEY, FAMILY, CONFIG, STEPS).reward
+        reward = jax.jit(lambda: init(KEY, FAMILY, CONFIG, STEPS).reward)()
         first = lambda tree: jax.tree.map(lambda x: x[0], tree)
         model, sizes = first(reward.initial), first(reward.log_step_sizes)
         clips = walks(jax.random.key(1), 64)

@@ -58,7 +58,7 @@ def ranked(prior):
             alone = refined.posterior.mean_weights()
             return jnp.stack([accuracy(alone), accuracy(alone + refined.correction)])
 
-        return jnp.stack([after(count) for count in COUNTS])
+        return jax.vmap(after)(jnp.array(COUNTS))
 
     return np.asarray(jax.jit(jax.vmap(person))(jax.random.split(KEY, 8)).mean(0))
 
