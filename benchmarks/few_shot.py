@@ -126,31 +126,30 @@ def from_scratch(family: str, plan: Plan) -> list[Curve]:
 
     Every task is a run of its own, with its own networks and answers: the tasks are the seeds.
     """
+    preset = plan.preset(family)
+    return [_learned(family, plan, config) for config in (preset.few_labels, preset.few_steps)]
+
+
+def _learned(family: str, plan: Plan, config: rlhf.RLHFConfig, size: int = 8) -> Curve:
+    """Tasks in batches, which fit the processor's caches better than all at once."""
     made = envs.make(family)
     tasks = held_out_tasks(made, plan.num_tasks)
-    preset = plan.preset(family)
+    practice = min(4, config.final_updates) or 1
 
-    def one(config: rlhf.RLHFConfig) -> Curve:
-        return _in_parts(
-            plan.num_tasks, lambda part, key: teach_from_scratch(key, made, tasks_at(part), config)
-        )
-
-    tasks_at = lambda part: jax.tree.map(lambda x: x[part], tasks)
-    curves = []
-    for config in (preset.few_labels, preset.few_steps):
-        path = _path("scratch", family, plan.num_tasks, config)
-        curves.append(Curve(**_kept(path, partial(lambda c: one(c)._asdict(), config))))
-    return curves
-
-
-def _in_parts(count: int, teach, size: int = 8) -> Curve:
-    """Tasks in batches, which fit the processor's caches better than all at once."""
-    curves = []
-    for i, begin in enumerate(range(0, count, size)):
+    def teach(part: slice) -> dict[str, Any]:
         watch = Stopwatch()
-        part = slice(begin, min(begin + size, count))
-        curves.append(teach(part, jax.random.key(i)).curve)
+        some = jax.tree.map(lambda x: x[part], tasks)
+        lesson = teach_from_scratch(
+            jax.random.key(part.start), made, some, config, practice=practice
+        )
         print(f"  from scratch: tasks to {part.stop} in {watch.seconds:.0f} s", flush=True)
+        return lesson.curve._asdict()
+
+    curves = []
+    for begin in range(0, plan.num_tasks, size):
+        part = slice(begin, min(begin + size, plan.num_tasks))
+        path = _path("scratch", family, plan.num_tasks, part, config)
+        curves.append(Curve(**_kept(path, partial(teach, part))))
     return curves[0]._replace(returns=np.concatenate([c.returns for c in curves], axis=1))
 
 

@@ -61,9 +61,16 @@ def learn(
     contexts: Float[Array, "task context"],
     config: ppo.PPOConfig,
 ) -> tuple[Agent, optax.OptState, Metrics]:
-    """One PPO update from the episodes of many tasks."""
+    """One PPO update from the episodes of many tasks, each of which counts as much.
+
+    What can be won differs a hundredfold between a task that is half done by doing nothing and one
+    that is far: so advantages are counted in each task's own standard deviation.
+    """
     untold = agent.with_context(jnp.zeros(0))
     batch = make_batch(untold, as_one_task(trajectory, contexts), config)
+    advantage = batch.advantage.reshape(contexts.shape[0], -1)
+    advantage = advantage / (advantage.std(-1, keepdims=True) + 1e-8)
+    batch = eqx.tree_at(lambda b: b.advantage, batch, advantage.reshape(-1))
     untold, optimiser_state, metrics = update(
         key, untold, optimiser_state, optimiser, batch, config, jnp.ones(())
     )

@@ -52,7 +52,7 @@ class JointConfig:
     """New clips in an iteration."""
     library: int = 512
     """Clips of the pool that the prior keeps, to ask about new tasks."""
-    clips: int = 512
+    clips: int = 128
     """Clips of the pool that one gradient step of the reward asks about."""
     inner_labels: int = 10
     """Answers in the inner loop: up to so many, differing from task to task."""
@@ -66,7 +66,7 @@ class JointConfig:
     """Share of the tasks whose policy is told the task's own variable, as if answers were many."""
     reward: LatentRewardConfig = field(default_factory=LatentRewardConfig)
     """The reward's meta-training."""
-    ppo: PPOConfig = field(default_factory=lambda: PPOConfig(minibatches=8, gamma=0.95, lr=1e-3))
+    ppo: PPOConfig = field(default_factory=lambda: PPOConfig(minibatches=32, gamma=0.95, lr=2e-3))
     """How the policy learns; its numbers of environments and steps follow from the tasks'."""
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers on training tasks."""
@@ -118,7 +118,11 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
         reward_key, family, config.reward, config.iterations * config.reward_steps
     )
     agent = build_agent(
-        agent_key, family, config.ppo.hidden, context_size=config.reward.latent_size
+        agent_key,
+        family,
+        config.ppo.hidden,
+        context_size=config.reward.latent_size,
+        initial_std=config.ppo.initial_std,
     )
     few = jax.tree.map(lambda x: x[: config.tasks], tasks)
     trajectory = conditioned.collect_tasks(

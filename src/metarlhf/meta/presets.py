@@ -7,6 +7,7 @@ two schedules for what it is compared by: few answers, or few steps.
 from dataclasses import dataclass, replace
 from functools import cache
 
+from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.reward_latent import LatentRewardConfig
 from metarlhf.ppo import PPOConfig
@@ -14,6 +15,18 @@ from metarlhf.rlhf import RLHFConfig
 
 ORACLE = PPOConfig(total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8)
 """PPO on the true reward, its step size annealed to nothing: the upper end of the scale."""
+
+FINN2017 = MetaRLConfig(
+    inner_steps=3,
+    inner_lr=4.0,
+    learn_offset=True,
+    judge_every_step=True,
+    step_size_lr=0.02,
+    gamma=0.7,
+    lr=5e-3,
+    iterations=40,
+)
+"""Meta-RL with the task's reward on navigation/finn2017: three steps, each judged."""
 
 FAMILIES = ("navigation", "reacher", "pendulum")
 """The families with presets; their variants, such as navigation/pearl2019, share them."""
@@ -44,23 +57,51 @@ class Preset:
 @cache
 def preset(family: str) -> Preset:
     """The preset of the family called `family`; the general one where none was tuned."""
+    general = family.split("/")[0]
     # Ten comparisons are about the prior's own clips: not a step is taken in the new task.
     ten = RLHFConfig(labels=10, rounds=5, ask_envs=0)
     twenty = RLHFConfig(labels=20, rounds=10, ask_envs=1, remembered_rounds=10)
-    scratch = PPOConfig(gamma=0.97, anneal_lr=False)
+    # The point's reward is a cone, whose tip takes more features to place.
+    # The rod has to explore most, for it is slow to lift.
+    reward = LatentRewardConfig(num_tasks=2048, latent_noise=0.005)
+    sharp = replace(reward, num_features=192, latent_lr=0.05, latent_noise=0.03)
+    reward, gamma, initial_std = {
+        "navigation": (sharp, 0.9, 0.7),
+        "pendulum": (reward, 0.95, 1.0),
+    }.get(general, (reward, 0.9, 0.7))
     joint = JointConfig(
         iterations=50,
         reward_steps=40,
-        reward=LatentRewardConfig(num_tasks=2048, latent_noise=0.005),
+        ppo=PPOConfig(minibatches=32, lr=2e-3, gamma=gamma, initial_std=initial_std),
+        reward=reward,
     )
-    general = Preset(
+    # From scratch they differ most in how many answers they can use.
+    few_labels, few_steps = {"navigation": (200, 800), "pendulum": (120, 600)}.get(
+        general, (160, 600)
+    )
+    scratch = PPOConfig(gamma=0.97, anneal_lr=False)
+    small_batches = replace(scratch, num_envs=4, epochs=8)
+    return Preset(
         joint=joint,
         demo=replace(joint, iterations=30),
         oracle=ORACLE,
         ten=ten,
         twenty=twenty,
-        ratings=RLHFConfig(labels=10, rounds=5, ask_envs=0, feedback="ratings", candidates=200),
-        few_labels=RLHFConfig(labels=160, rounds=20, updates=4, remembered_rounds=3, ppo=scratch),
-        few_steps=RLHFConfig(labels=400, rounds=20, updates=1, remembered_rounds=3, ppo=scratch),
+        ratings=replace(ten, feedback="ratings", candidates=200),
+        few_labels=RLHFConfig(
+            labels=few_labels,
+            rounds=20,
+            updates=4,
+            final_updates=20,
+            remembered_rounds=3,
+            ppo=scratch,
+        ),
+        few_steps=RLHFConfig(
+            labels=few_steps,
+            rounds=40,
+            updates=1,
+            final_updates=60,
+            remembered_rounds=5,
+            ppo=small_batches,
+        ),
     )
-    return general

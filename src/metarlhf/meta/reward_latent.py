@@ -40,15 +40,15 @@ class LatentRewardConfig:
     """Tasks in one gradient step."""
     comparisons: int = 64
     """Questions a task in one gradient step, half of them about pairs that look alike."""
-    lr: float = 2e-3
+    lr: float = 8e-3
     """Adam's step size for what is shared."""
-    latent_lr: float = 2e-2
+    latent_lr: float = 0.1
     """Adam's step size for the tasks' variables."""
     latent_noise: float = 0.02
     """Noise on task variables in training, so that there are no gaps between them."""
     latent_decay: float = 1e-4
     """Weight of the squared norm of task variables: the standard normal prior."""
-    rating_weight: float = 0.1
+    rating_weight: float = 0.3
     """Weight of the marks' likelihood beside the comparisons'."""
     lapse: float = 0.01
     """Assumed probability of a random answer."""

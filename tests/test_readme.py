@@ -1,0 +1,61 @@
+"""The README's snippets run as they stand, but for their budgets."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metarlhf.meta import presets
+from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.presets import FINN2017, preset
+from metarlhf.meta.reward_latent import LatentRewardConfig
+from metarlhf.ppo import PPOConfig
+
+README = Path(__file__).parent.parent / "README.md"
+SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+# What makes them long, and what it becomes here.
+BUDGETS = {
+    "total_steps=150_000": "total_steps=3_200",
+    "labels=100, rounds=20, updates=4": "labels=4, rounds=2, updates=1",
+}
+SMALL = JointConfig(
+    iterations=1,
+    reward_steps=2,
+    tasks=4,
+    episodes=2,
+    pool=64,
+    pool_new=16,
+    library=16,
+    clips=16,
+    inner_labels=2,
+    inner_particles=8,
+    inner_clips=16,
+    inner_candidates=8,
+    reward=LatentRewardConfig(num_tasks=8, batch_tasks=4, comparisons=4, hidden=(8,)),
+    ppo=PPOConfig(minibatches=2, hidden=(8,)),
+)
+
+
+@pytest.fixture
+def small_presets(monkeypatch, tmp_path):
+    """The presets that snippets name, with smaller budgets; files go where no one keeps any."""
+    meta_rl = replace(FINN2017, iterations=1, meta_batch=2, episodes=2, hidden=(8,))
+    few = replace(preset("navigation"), joint=SMALL)
+    monkeypatch.setattr(presets, "FINN2017", meta_rl)
+    monkeypatch.setattr(presets, "preset", lambda family: few)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_there_is_a_snippet_for_each_of_the_two_by_two():
+    assert len(SNIPPETS) == 4
+    assert all(sum(budget in text for text in SNIPPETS) == 1 for budget in BUDGETS)
+
+
+@pytest.mark.parametrize("number", range(4), ids=["ppo", "rlhf", "meta-rl", "all"])
+def test_a_snippet_runs(number, small_presets, capsys):
+    text = SNIPPETS[number]
+    for budget, small in BUDGETS.items():
+        text = text.replace(budget, small)
+    exec(compile(text, f"README.md, snippet {number + 1}", "exec"), {})
+    assert capsys.readouterr().out.strip()
