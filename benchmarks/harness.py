@@ -26,6 +26,7 @@ ORDER = (
     "ratings-10",
     "labels-ratio",
     "steps-ratio",
+    "reward-kinds",
     "adapt-time",
     "demo-time",
     "ppo-throughput",
