@@ -85,6 +85,14 @@ def publish(folder: Path, tree: Any, description: dict[str, Any]) -> Path:
     return folder
 
 
+def kind(folder: Path) -> str | None:
+    """What the description in `folder` says that it describes; None if there is no telling."""
+    try:
+        return json.loads((folder / DESCRIPTION).read_bytes())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def describe(folder: Path, kind: str) -> dict[str, Any]:
     """The description in `folder`, which must be of `kind`.
 

@@ -84,7 +84,7 @@ def test_from_a_prior_every_answer_is_charged_and_asking_about_its_own_clips_tak
     np.testing.assert_array_equal(steps, [0, 0, 0])
     assert returns.shape == (3, 2)
     # What is measured last is the agent that is handed out.
-    last = [true_return(lesson.states.ppo.agent, tasks, i) for i in range(2)]
+    last = [true_return(lesson.agents, tasks, i) for i in range(2)]
     np.testing.assert_allclose(returns[-1], last, rtol=1e-4)
 
 
@@ -109,7 +109,6 @@ def test_from_scratch_the_last_updates_are_measured_in_parts(tasks):
     np.testing.assert_array_equal(labels, [0, 2, 3, 3, 3])
     np.testing.assert_array_equal(steps / PPO.batch_size, [0, 1, 2, 4, 6])
     assert returns.shape == (5, 2)
-    assert lesson.states.ppo.updates.tolist() == [6, 6]
 
 
 def test_updates_that_do_not_part_equally_are_refused(tasks):

@@ -11,13 +11,18 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
-from metarlhf import rlhf
+from metarlhf import files, rlhf
 from metarlhf.cli.options import RunOptions, open_run, parse, say, show
 from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.meta import gradient_prior
+from metarlhf.meta.evaluate import teach_by_gradient
+from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load
+from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.types import Task
 
 Kind = Literal["ten", "twenty", "ratings"]
 PriorPath = Annotated[Path, tyro.conf.Positional]
@@ -35,11 +40,18 @@ class Adapt(RunOptions):
     """Which of the family's held-out tasks."""
     preset: Kind = "ten"
     """Ten comparisons, twenty, or ten ratings: what the options below start from."""
+    steps: int | None = None
+    """Gradient steps, for a prior that adapts by them; as many as in meta-training unless named."""
     config: RLHFConfig = field(default_factory=RLHFConfig)
     """How the agent asks and learns."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be 1 or more, but is {self.steps}")
 
-def load_prior(argv: Sequence[str], command: str) -> tuple[Prior, Preset, str]:
+
+def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior, Preset, str]:
     """The prior that a command line names, its family's presets, and which of them is asked for.
 
     Raises:
@@ -55,18 +67,9 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior, Preset, str]:
             f"which prior? metarlhf {command} FOLDER, where FOLDER is what `metarlhf meta-train` "
             "published"
         )
-    prior = load(rest[0], found.task)
+    by_gradient = files.kind(Path(rest[0])) == gradient_prior.KIND
+    prior = (gradient_prior.load if by_gradient else load)(rest[0], found.task)
     return prior, preset(prior.shape.family), found.preset
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _start(key, family, task, prior, config):
-    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _round(state, family, task, config):
-    return rlhf.run_round(state, family, task, config)[0]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -82,26 +85,20 @@ def main(argv: Sequence[str]) -> int:
         return _adapt(options, run, prior)
 
 
-def _adapt(options: Adapt, run: RunDirectory, prior: Prior) -> int:
+def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> int:
     config, family = options.config, prior.family
-    learning = family.without_termination()
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
     say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
-    start = lambda: _start(key, learning, task, prior, config)
-    begin = start()
-    before = true_return(begin.key, family, task, begin.ppo.agent)
-
-    def step(state, done):
-        state = _round(state, learning, task, config)
-        found = true_return(state.key, family, task, state.ppo.agent)
-        labels, steps = int(state.answers.count), int(state.steps)
-        return state, {"labels": labels, "steps": steps, "return": found}
-
+    before = true_return(key, family, task, prior.untaught)
     clock = time.monotonic()
-    state = drive(run, "adapting", start, step, config.rounds)
+    if isinstance(prior, GradientPrior):
+        agent = _by_gradient(key, task, prior, options, run)
+    else:
+        agent = _by_answers(key, task, prior, options, run)
     seconds = time.monotonic() - clock
-    agent = publish_agent(run, state.ppo.agent, family, prior.shape.hidden)
+    hidden = prior.shape.policy.hidden if isinstance(prior, GradientPrior) else prior.shape.hidden
+    folder = publish_agent(run, agent, family, hidden)
     last = run.metrics.rows[-1]
     result = run.finish(
         {
@@ -114,11 +111,50 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior) -> int:
             "return_before": before,
             "return": last["return"],
             "seconds": seconds,
-            "agent": str(agent),
+            "agent": str(folder),
         }
     )
     line = (
         f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} in "
-        f"{seconds:.1f} s, compilation included; the agent is in {agent}"
+        f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
     return show(result, [line], options.json)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _start(key, family, task, prior, config):
+    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _round(state, family, task, config):
+    return rlhf.run_round(state, family, task, config)[0]
+
+
+def _by_answers(key, task: Task, prior: Prior, options: Adapt, run: RunDirectory) -> Agent:
+    """Round after round; the policy is told what is believed after each."""
+    family, config = prior.family, options.config
+    learning = family.without_termination()
+
+    def step(state, done):
+        state = _round(state, learning, task, config)
+        found = true_return(state.key, family, task, state.ppo.agent)
+        labels, steps = int(state.answers.count), int(state.steps)
+        return state, {"labels": labels, "steps": steps, "return": found}
+
+    start = lambda: _start(key, learning, task, prior, config)
+    return drive(run, "adapting", start, step, config.rounds).ppo.agent
+
+
+def _by_gradient(key, task: Task, prior: GradientPrior, options: Adapt, run: RunDirectory) -> Agent:
+    """All answers, then a few gradient steps of the policy: one compiled program."""
+    family = prior.family
+
+    def step(agent, done):
+        alone = jax.tree.map(lambda x: x[None], task)
+        lesson = teach_by_gradient(key, family, alone, prior, options.config, steps=options.steps)
+        labels, steps, returns = (float(x[-1].mean()) for x in lesson.curve)
+        agent = jax.tree.map(lambda x: x[0], lesson.agents)
+        return agent, {"labels": int(labels), "steps": int(steps), "return": returns}
+
+    return drive(run, "adapting", lambda: prior.agent, step, 1)

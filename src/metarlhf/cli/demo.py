@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.meta_train import meta_train
+from metarlhf.cli.meta_train import meta_train, publish
 from metarlhf.cli.options import TaskName, family_in, open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs.registry import make
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.presets import Preset, preset
-from metarlhf.meta.prior import publish
 from metarlhf.runs import RunDirectory
 
 
@@ -50,7 +49,7 @@ def _demo(options: Demo, run: RunDirectory, presets: Preset) -> int:
     )
     begin = time.monotonic()
     prior = meta_train(run, family, options.seed, options.config)
-    publish(prior, run.path / "prior", {"seed": options.seed})
+    publish(prior, run, options.seed)
     meta_seconds = time.monotonic() - begin
     what = Measurement.of(options, family, presets.ten, presets)
     found = measure(run, prior, what)

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metarlhf.cli.adapt import Kind, PriorPath, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import open_run, parse, show
+from metarlhf.cli.options import open_run, parse, say, show
 from metarlhf.cli.summary import lines
+from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory
@@ -39,10 +40,15 @@ def main(argv: Sequence[str]) -> int:
         return _evaluate(options, run, prior, presets)
 
 
-def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior, presets: Preset) -> int:
-    family = prior.family
+def _evaluate(
+    options: Evaluate, run: RunDirectory, prior: Prior | GradientPrior, presets: Preset
+) -> int:
+    family, config = prior.family, getattr(presets, options.preset)
     begin = time.monotonic()
-    what = Measurement.of(options, family, getattr(presets, options.preset), presets)
+    if isinstance(prior, GradientPrior) and prior.belief is None:
+        say("this prior learns from what the task pays: nobody is asked")
+        config, options = replace(config, labels=0), replace(options, scratch_tasks=0)
+    what = Measurement.of(options, family, config, presets)
     found = measure(run, prior, what)
     result = conclude(run, "evaluate", what, found, time.monotonic() - begin)
     return show(result, lines(result, run.path), options.json)

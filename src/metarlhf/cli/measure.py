@@ -17,9 +17,10 @@ from metarlhf.meta.evaluate import (
     References,
     held_out_tasks,
     references,
-    teach_from_prior,
+    teach,
     teach_from_scratch,
 )
+from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
 from metarlhf.meta.study import seconds_to_adapt, summarise
@@ -93,7 +94,7 @@ class Measurement:
         )
 
 
-def measure(run: RunDirectory, prior: Prior, what: Measurement) -> dict[str, Any]:
+def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:
     """The family's figures (see `metarlhf.meta.study.summarise`)."""
     family, name = what.family, what.family.name.replace("/", "-")
     tasks = held_out_tasks(family, what.tasks)
@@ -144,16 +145,16 @@ def _curve(arrays: dict[str, np.ndarray]) -> Curve:
 
 def _taught(key, family, tasks, prior, config) -> dict[str, Any]:
     """The curve, and all that pictures are made of."""
-    lesson = teach_from_prior(key, family, tasks, prior, config)
-    untaught = prior.agent.with_context(prior.belief.context())
+    lesson = teach(key, family, tasks, prior, config)
     count = jax.tree.leaves(tasks)[0].shape[0]
-    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), untaught)
+    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.untaught)
     arrays: dict[str, Any] = lesson.curve._asdict()
-    for name, agents in (("before", before), ("after", lesson.states.ppo.agent)):
+    for name, agents in (("before", before), ("after", lesson.agents)):
         obs, length = _episodes(key, family, tasks, agents)
         arrays |= {f"{name}_obs": obs, f"{name}_length": length}
-    feedback = lesson.states.answers.feedback
-    comparisons, ratings = feedback.comparisons, feedback.ratings
+    if lesson.feedback is None:
+        return arrays
+    comparisons, ratings = lesson.feedback.comparisons, lesson.feedback.ratings
     return arrays | {
         "left": comparisons.left.obs,
         "right": comparisons.right.obs,
@@ -217,6 +218,8 @@ def pictures(run: RunDirectory, what: Measurement, result: dict[str, Any]) -> Fa
 
 
 def _questions(arrays: dict[str, np.ndarray], number: int) -> list[Question | Mark]:
+    if "left" not in arrays:
+        return []
     pairs = zip(
         arrays["left"][number], arrays["right"][number], arrays["preference"][number], strict=True
     )

@@ -1,74 +1,122 @@
 """`metarlhf meta-train`: learn a family of tasks, and publish a prior for new ones."""
 
+import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 
 from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.registry import make
-from metarlhf.meta import joint
+from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
+from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
-from metarlhf.meta.presets import preset
-from metarlhf.meta.prior import Prior, publish
+from metarlhf.meta.joint_gradient import JointGradientConfig
+from metarlhf.meta.presets import by_gradient, preset
+from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, drive
+
+Method = Literal["posterior", "promp", "maml", "fomaml"]
 
 
 @dataclass(frozen=True)
 class MetaTrain(RunOptions):
-    """Meta-train reward model and policy on a family's tasks with a simulated teacher."""
+    """Meta-train reward model and policy on a family's tasks with a simulated teacher.
+
+    Other methods have other options: add --help to --method promp to see them.
+    """
 
     task: TaskName = "navigation"
     """The task family; its preset is what the options below start from."""
+    method: Method = "posterior"
+    """posterior: a policy that is told what is believed about a task, which answers alone adapt;
+    promp, maml, fomaml: an initialisation that gradient steps adapt."""
     config: JointConfig = field(default_factory=JointConfig)
     """How it learns."""
 
 
-def meta_train(run: RunDirectory, family: TaskFamily, seed: int, config: JointConfig) -> Prior:
+@dataclass(frozen=True)
+class MetaTrainByGradient(RunOptions):
+    """Meta-train an initialisation that a few gradient steps adapt to a task.
+
+    What pays is a reward that adapts likewise to a simulated teacher's answers, or the task itself.
+    """
+
+    task: TaskName = "navigation"
+    """The task family; its preset is what the options below start from."""
+    method: Method = "promp"
+    """Which meta-gradient."""
+    config: JointGradientConfig = field(default_factory=JointGradientConfig)
+    """How it learns."""
+
+
+def meta_train(
+    run: RunDirectory, family: TaskFamily, seed: int, config: JointConfig | JointGradientConfig
+) -> Prior | GradientPrior:
     """Meta-train in the run's directory, or go on where it stopped."""
-    learning = family.without_termination()
+    # Both begin, iterate and end by functions of the same names.
+    method: Any = joint if isinstance(config, JointConfig) else joint_gradient
+    learning = family.without_termination() if method is joint else family
     begin = time.monotonic()
 
     def step(state, done):
-        state, metrics = joint.iterate(state, learning, config)
+        state, metrics = method.iterate(state, learning, config)
         return state, {name: float(value) for name, value in metrics.items()}
 
     state = drive(
         run,
         f"meta-training on {family.name}",
-        lambda: joint.init(jax.random.key(seed), learning, config),
+        lambda: method.init(jax.random.key(seed), learning, config),
         step,
         config.iterations,
     )
     say(f"meta-trained on {family.name} in {time.monotonic() - begin:.0f} s")
-    return joint.prior_of(state, family, config)
+    return method.prior_of(state, family, config)
+
+
+def publish(learned: Prior | GradientPrior, run: RunDirectory, seed: int) -> Path:
+    """Into the run's directory, for `metarlhf adapt` and for others."""
+    folder, about = run.path / "prior", {"seed": seed}
+    if isinstance(learned, Prior):
+        return prior.publish(learned, folder, about)
+    return gradient_prior.publish(learned, folder, about)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    scan.add_argument("--method", default=MetaTrain.method)
+    method = scan.parse_known_args(list(argv))[0].method
     name = family_in(argv, MetaTrain.task)
-    options = parse(MetaTrain, argv, "meta-train", MetaTrain(task=name, config=preset(name).joint))
+    if method in ("promp", "maml", "fomaml"):
+        default = MetaTrainByGradient(task=name, method=method, config=by_gradient(name, method))
+    else:
+        default = MetaTrain(task=name, config=preset(name).joint)
+    options = parse(type(default), argv, "meta-train", default)
     with open_run(options, f"meta-train-{options.task.replace('/', '-')}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run)
 
 
-def _train(options: MetaTrain, run: RunDirectory) -> int:
+def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory) -> int:
     family = make(options.task)
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
-    prior = meta_train(run, family, options.seed, options.config)
-    folder = publish(prior, run.path / "prior", {"seed": options.seed})
+    learned = meta_train(run, family, options.seed, options.config)
+    folder = publish(learned, run, options.seed)
     last = run.metrics.rows[-1]
     result = run.finish(
         {
             "command": "meta-train",
             "family": family.name,
+            "method": options.method,
             "iterations": options.config.iterations,
             "return": last["return"],
-            "accuracy_hard": last["accuracy_hard"],
+            "accuracy_hard": last.get("accuracy_hard"),
             "prior": str(folder),
         }
     )

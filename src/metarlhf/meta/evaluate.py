@@ -13,10 +13,12 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import ppo, rlhf
 from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
+from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rollout import evaluate
-from metarlhf.types import Task
+from metarlhf.types import Feedback, Task
 
 # Folded into the key of held-out tasks, so that no seed of meta-training draws the same ones.
 HELD_OUT = 0x7E57
@@ -74,12 +76,11 @@ def references(
     """
     agent_key, train_key, eval_key = jax.random.split(key, 3)
     count = _count(tasks)
-    start = jax.vmap(lambda key, task: ppo.init(key, family, task, config).agent)
+    begin = jax.jit(jax.vmap(lambda key, task: ppo.init(key, family, task, config)))
     fresh = [
-        _returns(eval_key, family, tasks, start(jax.random.split(k, count), tasks), 4)
+        _returns(eval_key, family, tasks, begin(jax.random.split(k, count), tasks).agent, 4)
         for k in jax.random.split(agent_key, untrained)
     ]
-    begin = jax.vmap(lambda key, task: ppo.init(key, family, task, config))
     states, means = begin(jax.random.split(train_key, count), tasks), []
     for _ in range(0, config.num_updates, config.evaluate_every):
         states = _ppo_updates(states, family, tasks, config, config.evaluate_every)
@@ -106,8 +107,50 @@ class Lesson(NamedTuple):
     """What came of teaching many tasks: how well each went, and where it ended."""
 
     curve: Curve
-    states: rlhf.RLHFState
-    """Leaves have a leading dimension `task`."""
+    agents: Agent
+    """As taught; leaves have a leading dimension `task`."""
+    feedback: Feedback | None
+    """What was asked and answered, likewise; None where the task paid."""
+
+
+def teach(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    prior: Prior | GradientPrior,
+    config: rlhf.RLHFConfig,
+) -> Lesson:
+    """Teach every task from a prior of either kind."""
+    if isinstance(prior, GradientPrior):
+        return teach_by_gradient(key, family, tasks, prior, config)
+    return teach_from_prior(key, family, tasks, prior, config)
+
+
+def teach_by_gradient(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    prior: GradientPrior,
+    config: rlhf.RLHFConfig,
+    episodes: int = 8,
+    steps: int | None = None,
+) -> Lesson:
+    """Teach every task by gradient steps, as many as meta-training took unless `steps` says so.
+
+    All answers are given before the first step.
+    """
+    adapt_key, eval_key = jax.random.split(key)
+    policy = prior.shape.policy
+    steps = policy.inner_steps if steps is None else steps
+    loop, answers = adapt_by_gradient(adapt_key, family, tasks, prior, config, steps)
+    labels = float(np.mean(answers.count)) if answers else 0.0
+    each = [jax.tree.map(lambda x: x[step], loop.agents) for step in range(steps + 1)]
+    curve = Curve(
+        labels=np.array([0.0] + [labels] * steps),
+        steps=np.arange(steps + 1.0) * policy.episodes * family.horizon,
+        returns=np.stack([_returns(eval_key, family, tasks, agent, episodes) for agent in each]),
+    )
+    return Lesson(curve, each[-1], answers.feedback if answers else None)
 
 
 def teach_from_prior(
@@ -160,7 +203,8 @@ def _teach(key, family, tasks, states, config, episodes, practice) -> Lesson:
     for _ in range(practice if config.final_updates else 0):
         states = _practise(states, learning, tasks, config, config.final_updates // practice)
         points.append(_point(key, family, tasks, states, episodes))
-    return Lesson(Curve(*map(np.stack, zip(*points, strict=True))), states)
+    curve = Curve(*map(np.stack, zip(*points, strict=True)))
+    return Lesson(curve, states.ppo.agent, states.answers.feedback)
 
 
 def _point(key, family, tasks, states, episodes):

@@ -73,8 +73,14 @@ class InnerLoop(NamedTuple):
     """What each step learned from, paid by the inner reward: leading (step, task)."""
     query: Samples
     """What came after each step, paid by the outer reward: leading (step, task)."""
-    returns: Float[Array, "collection task episode"]
-    """True returns of all episodes, before any step and after each."""
+    played: Trajectory
+    """The episodes themselves: leading (collection, task, episode), a collection before any step
+    and one after each."""
+
+    @property
+    def returns(self) -> Float[Array, "collection task episode"]:
+        """True returns of all episodes."""
+        return episode_return(self.played)
 
 
 def play_and_adapt(
@@ -110,7 +116,7 @@ def play_and_adapt(
         trajectory = play(key, family, tasks, agents, config.episodes)
         support = paid(agents, trajectory, inner_reward)
         query = paid(agents, trajectory, outer_reward)
-        return support, query, episode_return(trajectory)
+        return support, query, trajectory
 
     def step(carry, key):
         agents, rule_states, support = carry
@@ -119,8 +125,8 @@ def play_and_adapt(
             return gradient_step(agent, state, samples, rule, config.method)
 
         agents, rule_states = jax.vmap(one)(agents, rule_states, support)
-        next_support, query, returns = collected(key, agents)
-        return (agents, rule_states, next_support), (agents, support, query, returns)
+        next_support, query, played = collected(key, agents)
+        return (agents, rule_states, next_support), (agents, support, query, played)
 
     keys = jax.random.split(key, steps + 1)
     support, _, before = collected(keys[0], agents)
@@ -130,11 +136,9 @@ def play_and_adapt(
     )
 
     def with_first(first, rest):
-        return jnp.concatenate([first[None], rest])
+        return jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, rest)
 
-    return InnerLoop(
-        jax.tree.map(with_first, agents, adapted), supports, queries, with_first(before, after)
-    )
+    return InnerLoop(with_first(agents, adapted), supports, queries, with_first(before, after))
 
 
 @partial(jax.jit, static_argnames=("family", "config", "steps", "reward"))

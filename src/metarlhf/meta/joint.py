@@ -21,8 +21,9 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback import Library, Teacher, cut, empty
+from metarlhf.feedback import Library, Teacher, empty
 from metarlhf.meta import conditioned, reward_latent
+from metarlhf.meta.pool import draw_clips, put
 from metarlhf.meta.prior import Prior, Shape
 from metarlhf.meta.reward_latent import LatentRewardConfig, LatentRewardState
 from metarlhf.networks import Agent, build_agent
@@ -31,7 +32,7 @@ from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rollout import episode_return
-from metarlhf.types import Task, Trajectory
+from metarlhf.types import Task
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class JointConfig:
     """Particles of the inner loop's posterior, drawn from the bank."""
     inner_clips: int = 256
     """Clips of the pool that the inner loop's questions are about."""
-    inner_candidates: int = 64
+    inner_candidates: int = 32
     """Questions considered for each one asked in the inner loop."""
+    reward_share: float = 0.6
+    """Share of meta-training in which the reward comes to rest; in what remains it moves on by
+    small steps only, for the policy to catch up with what task variables mean."""
     told_all: float = 0.5
     """Share of the tasks whose policy is told the task's own variable, as if answers were many."""
     reward: LatentRewardConfig = field(default_factory=LatentRewardConfig)
@@ -84,6 +88,17 @@ class JointConfig:
         ):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, but is {getattr(self, name)}")
+        if not 0 < self.reward_share <= 1:
+            raise ValueError(
+                f"reward_share must be above 0 and at most 1, but is {self.reward_share}"
+            )
+        if not 0 <= self.told_all <= 1:
+            raise ValueError(f"told_all must be from 0 to 1, but is {self.told_all}")
+
+    @property
+    def reward_rest(self) -> int:
+        """Gradient steps of the reward until it has come to rest."""
+        return max(1, round(self.reward_share * self.iterations * self.reward_steps))
 
 
 class JointState(eqx.Module):
@@ -110,13 +125,12 @@ def _untold(agent: Agent) -> Agent:
     return agent.with_context(jnp.zeros(0))
 
 
+@partial(jax.jit, static_argnames=("family", "config"))
 def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointState:
     """Draw the training tasks, and fill the pool with what an untrained policy does."""
     task_key, reward_key, agent_key, play_key, pool_key, key = jax.random.split(key, 6)
     tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.reward.num_tasks))
-    reward = reward_latent.init(
-        reward_key, family, config.reward, config.iterations * config.reward_steps
-    )
+    reward = reward_latent.init(reward_key, family, config.reward, config.reward_rest)
     agent = build_agent(
         agent_key,
         family,
@@ -128,23 +142,9 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
     trajectory = conditioned.collect_tasks(
         play_key, family, few, agent, reward.bank[: config.tasks], config.episodes, family.horizon
     )
-    pool = _draw_clips(pool_key, family, trajectory, config.pool)
+    pool = draw_clips(pool_key, family, trajectory, config.pool)
     optimiser = optimise.begin(_policy_optimiser(config), _untold(agent))
     return JointState(reward, agent, optimiser, pool, tasks, jnp.zeros((), jnp.int32), key)
-
-
-def _draw_clips(
-    key: PRNGKeyArray, family: TaskFamily, trajectory: Trajectory, count: int
-) -> Library:
-    """Random clips of the episodes of many tasks."""
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory)
-    stride = max(1, family.segment_length // 2)
-    clips, within_one = cut(flat, family.segment_length, stride)
-    followed = eqx.tree_at(lambda t: t.obs, flat, flat.next_obs)
-    next_obs = cut(followed, family.segment_length, stride)[0].obs
-    logits = jnp.where(within_one, 0.0, -jnp.inf)
-    index = jax.random.categorical(key, logits, shape=(count,))
-    return Library(clips, next_obs)[index]
 
 
 def meta_iterate(
@@ -160,9 +160,8 @@ def meta_iterate(
     trajectory = conditioned.collect_tasks(
         play_key, family, tasks, state.agent, contexts, config.episodes, family.horizon
     )
-    new = _draw_clips(pool_key, family, trajectory, config.pool_new)
-    place = jax.random.choice(place_key, config.pool, (config.pool_new,), replace=False)
-    pool = jax.tree.map(lambda rows, row: rows.at[place].set(row), state.pool, new)
+    new = draw_clips(pool_key, family, trajectory, config.pool_new)
+    pool = put(place_key, state.pool, new)
 
     reward, reward_metrics = _learn_reward(state, reward_key, family, pool, config)
     weights = reward.model.decoder(reward.bank[index])
@@ -186,15 +185,18 @@ def _inner_loop(
     config: JointConfig,
 ) -> Float[Array, "task latent"]:
     """What each task's policy is told: what is believed after some answers, or its `own`."""
-    particle_key, clip_key, ask_key, count_key, all_key = jax.random.split(key, 5)
+    particle_key, clip_key, ask_key, count_key = jax.random.split(key, 4)
+    # Tasks come in random order: the first are as good as any to be told all.
+    known = round(config.told_all * own.shape[0])
+    asked = jax.tree.map(lambda x: x[known:], tasks)
+    num_asked = own.shape[0] - known
     chosen = jax.random.choice(
         particle_key, config.reward.num_tasks, (config.inner_particles,), replace=False
     )
     prior = LatentPosterior.prior(state.reward.model, state.reward.bank[chosen])
     drawn = jax.random.choice(clip_key, config.pool, (config.inner_clips,), replace=False)
     clips = state.pool[drawn]
-    num_tasks = own.shape[0]
-    counts = jax.random.randint(count_key, (num_tasks,), 0, config.inner_labels + 1)
+    counts = jax.random.randint(count_key, (num_asked,), 0, config.inner_labels + 1)
     asking = RLHFConfig(
         labels=config.inner_labels,
         rounds=1,
@@ -211,20 +213,18 @@ def _inner_loop(
         feedback = eqx.tree_at(lambda f: f.comparisons.weight, feedback, weight)
         return prior.adapt(key, feedback).context()
 
-    told = jax.vmap(belief_after)(jax.random.split(ask_key, num_tasks), tasks, counts)
-    knows = jax.random.bernoulli(all_key, config.told_all, (num_tasks, 1))
-    return jnp.where(knows, own, told)
+    told = jax.vmap(belief_after)(jax.random.split(ask_key, num_asked), asked, counts)
+    return jnp.concatenate([own[:known], told])
 
 
 def _learn_reward(state, key, family, pool, config):
-    total = config.iterations * config.reward_steps
-
     def step(reward, key):
         draw_key, step_key = jax.random.split(key)
         index = jax.random.randint(draw_key, (config.clips,), 0, config.pool)
         return reward_latent.train_step(
-            reward, step_key, family, state.tasks, pool[index], config.teacher, config.reward, total
-        )
+            reward, step_key, family, state.tasks, pool[index], config.teacher, config.reward,
+            config.reward_rest,
+        )  # fmt: skip
 
     keys = jax.random.split(key, config.reward_steps)
     reward, metrics = jax.lax.scan(step, state.reward, keys)

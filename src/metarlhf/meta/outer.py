@@ -194,7 +194,7 @@ def learn(
         gradient, (metrics, kl) = jax.grad(meta_loss, has_aux=True)(
             learned, loop, contexts, state.kl_coefficient, config
         )
-        metrics |= {"meta_gradient_norm": optax.global_norm((gradient[0].actor, gradient[1]))}
+        metrics |= {"meta_gradient_norm": optax.tree.norm((gradient[0].actor, gradient[1]))}
         return optimise.step(optimiser(config), gradient, optimiser_state, learned), (metrics, kl)
 
     (learned, optimiser_state), (metrics, kl) = jax.lax.scan(

@@ -52,6 +52,11 @@ class Prior(eqx.Module):
         """The family that this was meta-trained on."""
         return make(self.shape.family)
 
+    @property
+    def untaught(self) -> Agent:
+        """The agent before any answer."""
+        return self.agent.with_context(self.belief.context())
+
 
 class WrongFamilyError(ValueError):
     """A prior was to be used on tasks of another family."""
@@ -90,13 +95,22 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
     folder = Path(folder)
     description = files.describe(folder, KIND)
     shape = _shape(folder, description)
-    if family is not None and make(family).name != shape.family:
-        raise WrongFamilyError(
-            f"the prior in {folder} was meta-trained on {shape.family!r}, not on {family!r}: "
-            f"name a task of {shape.family!r}, or meta-train on {family!r}"
-        )
+    check_family(folder, shape.family, family)
     like = jax.eval_shape(lambda: blank(jax.random.key(0), shape))
     return files.read(folder, like, description)
+
+
+def check_family(folder: Path, found: str, wanted: str | None) -> None:
+    """Refuse a prior of the family `found` for tasks of another.
+
+    Raises:
+        WrongFamilyError: another family is wanted.
+    """
+    if wanted is not None and make(wanted).name != found:
+        raise WrongFamilyError(
+            f"the prior in {folder} was meta-trained on {found!r}, not on {wanted!r}: "
+            f"name a task of {found!r}, or meta-train on {wanted!r}"
+        )
 
 
 def _shape(folder: Path, description: dict[str, Any]) -> Shape:

@@ -46,6 +46,17 @@ class GradientRewardConfig:
     lr: float = 1e-3
     """Adam's step size for initialisation and step sizes."""
 
+    def create(self, key: PRNGKeyArray, family: TaskFamily) -> GradientReward:
+        """Random networks of these shapes."""
+        return GradientReward.create(
+            key,
+            family,
+            members=self.members,
+            hidden=self.hidden,
+            steps=self.inner_steps,
+            step_size=self.step_size,
+        )
+
 
 class GradientRewardState(eqx.Module):
     """All there is to know to go on meta-training."""
@@ -64,14 +75,7 @@ def init(
     key: PRNGKeyArray, family: TaskFamily, config: GradientRewardConfig, steps: int
 ) -> GradientRewardState:
     """Random networks; `steps` of training are to come."""
-    reward = GradientReward.create(
-        key,
-        family,
-        members=config.members,
-        hidden=config.hidden,
-        steps=config.inner_steps,
-        step_size=config.step_size,
-    )
+    reward = config.create(key, family)
     learned = (reward.initial, reward.log_step_sizes)
     return GradientRewardState(reward, optimise.begin(optimiser(config, steps), learned))
 

@@ -13,7 +13,9 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.adapt import adapt
 from metarlhf.meta.compare import cheapest, saving
 from metarlhf.meta.evaluate import Curve, References
+from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
+from metarlhf.networks import Agent
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
@@ -101,12 +103,24 @@ def _band(curve: Curve, resource: str) -> dict[str, list[float]]:
 
 
 def seconds_to_adapt(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, prior: Prior, config: rlhf.RLHFConfig
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    task: Task,
+    prior: Prior | GradientPrior,
+    config: rlhf.RLHFConfig,
 ) -> float:
     """Wall-clock seconds of teaching one task, compiled before: the median of three times."""
+
+    def taught() -> Agent:
+        if isinstance(prior, Prior):
+            return adapt(key, family, task, prior, config).ppo.agent
+        alone = jax.tree.map(lambda x: x[None], task)
+        steps = prior.shape.policy.inner_steps
+        return adapt_by_gradient(key, family, alone, prior, config, steps).loop.agents
+
     times = []
     for _ in range(4):
         begin = time.perf_counter()
-        jax.block_until_ready(adapt(key, family, task, prior, config).ppo.agent)
+        jax.block_until_ready(taught())
         times.append(time.perf_counter() - begin)
     return float(np.median(times[1:]))

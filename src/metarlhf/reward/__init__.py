@@ -4,5 +4,7 @@ from metarlhf.reward.belief import Belief as Belief
 from metarlhf.reward.belief import LearnedReward as LearnedReward
 from metarlhf.reward.ensemble import Ensemble as Ensemble
 from metarlhf.reward.ensemble import EnsembleConfig as EnsembleConfig
+from metarlhf.reward.gradient import GradientReward as GradientReward
 from metarlhf.reward.latent import LatentPosterior as LatentPosterior
 from metarlhf.reward.latent import LatentReward as LatentReward
+from metarlhf.reward.refined import RefinedPosterior as RefinedPosterior

@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Integer, PRNGKeyArray
 
+from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback.library import Library
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
-from metarlhf.feedback.store import record_comparison, record_rating
+from metarlhf.feedback.store import empty, record_comparison, record_rating
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.types import Feedback, Segment
+from metarlhf.types import Feedback, Segment, Task
 
 
 class Answers(NamedTuple):
@@ -57,6 +59,28 @@ def ask(
     attempts = config.labels_per_round * (3 if config.teacher.skip else 1)
     (_, answers), _ = jax.lax.scan(step, (belief, answers), jax.random.split(key, attempts))
     return answers
+
+
+def ask_about(
+    key: PRNGKeyArray,
+    belief: Belief,
+    library: Library,
+    family: TaskFamily,
+    task: Task,
+    config: RLHFConfig,
+) -> tuple[Belief, Answers]:
+    """All rounds of questions about the library alone; the belief learns from each round."""
+    clips = library.seen_under(family, task)
+    comparisons, ratings = config.labels, 0
+    if config.feedback == "ratings":
+        comparisons, ratings = ratings, comparisons
+    answers = Answers(empty(clips[0], comparisons, ratings), jnp.zeros((), jnp.int32))
+    showable = jnp.ones(len(library), bool)
+    for round_key in jax.random.split(key, config.rounds):
+        ask_key, adapt_key = jax.random.split(round_key)
+        answers = ask(ask_key, belief, clips, showable, answers, family.reward_bounds, config)
+        belief = belief.adapt(adapt_key, answers.feedback)
+    return belief, answers
 
 
 def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config):

@@ -1,0 +1,268 @@
+"""Meta-training by gradients: an initialisation of policy, value function and reward, jointly.
+
+The inner loop is RLHF by gradient steps. In each task of a batch: ask a few questions about clips
+of the pool, adapt the reward to the answers (MAML with learned step sizes), then adapt the policy
+on what the adapted reward pays (ProMP, MAML or FOMAML). The outer loop moves the policy's start,
+its step sizes and its value function to where adapted policies do well, paid by the reward adapted
+to many more answers; and the reward's start and step sizes to where few answers explain others. New
+clips go to the pool, so that either sees ever better behaviour of the other.
+
+With `reward="task"` the same loop runs on what the task pays, and nobody is asked: meta-RL.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback import Library, Teacher
+from metarlhf.meta import outer, reward_gradient
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
+from metarlhf.meta.inner import InnerLoop, RewardSource, play, play_and_adapt
+from metarlhf.meta.outer import MetaRLState
+from metarlhf.meta.pool import draw_clips, put
+from metarlhf.meta.reward_gradient import GradientRewardConfig, GradientRewardState
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.types import Task
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class JointGradientConfig:
+    """Meta-training by gradients over a family of tasks."""
+
+    reward: Literal["teacher", "task"] = "teacher"
+    """What pays: a reward learned from a teacher's answers, or what the task itself pays."""
+    policy: MetaRLConfig = field(default_factory=MetaRLConfig)
+    """How the policy adapts and is meta-trained."""
+    model: GradientRewardConfig = field(default_factory=GradientRewardConfig)
+    """How the learned reward adapts and is meta-trained."""
+    first_reward_steps: int = 400
+    """Meta-gradient steps of the reward on what an untrained policy does, before any policy learns
+    from it: a random reward sends it off to where nothing can be learned."""
+    reward_steps: int = 20
+    """Meta-gradient steps of the reward in an iteration."""
+    inner_labels: int = 10
+    """Answers in an inner loop, which its policy learns from."""
+    outer_labels: int = 100
+    """Answers that make the reward by which the outer loop judges adapted policies."""
+    candidates: int = 64
+    """Questions considered for each one asked in an inner loop."""
+    pool: int = 4096
+    """Clips that questions are drawn from; new ones replace random old ones."""
+    pool_new: int = 512
+    """New clips in an iteration."""
+    clips: int = 128
+    """Clips of the pool that one loop's questions are about."""
+    library: int = 512
+    """Clips of the pool that the prior keeps, to ask about new tasks."""
+    teacher: Teacher = field(default_factory=Teacher)
+    """Who answers on training tasks."""
+
+    def __post_init__(self) -> None:
+        for name in ("first_reward_steps", "reward_steps", "inner_labels", "outer_labels", "candidates", "pool"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name in ("pool_new", "clips", "library"):
+            if not 1 <= getattr(self, name) <= self.pool:
+                raise ValueError(f"{name} must be 1 to {self.pool}, but is {getattr(self, name)}")
+
+    @property
+    def iterations(self) -> int:
+        """Meta-updates of the policy."""
+        return self.policy.iterations
+
+    @property
+    def total_reward_steps(self) -> int:
+        """Meta-gradient steps of the reward in all."""
+        return self.first_reward_steps + self.iterations * self.reward_steps
+
+    def asking(self, labels: int, strategy: str) -> RLHFConfig:
+        """How one loop's questions are asked: all at once."""
+        return RLHFConfig(
+            labels=labels,
+            rounds=1,
+            strategy=strategy,  # type: ignore[arg-type]
+            candidates=self.candidates,
+            teacher=self.teacher,
+        )
+
+
+class LearnedRewardState(eqx.Module):
+    """What meta-training of a learned reward goes on from."""
+
+    training: GradientRewardState
+    pool: Library
+
+
+class JointGradientState(eqx.Module):
+    """All there is to know to go on; `learned` is None where the task pays."""
+
+    policy: MetaRLState
+    learned: LearnedRewardState | None
+    key: PRNGKeyArray
+
+    @property
+    def iteration(self) -> Integer[Array, ""]:
+        """Meta-updates done."""
+        return self.policy.iteration
+
+
+def _learned_on(family: TaskFamily, config: JointGradientConfig) -> TaskFamily:
+    """Where a reward is learned, an episode that ends at the hidden goal would give it away."""
+    return family if config.reward == "task" else family.without_termination()
+
+
+def _draw_tasks(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> Task:
+    return jax.vmap(family.sample)(jax.random.split(key, config.policy.meta_batch))
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> JointGradientState:
+    """Random networks, and a pool of what an untrained policy does."""
+    family = _learned_on(family, config)
+    policy_key, reward_key, task_key, play_key, pool_key, key = jax.random.split(key, 6)
+    policy = outer.init(policy_key, family, config.policy)
+    if config.reward == "task":
+        return JointGradientState(policy, None, key)
+    count = config.policy.meta_batch
+    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), policy.agent)
+    tasks = _draw_tasks(task_key, family, config)
+    played = play(play_key, family, tasks, agents, 4)
+    pool = draw_clips(pool_key, family, played, config.pool)
+    training = reward_gradient.init(reward_key, family, config.model, config.total_reward_steps)
+    learned = LearnedRewardState(training, pool)
+    learned, _ = _ask_and_learn(key, learned, family, tasks, config.first_reward_steps, config)
+    return JointGradientState(policy, learned, key)
+
+
+def meta_iterate(
+    state: JointGradientState, family: TaskFamily, config: JointGradientConfig
+) -> tuple[JointGradientState, Metrics]:
+    """One iteration of meta-training. Pure.
+
+    Metrics hold the true mean return before and after adaptation, for people to see.
+    """
+    family = _learned_on(family, config)
+    key, task_key, ask_key, play_key, learn_key = jax.random.split(state.key, 5)
+    tasks = _draw_tasks(task_key, family, config)
+    inner = judge = None
+    if state.learned:
+        inner, judge = _rewards(ask_key, state.learned, family, tasks, config)
+    told_nothing = jnp.zeros((config.policy.meta_batch, 0))
+    agents = jax.vmap(state.policy.agent.with_context)(told_nothing)
+    loop = play_and_adapt(
+        play_key, family, tasks, agents, state.policy.rule, config.policy,
+        config.policy.inner_steps, inner, judge,
+    )  # fmt: skip
+    policy, metrics = outer.learn(state.policy, loop, told_nothing, config.policy)
+    policy = eqx.tree_at(lambda p: p.iteration, policy, policy.iteration + 1)
+    learned = state.learned
+    if learned:
+        pool_key, learn_key = jax.random.split(learn_key)
+        pool = _renewed(pool_key, learned.pool, family, loop, config)
+        learned = LearnedRewardState(learned.training, pool)
+        learned, of_reward = _ask_and_learn(
+            learn_key, learned, family, tasks, config.reward_steps, config
+        )
+        metrics |= of_reward
+    metrics |= {
+        "return_before": loop.returns[0].mean(),
+        "return": loop.returns[-1].mean(),
+    }
+    return JointGradientState(policy, learned, key), metrics
+
+
+def _rewards(
+    key: PRNGKeyArray,
+    learned: LearnedRewardState,
+    family: TaskFamily,
+    tasks: Task,
+    config: JointGradientConfig,
+) -> tuple[RewardSource, RewardSource]:
+    """What pays the inner loop, of few answers, and the outer loop, of many."""
+    clip_key, few_key, many_key = jax.random.split(key, 3)
+    drawn = jax.random.choice(clip_key, config.pool, (config.clips,), replace=False)
+    clips = learned.pool[drawn]
+
+    def adapted(key: PRNGKeyArray, asking: RLHFConfig) -> RewardSource:
+        keys = jax.random.split(key, config.policy.meta_batch)
+        return pays(adapt_rewards(keys, learned.training.reward, clips, family, tasks, asking)[0])
+
+    few = config.asking(config.inner_labels, "information-gain")
+    return adapted(few_key, few), adapted(many_key, config.asking(config.outer_labels, "uniform"))
+
+
+def _renewed(
+    key: PRNGKeyArray,
+    pool: Library,
+    family: TaskFamily,
+    loop: InnerLoop,
+    config: JointGradientConfig,
+) -> Library:
+    """The pool with some clips of what was just played, before adaptation and after."""
+    draw_key, place_key = jax.random.split(key)
+    played = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), loop.played)
+    return put(place_key, pool, draw_clips(draw_key, family, played, config.pool_new))
+
+
+def _ask_and_learn(
+    key: PRNGKeyArray,
+    learned: LearnedRewardState,
+    family: TaskFamily,
+    tasks: Task,
+    steps: int,
+    config: JointGradientConfig,
+) -> tuple[LearnedRewardState, Metrics]:
+    """`steps` meta-gradients of the reward, each from fresh answers about clips of the pool."""
+
+    def step(training, key):
+        clip_key, key = jax.random.split(key)
+        drawn = jax.random.randint(clip_key, (config.clips,), 0, config.pool)
+        return reward_gradient.train_step(
+            training, key, family, tasks, learned.pool[drawn], config.teacher, config.model,
+            config.total_reward_steps,
+        )  # fmt: skip
+
+    training, metrics = jax.lax.scan(step, learned.training, jax.random.split(key, steps))
+    return LearnedRewardState(training, learned.pool), jax.tree.map(jnp.mean, metrics)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def iterate(
+    state: JointGradientState, family: TaskFamily, config: JointGradientConfig
+) -> tuple[JointGradientState, Metrics]:
+    """`meta_iterate`, compiled."""
+    return meta_iterate(state, family, config)
+
+
+def meta_train(
+    state: JointGradientState, family: TaskFamily, config: JointGradientConfig
+) -> Iterator[tuple[JointGradientState, dict[str, float]]]:
+    """Meta-train until the iterations are done, yielding state and metrics after each."""
+    while int(state.iteration) < config.iterations:
+        state, metrics = iterate(state, family, config)
+        numbers = {name: float(value) for name, value in metrics.items()}
+        yield state, {"iteration": int(state.iteration)} | numbers
+
+
+def prior_of(
+    state: JointGradientState, family: TaskFamily, config: JointGradientConfig
+) -> GradientPrior:
+    """What has been meta-learned so far, to teach new tasks from."""
+    shape = GradientShape(family.name, config.policy)
+    if not state.learned:
+        return GradientPrior(state.policy.agent, state.policy.rule, None, None, shape)
+    shape = replace(shape, model=config.model, library=config.library)
+    # Where the pool's clips stand is random already, so its first ones are as good as any.
+    library = state.learned.pool[jnp.arange(config.library)]
+    reward = state.learned.training.reward
+    return GradientPrior(state.policy.agent, state.policy.rule, reward, library, shape)

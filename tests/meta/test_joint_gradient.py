@@ -1,0 +1,174 @@
+"""Joint meta-training by gradients, paid by a teacher's answers or by the task."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs
+from metarlhf.files import DESCRIPTION, PublishedFileError
+from metarlhf.meta import joint_gradient, outer
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
+from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
+from metarlhf.meta.joint_gradient import JointGradientConfig
+from metarlhf.meta.prior import WrongFamilyError
+from metarlhf.meta.reward_gradient import GradientRewardConfig
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.runs.checkpoint import Checkpoints
+from tests.same import assert_same, differ
+
+FAMILY = envs.make("navigation")
+POLICY = MetaRLConfig(
+    inner_steps=2, meta_batch=3, episodes=2, iterations=3, epochs=1, hidden=(8,), learn_offset=True
+)
+TEACHER = JointGradientConfig(
+    policy=POLICY,
+    model=GradientRewardConfig(members=2, hidden=(8,), inner_steps=2, batch_tasks=2, support=4),
+    first_reward_steps=2, reward_steps=2, inner_labels=3, outer_labels=6, candidates=8, pool=64,
+    pool_new=8, clips=16, library=24,
+)  # fmt: skip
+TASK = replace(TEACHER, reward="task")
+ASKING = RLHFConfig(labels=4, rounds=2, candidates=8)
+
+
+def trained(config):
+    begin = joint_gradient.init(jax.random.key(0), FAMILY, config)
+    return [begin, *(state for state, _ in joint_gradient.meta_train(begin, FAMILY, config))]
+
+
+@pytest.fixture(scope="module", params=["teacher", "task"])
+def config(request):
+    return {"teacher": TEACHER, "task": TASK}[request.param]
+
+
+@pytest.fixture(scope="module")
+def states(config):
+    return trained(config)
+
+
+@pytest.fixture(scope="module")
+def prior(states, config):
+    return joint_gradient.prior_of(states[-1], FAMILY, config)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    prior = joint_gradient.prior_of(trained(TEACHER)[-1], FAMILY, TEACHER)
+    tasks = held_out_tasks(FAMILY, 3)
+    return prior, tasks, adapt_by_gradient(jax.random.key(5), FAMILY, tasks, prior, ASKING, 2)
+
+
+def test_saved_in_between_it_goes_on_bit_for_bit(states, config, tmp_path):
+    Checkpoints(tmp_path).save(1, states[1])
+    restored = Checkpoints(tmp_path).restore(joint_gradient.init(jax.random.key(9), FAMILY, config))
+    assert restored is not None
+    rest = list(joint_gradient.meta_train(restored[1], FAMILY, config))
+    assert [metrics["iteration"] for _, metrics in rest] == [2, 3]
+    assert all(np.isfinite(value) for _, metrics in rest for value in metrics.values())
+    assert_same(rest[-1][0], states[-1])
+
+
+def test_every_iteration_moves_all_that_is_learned(states, config):
+    parts = [
+        lambda s: s.policy.agent.actor,
+        lambda s: s.policy.agent.critic,
+        lambda s: s.policy.rule,
+    ]
+    if config.reward == "teacher":
+        reward = lambda s: s.learned.training.reward
+        parts += [lambda s: reward(s).initial, lambda s: reward(s).log_step_sizes]
+        parts += [lambda s: s.learned.pool]
+    else:
+        assert states[-1].learned is None
+    for before, after in pairwise(states):
+        assert all(differ(part(before), part(after)) for part in parts)
+
+
+def test_paid_by_the_task_it_is_the_outer_loop_of_meta_rl():
+    before, after = trained(TASK)[:2]
+    _, task_key, _, play_key, _ = jax.random.split(before.key, 5)
+    tasks = jax.vmap(FAMILY.sample)(jax.random.split(task_key, POLICY.meta_batch))
+
+    @jax.jit
+    def expected(policy):
+        agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), policy.agent)
+        play = partial(joint_gradient.play_and_adapt, play_key, FAMILY, tasks, agents)
+        return outer.learn(policy, play(policy.rule, POLICY, 2), jnp.zeros((3, 0)), POLICY)[0]
+
+    for one, other in zip(
+        jax.tree.leaves(expected(before.policy).agent),
+        jax.tree.leaves(after.policy.agent),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_each_task_is_taught_by_answers_about_itself(taught):
+    _, tasks, (loop, answers) = taught
+    np.testing.assert_array_equal(answers.count, [4, 4, 4])
+    asked = answers.feedback.comparisons
+    # The answers follow from each task's own reward for what was shown.
+    difference = (asked.right.task_reward - asked.left.task_reward).sum(-1)
+    np.testing.assert_array_equal(asked.preference > 0.5, difference > 0)
+    for i in range(3):
+        reached = asked.right.obs[i, :, 1:]  # where a step led is where the next begins
+        distance = jnp.linalg.norm(reached - tasks[i], axis=-1)
+        np.testing.assert_allclose(asked.right.task_reward[i, :, :-1], -distance, atol=1e-5)
+    # Nothing is known at first: all start alike, and part by what they are told.
+    first, last = (jax.tree.map(lambda x: x[step], loop.agents.actor.network) for step in (0, -1))
+    alike = lambda agents, i: not differ(*(jax.tree.map(lambda x: x[j], agents) for j in (0, i)))
+    assert alike(first, 1)
+    assert not alike(last, 1)
+    assert loop.returns.shape == (3, 3, POLICY.episodes)
+
+
+def test_what_pays_is_the_tasks_own_learned_reward_and_not_the_true_one(taught):
+    _, _, (loop, _) = taught
+    reward = loop.played.reward[0]
+    np.testing.assert_array_equal(reward, loop.played.task_reward[0])  # as the simulator paid
+    # What the policy learned from differs: its value targets are not discounted true rewards.
+    assert differ(loop.support.value_target[0, 0], loop.support.value_target[0, 1])
+    true = np.asarray(loop.played.task_reward[0, :, :, -1])  # the last step's return is its reward
+    assert not np.allclose(loop.support.value_target[0, :, :, -1], true, atol=0.05)
+
+
+def test_the_curve_charges_every_answer_and_every_step(prior, config):
+    tasks = held_out_tasks(FAMILY, 2)
+    lesson = teach_by_gradient(jax.random.key(1), FAMILY, tasks, prior, ASKING, episodes=2, steps=3)
+    labels = 4.0 if config.reward == "teacher" else 0.0
+    np.testing.assert_array_equal(lesson.curve.labels, [0, labels, labels, labels])
+    np.testing.assert_array_equal(lesson.curve.steps, [0, 200, 400, 600])
+    assert lesson.curve.returns.shape == (4, 2)
+    assert (lesson.feedback is None) == (config.reward == "task")
+
+
+def test_a_prior_survives_a_round_trip_and_no_other_family(prior, tmp_path):
+    folder = publish(prior, tmp_path / "prior", {"seed": 3})
+    found = load(folder, "navigation")
+    assert_same(found, prior)
+    assert found.shape == prior.shape
+    with pytest.raises(WrongFamilyError, match="'navigation/finn2017', not on 'reacher'"):
+        load(folder, "reacher")
+
+
+@pytest.mark.parametrize("spoil", [{"family": "chess"}, {"policy": {"method": "sarsa", "no": 1}}])
+def test_a_changed_description_is_refused(prior, tmp_path, spoil):
+    folder = publish(prior, tmp_path / "prior")
+    description = json.loads((folder / DESCRIPTION).read_text())
+    description["shape"] |= spoil
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(PublishedFileError, match="does not say of what shape the prior is"):
+        load(folder)
+
+
+def test_sizes_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match="library must be 1 to 64, but is 65"):
+        replace(TEACHER, library=65)
+    with pytest.raises(ValueError, match="inner_labels must be at least 1, but is 0"):
+        replace(TEACHER, inner_labels=0)
