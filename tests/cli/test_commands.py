@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from metarlhf.cli import main
 from metarlhf.meta.prior import load
-from tests.cli.tiny import JOINT, ORACLE, PPO, meta_train
+from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO, meta_train
 
 
 def last_line(capsys):
@@ -85,6 +85,29 @@ def test_evaluate_has_the_figures_it_promises(prior, tmp_path, capsys):
     assert result["seconds"] > 0
     assert "<svg" in (run / "report.html").read_text()
     assert result["families"][0]["family"] == result["family"]
+
+
+@pytest.mark.parametrize(
+    ("method", "reward", "labels"), [("promp", "teacher", 10), ("fomaml", "task", 0)]
+)
+def test_an_initialisation_is_meta_trained_adapted_and_evaluated(
+    tmp_path, capsys, method, reward, labels
+):
+    train = ["meta-train", "navigation", "--method", method, "--config.reward", reward, *GRADIENT]
+    assert main([*train, "--run-dir", str(tmp_path / "run"), "--json"]) == 0
+    result = last_line(capsys)
+    assert (result["method"], result["iterations"]) == (method, 2)
+    assert (result["accuracy_hard"] is None) == (reward == "task")
+    prior = result["prior"]
+    adapt = ["adapt", prior, "--steps=2", "--run-dir", str(tmp_path / "adapted"), "--json"]
+    assert main(adapt) == 0
+    result = last_line(capsys)
+    assert (result["labels"], result["steps"]) == (labels, 2 * 2 * 100)
+    evaluate = ["evaluate", prior, *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
+    assert main([*evaluate, "--run-dir", str(tmp_path / "evaluated")]) == 0
+    result = last_line(capsys)
+    assert result["labels"] == labels
+    assert "<svg" in (tmp_path / "evaluated" / "report.html").read_text()
 
 
 def test_demo_goes_through_to_its_report(tmp_path, capsys):
