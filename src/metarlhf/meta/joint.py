@@ -63,7 +63,7 @@ class JointConfig:
     """Clips of the pool that the inner loop's questions are about."""
     inner_candidates: int = 32
     """Questions considered for each one asked in the inner loop."""
-    reward_share: float = 0.6
+    reward_share: float = 0.7
     """Share of meta-training in which the reward comes to rest; in what remains it moves on by
     small steps only, for the policy to catch up with what task variables mean."""
     told_all: float = 0.5

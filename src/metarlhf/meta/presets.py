@@ -73,13 +73,13 @@ def preset(family: str) -> Preset:
     # what each step alone is worth. The rod has to explore most, for it is slow to lift.
     reward = LatentRewardConfig(num_tasks=2048, latent_noise=0.005)
     sharp = replace(reward, num_features=192, latent_lr=0.05, latent_noise=0.03)
-    reward, gamma, initial_std = {
-        "navigation": (sharp, 0.7, 0.3),
-        "pendulum": (reward, 0.95, 1.0),
-    }.get(general, (reward, 0.9, 0.7))
+    reward, reward_steps, gamma, initial_std = {
+        "navigation": (sharp, 60, 0.7, 0.3),
+        "pendulum": (reward, 40, 0.95, 1.0),
+    }.get(general, (reward, 40, 0.9, 0.7))
     joint = JointConfig(
         iterations=50,
-        reward_steps=40,
+        reward_steps=reward_steps,
         ppo=PPOConfig(minibatches=32, lr=2e-3, gamma=gamma, initial_std=initial_std),
         reward=reward,
     )
