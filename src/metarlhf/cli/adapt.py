@@ -131,19 +131,26 @@ def _round(state, family, task, config):
     return rlhf.run_round(state, family, task, config)[0]
 
 
+@partial(jax.jit, static_argnames=("family", "config"))
+def _practise(state, family, task, config):
+    return rlhf.practise(state, family, task, config, config.final_updates)[0]
+
+
 def _by_answers(key, task: Task, prior: Prior, options: Adapt, run: RunDirectory) -> Agent:
-    """Round after round; the policy is told what is believed after each."""
+    """Round after round, the policy being told what is believed after each; then practice."""
     family, config = prior.family, options.config
     learning = family.without_termination()
 
     def step(state, done):
-        state = _round(state, learning, task, config)
+        proceed = _round if done < config.rounds else _practise
+        state = proceed(state, learning, task, config)
         found = true_return(state.key, family, task, state.ppo.agent)
         labels, steps = int(state.answers.count), int(state.steps)
         return state, {"labels": labels, "steps": steps, "return": found}
 
     start = lambda: _start(key, learning, task, prior, config)
-    return drive(run, "adapting", start, step, config.rounds).ppo.agent
+    total = config.rounds + (config.final_updates > 0)
+    return drive(run, "adapting", start, step, total).ppo.agent
 
 
 def _by_gradient(key, task: Task, prior: GradientPrior, options: Adapt, run: RunDirectory) -> Agent:

@@ -68,7 +68,14 @@ class JointGradientConfig:
     """Who answers on training tasks."""
 
     def __post_init__(self) -> None:
-        for name in ("first_reward_steps", "reward_steps", "inner_labels", "outer_labels", "candidates", "pool"):
+        for name in (
+            "first_reward_steps",
+            "reward_steps",
+            "inner_labels",
+            "outer_labels",
+            "candidates",
+            "pool",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         for name in ("pool_new", "clips", "library"):
