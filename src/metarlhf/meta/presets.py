@@ -81,10 +81,10 @@ def preset(family: str) -> Preset:
         reward=reward,
     )
     # Ten comparisons are about the prior's own clips: not a step is taken in the new task. With more
-    # known about what is wanted, it is worth to practise: what a policy for all tasks does to a
-    # twentieth it then does to a fiftieth. Practising longer wears out what is right by chance.
+    # known about what is wanted it is worth practising, for a policy of all tasks is precise in
+    # none. Much practice would find out where the learned reward is wrong.
     ten = RLHFConfig(labels=10, rounds=5, ask_envs=0)
-    practice = PPOConfig(num_envs=5, num_steps=100, epochs=8, gamma=gamma, anneal_lr=False)
+    practice = PPOConfig(num_envs=5, num_steps=100, epochs=8, gamma=gamma, lr=3e-4, anneal_lr=False)
     ratings = replace(ten, feedback="ratings", candidates=200, final_updates=10, ppo=practice)
     twenty = replace(
         ten, labels=20, rounds=10, ask_envs=1, remembered_rounds=10, final_updates=10, ppo=practice
