@@ -1,13 +1,14 @@
 """What the few-shot rows share: priors, references and learning from scratch, each made once.
 
-All are kept in runs/benchmarks/cache, by what they were made with, so that several rows measure the
-same priors; `rm -r runs/benchmarks` makes everything anew.
+All are kept in runs/benchmarks/cache, by what they were made with and by the code that made them,
+so that several rows measure the same priors; `rm -r runs/benchmarks` makes everything anew.
 """
 
+import ast
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -62,8 +63,30 @@ class Plan:
         )
 
 
+@cache
+def _code() -> str:
+    """All that the library computes, without its comments, docstrings and commands."""
+    text = []
+    for path in sorted((ROOT / "src" / "metarlhf").rglob("*.py")):
+        # Presets are part of what the figures are made with, and what follows computes nothing.
+        if path.name == "presets.py" or path.parent.name in ("cli", "report", "runs"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [x for x in body if not _is_text(x)]  # type: ignore[attr-defined]
+        text.append(ast.dump(tree))
+    return "".join(text)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
 def _path(kind: str, family: str, *made_with: Any):
-    digest = hashlib.sha256(repr(made_with).encode()).hexdigest()[:12]
+    made = repr(made_with) + _code()
+    digest = hashlib.sha256(made.encode()).hexdigest()[:12]
     return CACHE / f"{kind}-{family}-{digest}"
 
 

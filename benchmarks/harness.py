@@ -1,6 +1,5 @@
 """What the rows share: what a figure is, its confidence interval, and how results are kept."""
 
-import json
 import math
 import os
 import platform
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
+
+from metarlhf.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = Path(__file__).resolve().parent / "rows"
@@ -149,7 +150,9 @@ def _commit() -> str | None:
     try:
         commit = git("rev-parse", "HEAD")
         return commit + (
-            "+changes" if git("status", "--porcelain", "src", "benchmarks/rows") else ""
+            "+changes"
+            if git("status", "--porcelain", "src", "benchmarks/*.py", "benchmarks/rows")
+            else ""
         )
     except (OSError, subprocess.CalledProcessError):
         return None  # not a checkout
@@ -166,27 +169,6 @@ def machine() -> dict[str, Any]:
     # Asked only of a row that used JAX: starting it for this alone would take memory and seconds.
     jax = sys.modules.get("jax")
     return {"cores": cores, "cpu": model, "device": jax.default_backend() if jax else None}
-
-
-def _plain(value: Any) -> Any:
-    """For `json`: NumPy's and JAX's arrays and scalars as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(
-        f"details hold a {type(value).__name__}, which JSON cannot; give plain numbers."
-    )
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write all of `content` or leave the file as it was."""
-    text = json.dumps(content, indent=2, default=_plain, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(

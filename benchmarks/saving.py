@@ -22,7 +22,7 @@ def savings(
         mean = prior[0]._replace(returns=np.mean([curve.returns for curve in prior], axis=0))
         curves = [curve.normalise(scale) for curve in from_scratch(family, plan)]
         horizon = envs.make(family).horizon
-        found = saving(curves, resource, mean, horizon if resource == "steps" else 1)
+        found = saving(curves, resource, prior, horizon if resource == "steps" else 1)
         target = float(mean.returns[-1].mean())
         needed = {
             name: first_reach(getattr(curve, resource), curve.returns.mean(1), target)

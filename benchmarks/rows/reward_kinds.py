@@ -40,7 +40,7 @@ def measure(options):
         for seed in plan.seeds:
             prior = prior_of(name, seed, plan.preset(name).joint)
             known = prior.library
-            other = plan.seeds[(seed + 1) % len(plan.seeds)]
+            other = seed + 1 if seed + 1 in plan.seeds or len(plan.seeds) == 1 else plan.seeds[0]
             unseen = prior_of(name, other, plan.preset(name).joint).library
             watch = Stopwatch()
             gradient = learn_gradient(seed, family, known, 20 if options.quick else STEPS)

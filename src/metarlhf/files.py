@@ -93,6 +93,14 @@ def kind(folder: Path) -> str | None:
         return None
 
 
+def digest(folder: Path) -> str | None:
+    """SHA-256 of the weights that `publish` wrote into `folder`, as its description says."""
+    try:
+        return json.loads((folder / DESCRIPTION).read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def describe(folder: Path, kind: str) -> dict[str, Any]:
     """The description in `folder`, which must be of `kind`.
 

@@ -36,7 +36,7 @@ def said(capsys, argv):
         (["rlhf", "pendulumm"], "Did you mean 'pendulum'?"),
         (["meta-train", "maze"], "no task family is called 'maze'"),
         (["meta-train", "navigation", "--config.iterations=0"], "iterations must be at least 1"),
-        (["meta-train", "navigation", "--config.tasks=99999"], "tasks must be 1 to 2048"),
+        (["meta-train", "navigation", "--config.tasks=99999"], "tasks must be 1 to 2047"),
         (["meta-train", "navigation", "--method=mamll"], "--method"),
         (["meta-train", "--method=maml", "--config.library=9999"], "library must be 1 to 4096"),
         (["meta-train", "--method=maml", "--config.reward=me"], "--config.reward"),

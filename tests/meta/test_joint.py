@@ -89,8 +89,8 @@ def test_another_seed_is_another_training(states):
         ({"iterations": 0}, "iterations must be at least 1, but is 0"),
         ({"pool_new": 129}, "pool_new must be 1 to 128, but is 129"),
         ({"library": 0}, "library must be 1 to 128, but is 0"),
-        ({"tasks": 33}, "tasks must be 1 to 32, but is 33"),
-        ({"inner_particles": 33}, "inner_particles must be 1 to 32, but is 33"),
+        ({"tasks": 33}, "tasks must be 1 to 31, but is 33"),
+        ({"inner_particles": 33}, "inner_particles must be 1 to 28, but is 33"),
     ],
 )
 def test_sizes_that_do_not_fit_together_are_refused(changes, message):

@@ -62,13 +62,21 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     scan.add_argument("--task")
     scan.add_argument("--preset", default="ten")
     found, rest = scan.parse_known_args(list(argv))
-    if not rest or rest[0].startswith("-"):
+    folders = [Path(word) for word in rest if not word.startswith("-")]
+    if not folders:
         raise UserError(
             f"which prior? metarlhf {command} FOLDER, where FOLDER is what `metarlhf meta-train` "
             "published"
         )
-    by_gradient = files.kind(Path(rest[0])) == gradient_prior.KIND
-    prior = (gradient_prior.load if by_gradient else load)(rest[0], found.task)
+    # Options come before it or after it, each with a value that is no prior.
+    folder = next((path for path in folders if (path / files.DESCRIPTION).exists()), folders[0])
+    by_gradient = files.kind(folder) == gradient_prior.KIND
+    if by_gradient and found.preset == "ratings":
+        raise UserError(
+            f"the prior in {folder} was meta-trained on comparisons, not on ratings: choose "
+            "--preset ten or twenty"
+        )
+    prior = (gradient_prior.load if by_gradient else load)(folder, found.task)
     return prior, preset(prior.shape.family), found.preset
 
 
@@ -79,7 +87,10 @@ def main(argv: Sequence[str]) -> int:
     prior, presets, kind = load_prior(argv, "adapt")
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
-    with open_run(options, f"adapt-{prior.family.name.replace('/', '-')}-{options.number}") as run:
+    if options.steps and not isinstance(prior, GradientPrior):
+        raise UserError("--steps is for priors that adapt by gradient steps; this one needs none")
+    name = f"adapt-{prior.family.name.replace('/', '-')}-{options.number}"
+    with open_run(options, name, files.digest(options.prior)) as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _adapt(options, run, prior)
@@ -89,7 +100,10 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     config, family = options.config, prior.family
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
-    say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
+    if isinstance(prior, GradientPrior) and prior.belief is None:
+        say(f"adapting to a task of {family.name} by what it pays: nobody is asked")
+    else:
+        say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
     before = true_return(key, family, task, prior.untaught)
     clock = time.monotonic()
     if isinstance(prior, GradientPrior):

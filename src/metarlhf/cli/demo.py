@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
@@ -30,9 +30,9 @@ class Demo(MeasureOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    presets = preset(family_in(argv, Demo.task))
-    oracle = replace(presets.oracle, total_steps=presets.oracle.total_steps // 2)
-    default = Demo(task=family_in(argv, Demo.task), oracle=oracle, config=presets.demo)
+    name = family_in(argv, Demo.task)
+    presets = preset(name)
+    default = Demo(task=name, oracle=presets.oracle, config=presets.demo)
     options = parse(Demo, argv, "demo", default)
     with open_run(options, f"demo-{options.task.replace('/', '-')}") as run:
         if run.result:

@@ -9,6 +9,7 @@ from metarlhf.cli.adapt import Kind, PriorPath, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.options import open_run, parse, say, show
 from metarlhf.cli.summary import lines
+from metarlhf.files import digest
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     prior, presets, _ = load_prior(argv, "evaluate")
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
     name = prior.family.name.replace("/", "-")
-    with open_run(options, f"evaluate-{name}-{options.preset}") as run:
+    with open_run(options, f"evaluate-{name}-{options.preset}", digest(options.prior)) as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
         return _evaluate(options, run, prior, presets)

@@ -23,8 +23,9 @@ Teach an agent a new task in one minute of your time.
 commands:
 {commands}
 
-`metarlhf COMMAND --help` lists what can be chosen; every command takes --run-dir, --seed,
---resume and --json. Exit status: 0 done, 2 bad input, 130 stopped by Ctrl-C and saved."""
+`metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and all but
+`tasks` take --run-dir, --seed and --resume. Exit status: 0 done, 2 bad input, 130 stopped by
+Ctrl-C and saved."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

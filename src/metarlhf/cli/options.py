@@ -63,14 +63,19 @@ def family_in(argv: Sequence[str], default: str) -> str:
     return default
 
 
-def open_run(options: RunOptions, name: str) -> RunDirectory:
-    """The run's directory; `options` without those that do not decide what the run does."""
+def open_run(options: RunOptions, name: str, begins_with: str | None = None) -> RunDirectory:
+    """The run's directory; `options` without those that do not decide what the run does.
+
+    `begins_with` tells apart what the run begins with: a prior published anew in the same place.
+    """
     path = options.run_dir or Path("runs") / name
     kept = {
         entry.name: getattr(options, entry.name)
         for entry in fields(options)
         if entry.name not in ("run_dir", "resume", "json")
     }
+    if begins_with is not None:
+        kept["begins_with"] = begins_with
     return RunDirectory(path, _plain(kept), resume=options.resume)
 
 

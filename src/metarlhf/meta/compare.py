@@ -1,5 +1,6 @@
 """What a prior saves: how many answers and steps learning from scratch needs for the same."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,17 +38,18 @@ def first_reach(
 
 def needed(curves: list[Curve], resource: str, target: float) -> tuple[float, bool]:
     """The least of `resource` ("labels" or "steps") with which any of several ways from scratch
-    reaches `target`; where none does, the most that any used, and True.
+    reaches `target`; and True if it may take more, as the way that used least was not there yet.
 
-    `returns` of the curves are normalised.
+    A way that ended before the target might have reached it with the next step: it counts as what
+    it used. `returns` of the curves are normalised.
     """
-    found = [
-        first_reach(getattr(curve, resource), curve.returns.mean(1), target) for curve in curves
-    ]
-    reached = [value for value in found if value is not None]
-    if reached:
-        return min(reached), False
-    return float(max(getattr(curve, resource)[-1] for curve in curves)), True
+
+    def cost(curve: Curve) -> tuple[float, bool]:
+        used = getattr(curve, resource)
+        found = first_reach(used, curve.returns.mean(1), target)
+        return (float(used[-1]), True) if found is None else (found, False)
+
+    return min(cost(curve) for curve in curves)
 
 
 def cheapest(curves: list[Curve], resource: str, target: float) -> Curve:
@@ -63,26 +65,29 @@ def cheapest(curves: list[Curve], resource: str, target: float) -> Curve:
 def saving(
     curves: list[Curve],
     resource: str,
-    prior: Curve,
+    priors: Sequence[Curve],
     least: float,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Saving:
-    """The ratio for what the prior's curve ends with, normalised and of the same tasks.
+    """The ratio for what the priors' curves, one for each seed, end with on average.
 
-    `least` is what the prior is taken to have used at least: where it asks about clips that it came
-    with it takes no step at all, and is charged an episode.
+    All curves are normalised and of the same tasks. `least` is what a prior is taken to have used
+    at least: where it asks about clips that it came with it takes no step at all, and is charged an
+    episode.
 
-    The interval is a bootstrap over tasks.
+    The interval is a bootstrap over seeds and tasks.
     """
-    reached, spent = prior.returns[-1], float(getattr(prior, resource)[-1])
+    reached = np.stack([prior.returns[-1] for prior in priors])
+    spent = float(np.mean([getattr(prior, resource)[-1] for prior in priors]))
     used = max(spent, least)
     value, never = needed(curves, resource, float(reached.mean()))
     rng = np.random.default_rng(seed)
     ratios = []
     for _ in range(resamples):
-        drawn = rng.integers(len(reached), size=len(reached))
+        seeds = rng.integers(len(reached), size=(len(reached), 1))
+        drawn = rng.integers(reached.shape[1], size=reached.shape[1])
         resampled = [curve._replace(returns=curve.returns[:, drawn]) for curve in curves]
-        ratios.append(needed(resampled, resource, float(reached[drawn].mean()))[0] / used)
+        ratios.append(needed(resampled, resource, float(reached[seeds, drawn].mean()))[0] / used)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return Saving(value / used, float(low), float(high), never or spent < least)

@@ -1,11 +1,11 @@
 """How much of what the true reward teaches is reached on held-out tasks.
 
 Normalised return of a task: 0 is what an untrained policy gets, 1 what PPO with the true reward
-gets when it has converged, both on that task; all policies act by their mode.
+ends with, its step size annealed to nothing, both on that task; all policies act by their mode.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -21,12 +21,17 @@ from metarlhf.rollout import evaluate
 from metarlhf.types import Feedback, Task
 
 # Folded into the key of held-out tasks, so that no seed of meta-training draws the same ones.
-HELD_OUT = 0x7E57
+SPLITS = {"validation": 0x7E57, "test": 0x7E58}
 
 
-def held_out_tasks(family: TaskFamily, count: int, seed: int = 0) -> Task:
-    """`count` tasks that meta-training never sees; always the same ones for a seed."""
-    key = jax.random.fold_in(jax.random.key(seed), HELD_OUT)
+def held_out_tasks(
+    family: TaskFamily, count: int, split: Literal["validation", "test"] = "test"
+) -> Task:
+    """`count` tasks that meta-training never sees; always the same ones.
+
+    Presets are chosen on the "validation" tasks, what is published is measured on the others.
+    """
+    key = jax.random.fold_in(jax.random.key(0), SPLITS[split])
     return jax.vmap(family.sample)(jax.random.split(key, count))
 
 
@@ -70,7 +75,7 @@ def references(
     config: ppo.PPOConfig,
     untrained: int = 8,
 ) -> References:
-    """Train PPO on the true reward of every task until the mean return has converged.
+    """Train PPO on the true reward of every task, until its budget is spent or it has converged.
 
     What an untrained policy gets is the mean over `untrained` fresh networks.
     """
@@ -82,8 +87,9 @@ def references(
         for k in jax.random.split(agent_key, untrained)
     ]
     states, means = begin(jax.random.split(train_key, count), tasks), []
-    for _ in range(0, config.num_updates, config.evaluate_every):
-        states = _ppo_updates(states, family, tasks, config, config.evaluate_every)
+    for done in range(0, config.num_updates, config.evaluate_every):
+        updates = min(config.evaluate_every, config.num_updates - done)
+        states = _ppo_updates(states, family, tasks, config, updates)
         oracle = _returns(eval_key, family, tasks, states.agent, config.evaluation_episodes)
         means.append(float(oracle.mean()))
         if ppo.converged(means, config):

@@ -83,8 +83,8 @@ class JointConfig:
             ("pool_new", self.pool),
             ("library", self.pool),
             ("inner_clips", self.pool),
-            ("inner_particles", self.reward.num_tasks),
-            ("tasks", self.reward.num_tasks),
+            ("tasks", self.reward.num_tasks - 1),
+            ("inner_particles", self.reward.num_tasks - self.tasks),
         ):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, but is {getattr(self, name)}")
@@ -94,6 +94,11 @@ class JointConfig:
             )
         if not 0 <= self.told_all <= 1:
             raise ValueError(f"told_all must be from 0 to 1, but is {self.told_all}")
+
+    @property
+    def tasks_told_all(self) -> int:
+        """How many of an iteration's tasks, the first ones, that share is; not all of them."""
+        return min(round(self.told_all * self.tasks), self.tasks - 1)
 
     @property
     def reward_rest(self) -> int:
@@ -128,6 +133,7 @@ def _untold(agent: Agent) -> Agent:
 @partial(jax.jit, static_argnames=("family", "config"))
 def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointState:
     """Draw the training tasks, and fill the pool with what an untrained policy does."""
+    family = family.without_termination()
     task_key, reward_key, agent_key, play_key, pool_key, key = jax.random.split(key, 6)
     tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.reward.num_tasks))
     reward = reward_latent.init(reward_key, family, config.reward, config.reward_rest)
@@ -154,9 +160,15 @@ def meta_iterate(
     key, task_key, inner_key, play_key, pool_key, place_key, reward_key, learn_key = (
         jax.random.split(state.key, 8)
     )
-    index = jax.random.randint(task_key, (config.tasks,), 0, config.reward.num_tasks)
+    family = family.without_termination()
+    # No task is among the hypotheses of an inner loop, as a new task will not be.
+    index, rivals = jnp.split(
+        jax.random.permutation(task_key, config.reward.num_tasks), [config.tasks]
+    )
     tasks = jax.tree.map(lambda x: x[index], state.tasks)
-    contexts = _inner_loop(inner_key, state, family, tasks, state.reward.bank[index], config)
+    bank = state.reward.bank
+    hypotheses = bank[rivals[: config.inner_particles]]
+    contexts = _inner_loop(inner_key, state, family, tasks, bank[index], hypotheses, config)
     trajectory = conditioned.collect_tasks(
         play_key, family, tasks, state.agent, contexts, config.episodes, family.horizon
     )
@@ -170,7 +182,9 @@ def meta_iterate(
         learn_key, state.agent, state.optimiser, _policy_optimiser(config),
         trajectory.with_reward(paid), contexts, config.ppo,
     )  # fmt: skip
-    metrics |= reward_metrics | {"return": episode_return(trajectory).mean()}
+    metrics |= reward_metrics | {
+        "return": episode_return(trajectory)[config.tasks_told_all :].mean()
+    }
     return JointState(
         reward, agent, optimiser, pool, state.tasks, state.iteration + 1, key
     ), metrics
@@ -182,18 +196,16 @@ def _inner_loop(
     family: TaskFamily,
     tasks: Task,
     own: Float[Array, "task latent"],
+    hypotheses: Float[Array, "particle latent"],
     config: JointConfig,
 ) -> Float[Array, "task latent"]:
     """What each task's policy is told: what is believed after some answers, or its `own`."""
-    particle_key, clip_key, ask_key, count_key = jax.random.split(key, 4)
+    clip_key, ask_key, count_key = jax.random.split(key, 3)
     # Tasks come in random order: the first are as good as any to be told all.
-    known = round(config.told_all * own.shape[0])
+    known = config.tasks_told_all
     asked = jax.tree.map(lambda x: x[known:], tasks)
     num_asked = own.shape[0] - known
-    chosen = jax.random.choice(
-        particle_key, config.reward.num_tasks, (config.inner_particles,), replace=False
-    )
-    prior = LatentPosterior.prior(state.reward.model, state.reward.bank[chosen])
+    prior = LatentPosterior.prior(state.reward.model, hypotheses)
     drawn = jax.random.choice(clip_key, config.pool, (config.inner_clips,), replace=False)
     clips = state.pool[drawn]
     counts = jax.random.randint(count_key, (num_asked,), 0, config.inner_labels + 1)
@@ -261,8 +273,8 @@ def meta_train(
 ) -> Iterator[tuple[JointState, dict[str, float]]]:
     """Meta-train until `config.iterations` are done, yielding state and metrics after each.
 
-    Stop iterating to stop, keep a state to go on from it. `family` is meant to be one without
-    termination: an episode that ends at the hidden goal would give it away.
+    Stop iterating to stop, keep a state to go on from it. What is learned from are tasks of
+    `family.without_termination()`: an episode that ends at the hidden goal would give it away.
     """
     while int(state.iteration) < config.iterations:
         state, metrics = iterate(state, family, config)

@@ -150,8 +150,7 @@ def meta_iterate(
         config: of the same methods and shapes as `state` was begun with.
         tasks: `config.meta_batch` of them; None draws new ones.
         inner_reward: pays what the inner steps learn from, dimensions (task, episode, time); None
-        leaves
-            it as the tasks paid.
+            leaves it as the tasks paid.
         outer_reward: likewise what the meta-update learns from.
         contexts: what the agent is told about each task, if it was built with a context.
 

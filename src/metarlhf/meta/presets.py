@@ -1,7 +1,8 @@
 """What was tuned for each family, in one place: how to meta-train, to adapt, and to do without.
 
-Learning from scratch is tuned by the same hand and on as many trials as adapting is, each of its
-two schedules for what it is compared by: few answers, or few steps.
+All was chosen on the families' validation tasks, never on those that figures are published of.
+Learning from scratch is tuned by the same hand, each of its two schedules for what it is compared
+by: few answers, or few steps.
 """
 
 from dataclasses import dataclass, replace
@@ -80,9 +81,9 @@ def preset(family: str) -> Preset:
         ppo=PPOConfig(minibatches=32, lr=2e-3, gamma=gamma, initial_std=initial_std),
         reward=reward,
     )
-    # Ten comparisons are about the prior's own clips: not a step is taken in the new task. With more
-    # known about what is wanted it is worth practising, for a policy of all tasks is precise in
-    # none. Much practice would find out where the learned reward is wrong.
+    # Ten comparisons are about the prior's own clips: not a step is taken in the new task. When
+    # more is known about what is wanted it is worth practising, for a policy of all tasks is
+    # precise in none. Much practice would find out where the learned reward is wrong.
     ten = RLHFConfig(labels=10, rounds=5, ask_envs=0)
     practice = PPOConfig(num_envs=5, num_steps=100, epochs=8, gamma=gamma, lr=3e-4, anneal_lr=False)
     ratings = replace(ten, feedback="ratings", candidates=200, final_updates=10, ppo=practice)

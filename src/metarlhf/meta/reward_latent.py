@@ -118,8 +118,12 @@ def loss(
 
     pairs = draw_pairs(pair_key, jax.lax.stop_gradient(predicted), config.comparisons)
     left, right = pairs.left, pairs.right
-    preference, weight = teacher.compare(
-        answer_key, pick(true_reward, left), pick(true_reward, right), Scale.of(true_reward[0])
+    scale = jax.vmap(Scale.of)(true_reward)
+    preference, weight = jax.vmap(teacher.compare)(
+        jax.random.split(answer_key, z.shape[0]),
+        pick(true_reward, left),
+        pick(true_reward, right),
+        scale,
     )
     logit = jnp.exp(model.log_sharpness) * (pick(predicted, right) - pick(predicted, left))
     likelihood = answer_log_likelihood(logit, preference, config.lapse)

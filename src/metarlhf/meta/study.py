@@ -57,15 +57,16 @@ def summarise(
         "prior_by_steps": _band(prior, "steps"),
         "per_task": final.mean(0).tolist(),
     }
-    return result | compare_with_scratch(prior, scratch, references, family.horizon)
+    return result | compare_with_scratch(curves, scratch, references, family.horizon)
 
 
 def compare_with_scratch(
-    prior: Curve, scratch: Sequence[Curve], references: References, horizon: int
+    priors: Sequence[Curve], scratch: Sequence[Curve], references: References, horizon: int
 ) -> dict[str, Any]:
     """Ratios of answers and of steps, and the curves that they are read from; None without any."""
     num_tasks = scratch[0].returns.shape[1] if scratch else 0
-    same = prior._replace(returns=prior.returns[:, :num_tasks])
+    same = [prior._replace(returns=prior.returns[:, :num_tasks]) for prior in priors]
+    target = float(np.mean([prior.returns[-1] for prior in same])) if num_tasks else 0.0
     curves = [curve.normalise(references.first(num_tasks)) for curve in scratch]
     compared: dict[str, Any] = {}
     for resource, least in (("labels", 1.0), ("steps", float(horizon))):
@@ -74,7 +75,7 @@ def compare_with_scratch(
         if not scratch:
             continue
         found = saving(curves, resource, same, least)
-        best = cheapest(curves, resource, float(same.returns[-1].mean()))
+        best = cheapest(curves, resource, target)
         compared |= {
             key: found.ratio,
             f"{key}_interval": [found.low, found.high],

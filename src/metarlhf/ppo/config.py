@@ -54,9 +54,20 @@ class PPOConfig:
     """What counts as better: this share of the spread of evaluation returns so far."""
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "num_envs", "num_steps", "epochs", "minibatches"):
+        for name in (
+            "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "evaluate_every",
+            "evaluation_episodes",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name in ("lr", "clip", "initial_std", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+        if self.patience < 0:
+            raise ValueError(f"patience must be 0 or more, but is {self.patience}")
         if self.batch_size % self.minibatches:
             raise ValueError(
                 f"num_envs * num_steps = {self.batch_size} must be a multiple of "

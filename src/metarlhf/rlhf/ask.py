@@ -40,7 +40,6 @@ def ask(
     last = jnp.minimum(answers.count + config.labels_per_round, config.labels)
     # Predictions change only by how much each member is believed, so they are computed once.
     sums = belief.clip_sums(clips)
-    showable = jnp.where(showable.any(), showable, True)
     if config.feedback == "ratings":
         question, standard = _ask_rating, bounds
     else:
@@ -53,7 +52,7 @@ def ask(
         logits = jnp.where(showable, 0.0, -jnp.inf)
         candidates = jax.random.categorical(candidate_key, logits, shape=shape)
         told = question(question_key, belief, clips, sums, candidates, answers, standard, config)
-        open_ = answers.count < last
+        open_ = (answers.count < last) & showable.any()
         return jax.tree.map(lambda new, old: jnp.where(open_, new, old), told, carry), None
 
     attempts = config.labels_per_round * (3 if config.teacher.skip else 1)

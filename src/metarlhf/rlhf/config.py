@@ -1,6 +1,6 @@
 """What can be chosen in RLHF."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metarlhf.feedback.queries import Strategy
@@ -33,7 +33,7 @@ class RLHFConfig:
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers, when it is not a person."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """How the policy learns."""
+    """How the policy learns; its budget of steps follows from the updates above."""
 
     def __post_init__(self) -> None:
         if self.labels < 0:
@@ -44,6 +44,12 @@ class RLHFConfig:
         for name in ("ask_envs", "updates", "final_updates"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+
+    @property
+    def learning(self) -> PPOConfig:
+        """`ppo`, with the budget that follows from the rounds."""
+        updates = self.rounds * self.updates + self.final_updates
+        return replace(self.ppo, total_steps=max(1, updates) * self.ppo.batch_size)
 
     @property
     def labels_per_round(self) -> int:

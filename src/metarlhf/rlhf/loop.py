@@ -54,15 +54,18 @@ def start(
 ) -> RLHFState:
     """Begin to teach `agent` the task, from what `belief` holds likely.
 
-    The clips of `library` may be asked about in every round, beside what the agent does.
+    The clips of `library` may be asked about in every round, beside what the agent does. The agent
+    learns on `family.without_termination()`: an episode that ends where the task is done would give
+    away what is wanted.
     """
+    family = family.without_termination()
     if library is None:
         library = Library.blank(family, 0)
     told = is_told(agent, belief)
     if told and not config.ask_envs and not len(library):
         raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
     ppo_key, key = jax.random.split(key)
-    train_state = tell(ppo.init(ppo_key, family, task, config.ppo, agent), belief)
+    train_state = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
     room = config.remembered_rounds * _clips_in_a_round(family, told, config)
     comparisons, ratings = config.labels, 0
     if config.feedback == "ratings":
@@ -106,9 +109,10 @@ def run_round(
     """
     key, play_key, ask_key, adapt_key = jax.random.split(state.key, 4)
     train, trajectory = state.ppo, None
+    family = family.without_termination()
     told = is_told(state.ppo.agent, state.belief)
     if not told:
-        train, trajectory = ppo.play(train, family, task, config.ppo)
+        train, trajectory = ppo.play(train, family, task, config.learning)
     elif config.ask_envs:
         trajectory = explore(play_key, family, task, train.agent, state.belief, config)
     new = _clips_of(trajectory, family)
@@ -122,7 +126,7 @@ def run_round(
 
     updates = config.updates
     if updates and trajectory is not None and not told:
-        train, _ = ppo.learn(train, reward(trajectory), config.ppo)
+        train, _ = ppo.learn(train, reward(trajectory), config.learning)
         updates -= 1
     state = RLHFState(
         ppo=tell(train, belief),
@@ -144,7 +148,8 @@ def practise(
     """`updates` of PPO on the reward as it is believed to be now."""
     if not updates:
         return state, {}
-    step = lambda train, _: ppo.iterate(train, family, task, config.ppo, state.reward)
+    family = family.without_termination()
+    step = lambda train, _: ppo.iterate(train, family, task, config.learning, state.reward)
     train, metrics = jax.lax.scan(step, state.ppo, length=updates)
     steps = state.steps + updates * config.ppo.batch_size
     state = eqx.tree_at(lambda s: (s.ppo, s.steps), state, (train, steps))
