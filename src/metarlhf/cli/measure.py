@@ -1,5 +1,6 @@
 """A prior measured on held-out tasks, in stages that a continued run need not repeat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, say
@@ -100,7 +102,9 @@ def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) 
     tasks = held_out_tasks(family, what.tasks)
     key = jax.random.key(what.seed)
     say(f"{family.name}: teaching {what.tasks} held-out tasks with {what.config.labels} answers")
-    taught = run.keep(f"{name}-taught", lambda: _taught(key, family, tasks, prior, what.config))
+    taught = run.keep(
+        f"{name}-taught", lambda: taught_tasks(key, family, tasks, prior, what.config)
+    )
     first = jax.tree.map(lambda x: x[0], tasks)
     seconds = run.keep(
         f"{name}-seconds",
@@ -135,7 +139,9 @@ def conclude(
         "families": [cast(FamilyResult, found)],
     }
     say("writing the report")
-    write_report(run.path / "report.html", results, {found["family"]: pictures(run, what, found)})
+    arrays = run.keep(f"{what.family.name.replace('/', '-')}-taught", dict)
+    drawn = {found["family"]: pictures(what.family, what.tasks, arrays, found["per_task"])}
+    write_report(run.path / "report.html", results, drawn)
     return run.finish(found | results | {"seconds": found["seconds"], "total_seconds": seconds})
 
 
@@ -143,7 +149,13 @@ def _curve(arrays: dict[str, np.ndarray]) -> Curve:
     return Curve(*(arrays[name] for name in Curve._fields))
 
 
-def _taught(key, family, tasks, prior, config) -> dict[str, Any]:
+def taught_tasks(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    prior: Prior | GradientPrior,
+    config: rlhf.RLHFConfig,
+) -> dict[str, Any]:
     """The curve, and all that pictures are made of."""
     lesson = teach(key, family, tasks, prior, config)
     count = jax.tree.leaves(tasks)[0].shape[0]
@@ -200,12 +212,16 @@ def _from_scratch(run: RunDirectory, what: Measurement, tasks: Task) -> list[Cur
     return curves
 
 
-def pictures(run: RunDirectory, what: Measurement, result: dict[str, Any]) -> FamilyPictures:
-    """A middling task, the worst and the best, before and after."""
-    arrays = run.keep(f"{what.family.name.replace('/', '-')}-taught", dict)
-    order = np.argsort(result["per_task"])
+def pictures(
+    family: TaskFamily, count: int, arrays: dict[str, Any], per_task: Sequence[float]
+) -> FamilyPictures:
+    """A middling one of `count` held-out tasks, the worst and the best, before and after.
+
+    `arrays` are those of `taught_tasks`, `per_task` the normalised returns.
+    """
+    order = np.argsort(per_task)
     numbers = [order[len(order) // 2], order[0], order[-1]]
-    tasks = held_out_tasks(what.family, what.tasks)
+    tasks = held_out_tasks(family, count)
 
     def example(number: int) -> Example:
         cut = lambda name: arrays[f"{name}_obs"][number][: arrays[f"{name}_length"][number]]
@@ -214,7 +230,7 @@ def pictures(run: RunDirectory, what: Measurement, result: dict[str, Any]) -> Fa
             task, cut("before"), cut("after"), number=number, questions=_questions(arrays, number)
         )
 
-    return FamilyPictures(what.family, [example(int(number)) for number in dict.fromkeys(numbers)])
+    return FamilyPictures(family, [example(int(number)) for number in dict.fromkeys(numbers)])
 
 
 def _questions(arrays: dict[str, np.ndarray], number: int) -> list[Question | Mark]:

@@ -1,7 +1,7 @@
 """What a report is made of: numbers that fit in JSON, and arrays that drawings are made from.
 
-"Normalised return" is 0 for an untrained policy and 1 for PPO with the true reward, trained to
-convergence, on the same task.
+"Normalised return" is 0 for an untrained policy and 1 for PPO with the true reward on the same
+task, its budget spent and its step size annealed to nothing.
 """
 
 from collections.abc import Mapping, Sequence
