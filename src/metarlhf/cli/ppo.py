@@ -17,7 +17,10 @@ from metarlhf.runs import RunDirectory, drive
 
 @dataclass(frozen=True)
 class PPO(RunOptions):
-    """Train PPO on one task of a family, with the task's own reward, until it has converged."""
+    """Train PPO on one task of a family, with the task's own reward.
+
+    It ends with its budget of steps, or before, with --config.patience, when it has converged.
+    """
 
     task: TaskName = "cartpole"
     """The task family; its preset is what the options below start from."""
