@@ -29,7 +29,7 @@ SMALL = JointConfig(
     library=16,
     clips=16,
     inner_labels=2,
-    inner_particles=8,
+    inner_particles=4,
     inner_clips=16,
     inner_candidates=8,
     reward=LatentRewardConfig(num_tasks=8, batch_tasks=4, comparisons=4, hidden=(8,)),

@@ -48,14 +48,14 @@ def test_rlhf_spends_its_answers(tmp_path, capsys):
     assert (
         main([
             "rlhf", "pendulum", *config, "--config.labels=3", "--config.rounds=2",
-            "--config.candidates=8", "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
+            "--config.candidates=8", "--config.updates=1", "--config.final-updates=2", "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
             "--run-dir", str(tmp_path / "run"), "--json",
         ])
         == 0
     )  # fmt: skip
     result = last_line(capsys)
     assert result["labels"] == 3
-    assert result["steps"] == 2 * 4 * 20
+    assert result["steps"] == (2 * 1 + 2) * 4 * 20
 
 
 def test_a_prior_teaches_a_task_and_is_read_in_one_line(prior, tmp_path, capsys):

@@ -57,7 +57,7 @@ def test_the_loss_of_the_adapted_reward_falls(trained):
 
 def test_on_tasks_and_clips_never_seen_ten_answers_make_it_rank_better(trained):
     """More than what is common to all tasks, and than ten answers do without meta-training."""
-    tasks, clips = held_out_tasks(FAMILY, 16), walks(jax.random.key(7), 200)
+    tasks, clips = held_out_tasks(FAMILY, 16, "validation"), walks(jax.random.key(7), 200)
 
     @partial(jax.jit, static_argnames="adapted")
     def accuracy(reward, adapted):

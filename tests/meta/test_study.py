@@ -90,7 +90,7 @@ def test_from_scratch_is_compared_on_the_tasks_that_it_learned():
     """It learned the first task alone, in which the prior reaches 0.5."""
     alone = SCRATCH._replace(returns=SCRATCH.returns[:, :1])
     prior = taught(0.5, 0.9).normalise(SCALE)
-    found = compare_with_scratch(prior, [alone], SCALE, FAMILY.horizon)
+    found = compare_with_scratch([prior], [alone], SCALE, FAMILY.horizon)
     assert found["scratch_labels_ratio"] == pytest.approx(8.0)
 
 
