@@ -48,7 +48,8 @@ def test_rlhf_spends_its_answers(tmp_path, capsys):
     assert (
         main([
             "rlhf", "pendulum", *config, "--config.labels=3", "--config.rounds=2",
-            "--config.candidates=8", "--config.updates=1", "--config.final-updates=2", "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
+            "--config.candidates=8", "--config.updates=1", "--config.final-updates=2",
+            "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
             "--run-dir", str(tmp_path / "run"), "--json",
         ])
         == 0
