@@ -88,26 +88,29 @@ def test_evaluate_has_the_figures_it_promises(prior, tmp_path, capsys):
     assert result["families"][0]["family"] == result["family"]
 
 
-@pytest.mark.parametrize(
-    ("method", "reward", "labels"), [("promp", "teacher", 10), ("fomaml", "task", 0)]
-)
-def test_an_initialisation_is_meta_trained_adapted_and_evaluated(
-    tmp_path, capsys, method, reward, labels
-):
+def by_gradient(folder, method, reward):
     train = ["meta-train", "navigation", "--method", method, "--config.reward", reward, *GRADIENT]
-    assert main([*train, "--run-dir", str(tmp_path / "run"), "--json"]) == 0
+    return main([*train, "--run-dir", str(folder / "run"), "--json"])
+
+
+def test_an_initialisation_is_meta_trained_and_adapted_to_answers(tmp_path, capsys):
+    assert by_gradient(tmp_path, "promp", "teacher") == 0
     result = last_line(capsys)
-    assert (result["method"], result["iterations"]) == (method, 2)
-    assert (result["accuracy_hard"] is None) == (reward == "task")
-    prior = result["prior"]
-    adapt = ["adapt", prior, "--steps=2", "--run-dir", str(tmp_path / "adapted"), "--json"]
-    assert main(adapt) == 0
+    assert (result["method"], result["iterations"]) == ("promp", 2)
+    assert 0 <= result["accuracy_hard"] <= 1
+    adapt = ["adapt", result["prior"], "--steps=2", "--run-dir", str(tmp_path / "adapted")]
+    assert main([*adapt, "--json"]) == 0
     result = last_line(capsys)
-    assert (result["labels"], result["steps"]) == (labels, 2 * 2 * 100)
-    evaluate = ["evaluate", prior, *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
+    assert (result["labels"], result["steps"]) == (10, 2 * 2 * 100)
+
+
+def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(tmp_path, capsys):
+    assert by_gradient(tmp_path, "fomaml", "task") == 0
+    result = last_line(capsys)
+    assert (result["method"], result["accuracy_hard"]) == ("fomaml", None)
+    evaluate = ["evaluate", result["prior"], *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
     assert main([*evaluate, "--run-dir", str(tmp_path / "evaluated")]) == 0
-    result = last_line(capsys)
-    assert result["labels"] == labels
+    assert last_line(capsys)["labels"] == 0
     assert "<svg" in (tmp_path / "evaluated" / "report.html").read_text()
 
 
