@@ -6,7 +6,7 @@ import pytest
 
 from metarlhf.cli import main
 from metarlhf.runs import RunDirectory
-from tests.cli.tiny import JOINT, PPO, contents
+from tests.cli.tiny import GRADIENT, JOINT, PPO, contents
 from tests.full_disk import full_disk
 
 
@@ -123,6 +123,14 @@ def test_a_finished_run_is_neither_begun_again_nor_changed(capsys, prior):
     assert "holds a run already" in said(capsys, command)
     assert "seed was 0, is 1" in said(capsys, [*command, "--seed=1", "--resume"])
     assert contents(run) == before
+
+
+def test_meta_training_that_diverges_says_so_instead_of_going_on(capsys, tmp_path):
+    steep = "--config.policy.inner-lr=1e30"
+    command = ["meta-train", "navigation", "--method=fomaml", "--config.reward=task", *GRADIENT]
+    message = said(capsys, [*command, steep, "--run-dir", str(tmp_path / "run")])
+    assert "meta-training diverged: the return is nan" in message
+    assert not (tmp_path / "run" / "prior").exists()
 
 
 def test_a_run_directory_that_is_a_file_is_refused(capsys, tmp_path):

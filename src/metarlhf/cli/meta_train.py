@@ -1,6 +1,7 @@
 """`metarlhf meta-train`: learn a family of tasks, and publish a prior for new ones."""
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
-from metarlhf.runs import RunDirectory, drive
+from metarlhf.runs import RunDirectory, UserError, drive
 
 Method = Literal["posterior", "promp", "maml", "fomaml"]
 
@@ -65,7 +66,14 @@ def meta_train(
 
     def step(state, done):
         state, metrics = method.iterate(state, learning, config)
-        return state, {name: float(value) for name, value in metrics.items()}
+        found = {name: float(value) for name, value in metrics.items()}
+        if not math.isfinite(found["return"]):
+            raise UserError(
+                f"meta-training diverged: the return is {found['return']} in iteration {done + 1}. "
+                "Begin again in another --run-dir with smaller learning rates or inner steps: "
+                "--help names the options"
+            )
+        return state, found
 
     state = drive(
         run,
@@ -90,10 +98,13 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     scan.add_argument("--method", default=MetaTrain.method)
-    method = scan.parse_known_args(list(argv))[0].method
+    scan.add_argument("--config.reward", default="teacher", dest="reward")
+    found = scan.parse_known_args(list(argv))[0]
+    reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     name = family_in(argv, MetaTrain.task)
-    if method in ("promp", "maml", "fomaml"):
-        default = MetaTrainByGradient(task=name, method=method, config=by_gradient(name, method))
+    if found.method in ("promp", "maml", "fomaml"):
+        config = by_gradient(name, found.method, reward)
+        default = MetaTrainByGradient(task=name, method=found.method, config=config)
     else:
         default = MetaTrain(task=name, config=preset(name).joint)
     options = parse(type(default), argv, "meta-train", default)

@@ -7,10 +7,12 @@ by: few answers, or few steps.
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 from metarlhf.meta.config import MetaRLConfig, Method
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
+from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.meta.reward_latent import LatentRewardConfig
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
@@ -31,9 +33,17 @@ FINN2017 = MetaRLConfig(
 """Meta-RL with the task's reward on navigation/finn2017: three steps, each judged."""
 
 
-def by_gradient(family: str, method: Method = "promp") -> JointGradientConfig:
+def by_gradient(
+    family: str, method: Method = "promp", reward: Literal["teacher", "task"] = "teacher"
+) -> JointGradientConfig:
     """Meta-training by gradients, as tuned on navigation: the other families start from that."""
-    return JointGradientConfig(policy=replace(FINN2017, method=method))
+    policy = replace(FINN2017, method=method)
+    if reward == "teacher":
+        # What is learned pays less evenly than a task does: at steps so long a policy is lost.
+        policy = replace(policy, inner_lr=1.0)
+    return JointGradientConfig(
+        reward=reward, policy=policy, model=GradientRewardConfig(batch_tasks=8)
+    )
 
 
 FAMILIES = ("navigation", "reacher", "pendulum")
