@@ -25,7 +25,8 @@ from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.statistics import mean_interval
 
 ROW = "reward-kinds"
-STEPS, CLIPS = 4000, 128
+# From 600 to 1200 steps the share rises by no more than a hundredth.
+STEPS, CLIPS = 1200, 128
 TRAIN_TASKS = 2048
 CONFIG = RLHFConfig(labels=10, rounds=5)
 
@@ -45,6 +46,7 @@ def measure(options):
             watch = Stopwatch()
             gradient = learn_gradient(seed, family, known, 20 if options.quick else STEPS)
             seconds = watch.seconds
+            print(f"  {name}, seed {seed}: gradient reward in {seconds:.0f} s", flush=True)
             for kind, belief, strategy in (
                 ("gradient steps", gradient, "information-gain"),
                 ("posterior", prior.belief, "information-gain"),
@@ -72,7 +74,7 @@ def measure(options):
 
 def learn_gradient(seed, family, library, steps):
     """A gradient-adapted reward, meta-trained on the prior's own clips."""
-    config = GradientRewardConfig()
+    config = GradientRewardConfig(batch_tasks=8)
     key = jax.random.key(seed)
     tasks = jax.vmap(family.sample)(jax.random.split(jax.random.fold_in(key, 1), TRAIN_TASKS))
 
