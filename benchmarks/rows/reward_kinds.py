@@ -44,7 +44,8 @@ def measure(options):
             other = seed + 1 if seed + 1 in plan.seeds or len(plan.seeds) == 1 else plan.seeds[0]
             unseen = prior_of(name, other, plan.preset(name).joint).library
             watch = Stopwatch()
-            gradient = learn_gradient(seed, family, known, 20 if options.quick else STEPS)
+            steps = 20 if options.quick else STEPS
+            gradient = jax.block_until_ready(learn_gradient(seed, family, known, steps))
             seconds = watch.seconds
             print(f"  {name}, seed {seed}: gradient reward in {seconds:.0f} s", flush=True)
             for kind, belief, strategy in (
