@@ -33,7 +33,7 @@ FINN2017 = MetaRLConfig(
     normalise_advantage=False,
 )
 """Meta-RL with the task's reward on navigation/finn2017: three steps, each judged by what there was
-to gain. That is why advantages are not normalised; steps a quarter as long would do if they were."""
+to gain. So advantages are not normalised; steps a quarter as long would do if they were."""
 
 
 def by_gradient(
