@@ -46,6 +46,15 @@ def test_the_saving_spans_from_prior_to_scratch(axes):
     assert (arrow.xyann, arrow.xy) == ((10, 0.93), (170.0, 0.93))
 
 
+def test_what_leaves_the_axes_is_said(axes):
+    deep = {"labels": [0, 10, 170], "mean": [0, -7.5, 1], "low": [0, -9, 1], "high": [0, -6, 1]}
+    figures.draw_curves(axes, family_result(scratch_by_labels=deep), "labels")
+    assert axes.get_ylim()[0] == -1
+    (said,) = [text for text in axes.texts if text.get_text().startswith("\N{DOWNWARDS ARROW}")]
+    assert "750" in said.get_text()
+    assert said.xy == (10, -1)
+
+
 def test_no_saving_without_a_ratio(axes):
     figures.draw_curves(axes, family_result(scratch_labels_ratio=None), "labels")
     assert [text.get_text() for text in axes.texts] == ["true reward", "target"]

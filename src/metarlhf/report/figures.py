@@ -16,11 +16,13 @@ from metarlhf.report.schema import (
     Question,
     RewardMaps,
 )
-from metarlhf.report.wording import curves, number, ratio
+from metarlhf.report.wording import curves, number, percent, ratio
 
 # What `Figure.subplots(1, 2)` gives: an array of two axes.
 Row = np.ndarray
-RESOURCES = {"labels": "answers of a person", "steps": "environment steps"}
+# Learning can do worse for a while than not learning: drawn down to here, and beyond that said.
+LOWEST = -1.0
+RESOURCES = {"labels": "answers", "steps": "environment steps"}
 
 
 def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
@@ -44,11 +46,13 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
             axes.axhline(level, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
             _label(axes, level, text, above=level == 1.0)
     _draw_saving(axes, family, resource)
-    axes.set_ylim(min(0.0, *(float(np.min(c["low"])) for _, c in named)) - 0.04, _top(named))
+    bottom = min(0.0, *(float(np.min(curve["low"])) for _, curve in named)) - 0.04
+    axes.set_ylim(max(bottom, LOWEST), _top(named))
+    _say_what_is_below(axes, named, resource)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(RESOURCES[resource])
     axes.grid(axis="y")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _draw_saving(axes: Axes, family: FamilyResult, resource: str) -> None:
@@ -72,6 +76,21 @@ def _draw_saving(axes: Axes, family: FamilyResult, resource: str) -> None:
         va="top",
         fontweight="bold",
     )
+
+
+def _say_what_is_below(axes: Axes, named: Sequence[tuple[str, Curve]], resource: str) -> None:
+    """How far down a curve goes that leaves the axes, where it does."""
+    for name, curve in named:
+        mean = np.asarray(curve["mean"], float)
+        if mean.min() < LOWEST:
+            axes.annotate(
+                f"\N{DOWNWARDS ARROW} {percent(float(mean.min()))}",
+                (curve[resource][int(mean.argmin())], LOWEST),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
+                color=AGENT if name == "Meta-learned" else TARGET,
+            )
 
 
 def _top(named: Sequence[tuple[str, Curve]]) -> float:
