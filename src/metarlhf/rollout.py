@@ -5,36 +5,40 @@ and everything that is not needed inside it (values, advantages) is computed aft
 loop's time is the number of operations in its body, not their size.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Environment
 from metarlhf.networks import Actor
-from metarlhf.types import State, Task, Trajectory
+from metarlhf.networks.body import forget
+from metarlhf.types import Observation, State, Task, Trajectory
 
 
 class RolloutState(NamedTuple):
     """Where a batch of environments and their policy stand between two rollouts."""
 
-    obs: Float[Array, "env obs"]
+    obs: Observation
     env: State
     policy: State
 
 
 def reset(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, actor: Actor, num_envs: int
+    key: PRNGKeyArray, family: Environment, task: Task, actor: Actor, num_envs: int
 ) -> RolloutState:
     """Start an episode in each of `num_envs` environments of one task."""
     obs, env = jax.vmap(family.reset, (0, None))(jax.random.split(key, num_envs), task)
-    return RolloutState(obs, env, actor.initial_state())
+    blank = actor.initial_state()
+    policy = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), blank)
+    return RolloutState(obs, env, policy)
 
 
 def collect(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    family: Environment,
     task: Task,
     actor: Actor,
     start: RolloutState,
@@ -45,7 +49,7 @@ def collect(
 
     Returns the state to go on from, and a trajectory with leading dimensions (env, time).
     """
-    num_envs = start.obs.shape[0]
+    num_envs = jax.tree.leaves(start.obs)[0].shape[0]
     noise_key, reset_key, step_key = jax.random.split(key, 3)
     shape = (num_steps, num_envs)
     noise = actor.draw_noise(noise_key, shape)
@@ -64,11 +68,10 @@ def collect(
             keys, carry.env, unit, task
         )
         done = terminated | truncated
-        restart = lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
         following = RolloutState(
-            restart(fresh_obs, next_obs),
-            jax.tree.map(restart, fresh_env, env),
-            jax.tree.map(restart, actor.initial_state(), policy),
+            forget(done, fresh_obs, next_obs),
+            forget(done, fresh_env, env),
+            forget(done, actor.initial_state(), policy),
         )
         return following, Trajectory(
             carry.obs,
@@ -82,7 +85,8 @@ def collect(
         )
 
     end, trajectory = jax.lax.scan(step, start, (noise, fresh, step_keys))
-    return end, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
+    trajectory = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
+    return end, replace(trajectory, memory=start.policy)
 
 
 def episode_return(trajectory: Trajectory) -> Float[Array, "*batch"]:
@@ -93,7 +97,7 @@ def episode_return(trajectory: Trajectory) -> Float[Array, "*batch"]:
 
 def evaluate(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    family: Environment,
     task: Task,
     actor: Actor,
     num_episodes: int,

@@ -8,12 +8,16 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Bool, Float, Integer, Shaped
+from jaxtyping import Array, Bool, Float, Integer, PyTree, Shaped
 
 # A task is a value: a pytree of arrays that `reset` and `step` of an environment take.
 Task = Any
 # The state of a simulator, a policy or an optimiser: a pytree that only its owner looks into.
 State = Any
+
+
+# What an agent sees: a vector, an image, or a dictionary of those; leading dimensions are free.
+Observation = PyTree[Shaped[Array, "..."]]
 
 
 class Trajectory(eqx.Module):
@@ -26,14 +30,16 @@ class Trajectory(eqx.Module):
     simulated teachers and evaluation may read. They are equal until a reward model relabels.
     """
 
-    obs: Float[Array, "*batch time obs"]
+    obs: Observation
     action: Shaped[Array, "..."]
     log_prob: Float[Array, "*batch time"]
-    next_obs: Float[Array, "*batch time obs"]
+    next_obs: Observation
     reward: Float[Array, "*batch time"]
     task_reward: Float[Array, "*batch time"]
     terminated: Bool[Array, "*batch time"]
     truncated: Bool[Array, "*batch time"]
+    memory: State = None
+    """What a recurrent policy remembered at the first step, without a dimension for time."""
 
     @property
     def done(self) -> Bool[Array, "*batch time"]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig, gae
-from metarlhf.ppo.update import make_batch
+from metarlhf.ppo.batch import make_batch
 from metarlhf.types import Trajectory
 from tests.countdown import Countdown
 
@@ -67,7 +67,7 @@ def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
         trajectory = Trajectory(
             steps, steps, reward, steps + 5, reward, reward, terminated, truncated
         )
-        return make_batch(agent, trajectory, config)
+        return make_batch(agent, trajectory, config)[0]
 
     over, cut = advantages(end, no), advantages(no, end)
     worth = float(agent.critic(steps + 5)[0, 1])

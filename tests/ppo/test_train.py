@@ -23,6 +23,10 @@ def leaves(state):
     return [np.asarray(data(x)) for x in jax.tree.leaves(state)]
 
 
+def first_weights(state):
+    return np.asarray(state.agent.critic.network.weights[0])
+
+
 def assert_same(one, other):
     pairs = list(zip(leaves(one), leaves(other), strict=True))
     assert len(pairs) > 20
@@ -57,7 +61,7 @@ def test_the_same_key_gives_the_same_training_and_another_gives_another(start):
     again = ppo.init(jax.random.key(0), CARTPOLE, POLE, SMALL)
     assert_same(several(again, 2), several(start, 2))
     other = several(ppo.init(jax.random.key(1), CARTPOLE, POLE, SMALL), 2)
-    assert not np.array_equal(leaves(other)[0], leaves(several(start, 2))[0])
+    assert not np.array_equal(first_weights(other), first_weights(several(start, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def test_the_step_size_falls_to_zero_over_the_budget(trained):
     assert int(beyond.updates) == 6
     for before, after in zip(leaves(end.agent), leaves(beyond.agent), strict=True):
         np.testing.assert_allclose(before, after, atol=1e-8)
-    assert not np.array_equal(leaves(trained[0][0].agent)[0], leaves(end.agent)[0])
+    assert not np.array_equal(first_weights(trained[0][0]), first_weights(end))
 
 
 def test_a_policy_that_no_longer_gets_better_stops(start):
@@ -113,7 +117,7 @@ def test_rewards_come_from_where_it_is_told(start):
     assert float(metrics["reward"]) == 0.0
     paid, metrics = ppo.iterate_many(start, CARTPOLE, POLE, SMALL, 1)
     assert float(metrics["reward"][0]) == 1.0
-    assert not np.array_equal(leaves(paid.agent.critic)[0], leaves(without.agent.critic)[0])
+    assert not np.array_equal(first_weights(paid), first_weights(without))
 
 
 def test_seeds_train_side_by_side_as_they_do_alone():

@@ -11,7 +11,8 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.networks import Categorical
 from metarlhf.ppo.train import optimiser
-from metarlhf.ppo.update import loss, make_batch, shuffle, update
+from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.update import loss, shuffle, update
 
 FAMILY = envs.make("cartpole")
 CONFIG = ppo.PPOConfig(
@@ -49,7 +50,7 @@ def test_an_update_is_a_loop_over_shuffled_minibatches(played, objective):
     state, trajectory = played
     config, coefficient = replace(CONFIG, objective=objective), jnp.array(0.7)
     batch, key, opt = (
-        make_batch(state.agent, trajectory, config),
+        make_batch(state.agent, trajectory, config)[0],
         jax.random.key(9),
         optimiser(config),
     )
@@ -85,7 +86,7 @@ def test_an_update_is_a_loop_over_shuffled_minibatches(played, objective):
 
 def test_the_first_gradient_step_sees_a_ratio_of_one(played):
     state, trajectory = played
-    batch = make_batch(state.agent, trajectory, CONFIG)
+    batch, _ = make_batch(state.agent, trajectory, CONFIG)
     _, metrics = loss(state.agent, batch, CONFIG, jnp.ones(()))
     np.testing.assert_allclose(metrics["kl"], 0.0, atol=1e-6)
     assert float(metrics["clipped_fraction"]) == 0.0

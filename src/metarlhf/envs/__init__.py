@@ -1,22 +1,28 @@
 """Task families: what an agent can be taught, and how tasks differ."""
 
-from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
+from metarlhf.envs.base import Environment, Step, TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.envs.registry import UnknownTaskError, make, names, register
+from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
 __all__ = [
     "make",
     "names",
     "register",
     "UnknownTaskError",
+    "Environment",
     "TaskFamily",
     "Step",
     "Box",
     "Discrete",
+    "MultiDiscrete",
+    "MultiBinary",
+    "Image",
+    "Parts",
     "Navigation",
     "Reacher",
     "Pendulum",

@@ -8,46 +8,16 @@ observation, because termination is not truncation.
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
-from metarlhf.types import State, Task
-
-
-class Box(NamedTuple):
-    """Continuous vectors. `low` and `high` bound each of the `size` components."""
-
-    size: int
-    low: float
-    high: float
-    names: tuple[str, ...]
-
-    def from_unit(self, action: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
-        """Policies act in [-1, 1]; simulators in their own units. Values outside are clipped."""
-        return self.low + 0.5 * (jnp.clip(action, -1.0, 1.0) + 1.0) * (self.high - self.low)
-
-    def __str__(self) -> str:
-        return f"Box({self.size}) in [{self.low:g}, {self.high:g}]"
-
-
-class Discrete(NamedTuple):
-    """One of `size` actions, numbered from 0."""
-
-    size: int
-    names: tuple[str, ...]
-
-    def from_unit(self, action: Integer[Array, "*batch"]) -> Integer[Array, "*batch"]:
-        """Discrete actions have no units."""
-        return action
-
-    def __str__(self) -> str:
-        return f"Discrete({self.size})"
+from metarlhf.envs.spaces import ActionSpace, Box, Discrete, ObservationSpace
+from metarlhf.types import Observation, State, Task
 
 
 class Step(NamedTuple):
     """What one step of a simulator gives."""
 
-    obs: Float[Array, " obs"]
+    obs: Observation
     state: State
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
@@ -55,26 +25,20 @@ class Step(NamedTuple):
 
 
 @runtime_checkable
-class TaskFamily(Protocol):
-    """A family of related tasks: what is shared, and a distribution over what varies."""
+class Environment(Protocol):
+    """A simulator and a distribution over its tasks: all that PPO needs."""
 
     name: str
-    varies: str
-    """In words: what differs from task to task, which the agent is never told."""
     horizon: int
     """Steps until an episode is truncated."""
-    segment_length: int
-    """Steps of the clips that a person is asked about."""
-    observation_space: Box
-    action_space: Box | Discrete
-    reward_bounds: tuple[float, float]
-    """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""
+    observation_space: ObservationSpace
+    action_space: ActionSpace
 
     def sample(self, key: PRNGKeyArray) -> Task:
         """Draw a task. Held-out tasks are other keys."""
         ...
 
-    def reset(self, key: PRNGKeyArray, task: Task) -> tuple[Float[Array, " obs"], State]:
+    def reset(self, key: PRNGKeyArray, task: Task) -> tuple[Observation, State]:
         """Start an episode."""
         ...
 
@@ -83,6 +47,20 @@ class TaskFamily(Protocol):
     ) -> Step:
         """Advance the simulator by one action."""
         ...
+
+
+@runtime_checkable
+class TaskFamily(Environment, Protocol):
+    """A family of related tasks: what is shared, and a distribution over what varies."""
+
+    varies: str
+    """In words: what differs from task to task, which the agent is never told."""
+    segment_length: int
+    """Steps of the clips that a person is asked about."""
+    observation_space: Box
+    action_space: Box | Discrete
+    reward_bounds: tuple[float, float]
+    """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""
 
     def reward(
         self,

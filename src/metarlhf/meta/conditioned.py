@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import Agent
-from metarlhf.ppo.update import Metrics, make_batch, update
+from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.update import Metrics, update
 from metarlhf.rollout import collect, reset
 from metarlhf.types import Task, Trajectory
 
@@ -67,7 +68,7 @@ def learn(
     that is far: so advantages are counted in each task's own standard deviation.
     """
     untold = agent.with_context(jnp.zeros(0))
-    batch = make_batch(untold, as_one_task(trajectory, contexts), config)
+    batch, _ = make_batch(untold, as_one_task(trajectory, contexts), config)
     advantage = batch.advantage.reshape(contexts.shape[0], -1)
     advantage = advantage / (advantage.std(-1, keepdims=True) + 1e-8)
     batch = eqx.tree_at(lambda b: b.advantage, batch, advantage.reshape(-1))

@@ -4,7 +4,13 @@ from metarlhf.networks.actor_critic import Actor as Actor
 from metarlhf.networks.actor_critic import Agent as Agent
 from metarlhf.networks.actor_critic import Critic as Critic
 from metarlhf.networks.build import build_agent as build_agent
+from metarlhf.networks.distributions import Bernoulli as Bernoulli
 from metarlhf.networks.distributions import Categorical as Categorical
 from metarlhf.networks.distributions import DiagGaussian as DiagGaussian
 from metarlhf.networks.distributions import Distribution as Distribution
+from metarlhf.networks.distributions import MultiCategorical as MultiCategorical
+from metarlhf.networks.distributions import SquashedGaussian as SquashedGaussian
+from metarlhf.networks.encoders import example as example
+from metarlhf.networks.heads import head_of as head_of
 from metarlhf.networks.mlp import MLP as MLP
+from metarlhf.networks.moments import Moments as Moments

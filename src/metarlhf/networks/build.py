@@ -3,30 +3,49 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from metarlhf.envs.base import Discrete, TaskFamily
+from metarlhf.envs.base import Environment
 from metarlhf.networks.actor_critic import Actor, Agent, Critic
+from metarlhf.networks.body import Body
+from metarlhf.networks.heads import head_of
+from metarlhf.networks.memory import Cell
 
 
 def build_agent(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    family: Environment,
     hidden: tuple[int, ...] = (64, 64),
     context_size: int = 0,
     initial_std: float = 1.0,
+    *,
+    memory: Cell | None = None,
+    memory_size: int = 64,
+    normalise_obs: bool = False,
+    squash: bool = False,
 ) -> Agent:
-    """An untrained agent whose networks fit the spaces of `family`."""
+    """An untrained agent whose networks fit the spaces of `family`.
+
+    Policy and value function have encoders and memories of their own.
+    """
     actor_key, critic_key = jax.random.split(key)
-    space = family.action_space
+    space = family.observation_space
+
+    def body(key: PRNGKeyArray) -> Body:
+        return Body(
+            space,
+            key=jax.random.fold_in(key, 1),
+            context_size=context_size,
+            memory=memory,
+            memory_size=memory_size,
+            normalise=normalise_obs,
+        )
+
+    seen, judged = body(actor_key), body(critic_key)
     actor = Actor(
-        family.observation_space.size,
-        space.size,
-        discrete=isinstance(space, Discrete),
+        seen,
+        seen.features(space),
+        head_of(family.action_space, squash),
         key=actor_key,
         hidden=hidden,
-        context_size=context_size,
         initial_std=initial_std,
     )
-    critic = Critic(
-        family.observation_space.size, key=critic_key, hidden=hidden, context_size=context_size
-    )
-    return Agent(actor, critic)
+    return Agent(actor, Critic(judged, judged.features(space), key=critic_key, hidden=hidden))

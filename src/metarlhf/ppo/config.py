@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from metarlhf.networks.memory import Cell
+
 
 @dataclass(frozen=True)
 class PPOConfig:
@@ -26,12 +28,21 @@ class PPOConfig:
     """Discount per step."""
     gae_lambda: float = 0.95
     """Generalised advantage estimation: 0 is one-step, 1 is Monte Carlo."""
-    objective: Literal["clip", "kl"] = "clip"
-    """Keep near the old policy by clipping the importance ratio, or by an adaptive KL penalty."""
+    objective: Literal["clip", "kl", "trpo"] = "clip"
+    """Keep near the old policy by clipping the importance ratio, by a penalty on the KL divergence,
+    or by a natural-gradient step within a hard bound on it."""
     clip: float = 0.2
     """How far the importance ratio may move before its gradient is cut."""
     kl_target: float = 0.01
-    """KL that the adaptive penalty aims at, in nats."""
+    """KL in nats that the adaptive penalty aims at, and that trpo never exceeds."""
+    kl_coefficient: float = 1.0
+    """Weight of the penalty: fixed, or where it starts if it adapts."""
+    adapt_kl_coefficient: bool = True
+    """Double and halve that weight to keep the KL near kl_target."""
+    kl_stop: float = 0.0
+    """Leave the rest of an update when a minibatch's KL is above this, in nats; 0: never."""
+    value_clip: float = 0.0
+    """How far values may move in an update before their gradient is cut, 0: as far as they like."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
     value_coefficient: float = 0.5
@@ -40,10 +51,20 @@ class PPOConfig:
     """Longer gradients are shortened to this."""
     normalise_advantage: bool = True
     """Standardise advantages in each minibatch."""
+    normalise_obs: bool = False
+    """Observe in units of the running mean and standard deviation, clipped to +-10."""
+    normalise_reward: bool = False
+    """Divide rewards by the running standard deviation of the discounted return, clip to +-10."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of policy and value function."""
     initial_std: float = 1.0
     """Exploration at the start, in units of the action range's half."""
+    squash: bool = False
+    """End continuous actions at their bounds by a tanh; otherwise they are cut off there."""
+    memory: Cell | None = None
+    """A recurrent cell for policy and value function each; minibatches are whole sequences."""
+    memory_size: int = 64
+    """Numbers that it remembers."""
     evaluate_every: int = 20
     """Updates between two evaluations of `train`."""
     evaluation_episodes: int = 16
@@ -55,19 +76,25 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "evaluate_every",
-            "evaluation_episodes",
+            "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "memory_size",
+            "evaluate_every", "evaluation_episodes",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("lr", "clip", "initial_std", "max_grad_norm"):
+        for name in ("lr", "clip", "kl_target", "initial_std", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
-        if self.patience < 0:
-            raise ValueError(f"patience must be 0 or more, but is {self.patience}")
+        for name in ("kl_coefficient", "kl_stop", "value_clip", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if self.memory and self.num_envs % self.minibatches:
+            raise ValueError(
+                f"with a memory, num_envs = {self.num_envs} must be a multiple of minibatches = "
+                f"{self.minibatches}: sequences are not cut"
+            )
         if self.batch_size % self.minibatches:
             raise ValueError(
                 f"num_envs * num_steps = {self.batch_size} must be a multiple of "

@@ -32,3 +32,20 @@ def adapt_kl_coefficient(
     """
     doubled = jnp.where(kl > 1.5 * target, 2.0 * coefficient, coefficient)
     return jnp.clip(jnp.where(kl < target / 1.5, 0.5 * doubled, doubled), 1e-4, 1e4)
+
+
+def value_loss(
+    value: Float[Array, "*batch"],
+    target: Float[Array, "*batch"],
+    old: Float[Array, "*batch"] | None = None,
+    clip: float = 0.0,
+) -> Float[Array, ""]:
+    """Half the mean squared error; with `clip` > 0 the worse of that and of the value held within
+    `clip` of the `old` one (as in OpenAI's baselines, ppo2).
+    """
+    error = (value - target) ** 2
+    if clip:
+        assert old is not None
+        held = old + jnp.clip(value - old, -clip, clip)
+        error = jnp.maximum(error, (held - target) ** 2)
+    return 0.5 * jnp.mean(error)

@@ -11,13 +11,15 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Environment
 from metarlhf.networks import Agent, build_agent
+from metarlhf.ppo.batch import explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.objectives import adapt_kl_coefficient
-from metarlhf.ppo.update import Metrics, make_batch, update
+from metarlhf.ppo.scaling import RewardScale
+from metarlhf.ppo.update import Metrics, update
 from metarlhf.rollout import RolloutState, collect, evaluate, reset
-from metarlhf.types import Task, Trajectory
+from metarlhf.types import State, Task, Trajectory
 
 # Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
 RewardSource = Callable[[Trajectory], Trajectory]
@@ -30,6 +32,8 @@ class TrainState(eqx.Module):
     optimiser: optax.OptState
     rollout: RolloutState
     kl_coefficient: Float[Array, ""]
+    reward_scale: RewardScale | None
+    critic_memory: State
     key: PRNGKeyArray
     updates: Integer[Array, ""]
 
@@ -43,7 +47,7 @@ def optimiser(config: PPOConfig) -> optax.GradientTransformation:
 
 def init(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    family: Environment,
     task: Task,
     config: PPOConfig,
     agent: Agent | None = None,
@@ -51,19 +55,31 @@ def init(
     """Start training `agent`, or a fresh one, on `task`."""
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
-        agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
+        agent = build_agent(
+            agent_key,
+            family,
+            config.hidden,
+            initial_std=config.initial_std,
+            memory=config.memory,
+            memory_size=config.memory_size,
+            normalise_obs=config.normalise_obs,
+            squash=config.squash,
+        )
+    wide = lambda x: jnp.broadcast_to(x, (config.num_envs, *x.shape))
     return TrainState(
         agent=agent,
         optimiser=optimise.begin(optimiser(config), agent),
         rollout=reset(reset_key, family, task, agent.actor, config.num_envs),
-        kl_coefficient=jnp.ones(()),
+        kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
+        reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
+        critic_memory=jax.tree.map(wide, agent.critic.initial_state()),
         key=key,
         updates=jnp.zeros((), jnp.int32),
     )
 
 
 def play(
-    state: TrainState, family: TaskFamily, task: Task, config: PPOConfig
+    state: TrainState, family: Environment, task: Task, config: PPOConfig
 ) -> tuple[TrainState, Trajectory]:
     """Collect what one update learns from: a trajectory with dimensions (env, time)."""
     key, collect_key = jax.random.split(state.key)
@@ -78,7 +94,10 @@ def learn(
 ) -> tuple[TrainState, Metrics]:
     """One update from what was collected, paid as the trajectory says."""
     key, update_key = jax.random.split(state.key)
-    batch = make_batch(state.agent, trajectory, config)
+    paid, reward_scale = trajectory, state.reward_scale
+    if reward_scale is not None:
+        paid, reward_scale = reward_scale.apply(trajectory, config.gamma)
+    batch, critic_memory = make_batch(state.agent, paid, config, state.critic_memory)
     agent, optimiser_state, metrics = update(
         update_key,
         state.agent,
@@ -88,16 +107,31 @@ def learn(
         config,
         state.kl_coefficient,
     )
-    kl_coefficient = adapt_kl_coefficient(state.kl_coefficient, metrics["kl"], config.kl_target)
-    metrics |= {"reward": trajectory.reward.mean()}
+    if agent.actor.body.moments is not None:
+        # After the update: what was collected was collected with the old ones.
+        agent = agent.with_moments(agent.actor.body.moments.update(trajectory.obs))
+    kl_coefficient = state.kl_coefficient
+    if config.adapt_kl_coefficient:
+        kl_coefficient = adapt_kl_coefficient(kl_coefficient, metrics["kl"], config.kl_target)
+    metrics |= {
+        "reward": trajectory.reward.mean(),
+        "explained_variance": explained_variance(batch),
+    }
     return TrainState(
-        agent, optimiser_state, state.rollout, kl_coefficient, key, state.updates + 1
+        agent,
+        optimiser_state,
+        state.rollout,
+        kl_coefficient,
+        reward_scale,
+        critic_memory,
+        key,
+        state.updates + 1,
     ), metrics
 
 
 def iterate(
     state: TrainState,
-    family: TaskFamily,
+    family: Environment,
     task: Task,
     config: PPOConfig,
     reward: RewardSource | None = None,
@@ -128,7 +162,7 @@ def converged(returns: list[float], config: PPOConfig) -> bool:
 
 def train(
     state: TrainState,
-    family: TaskFamily,
+    family: Environment,
     task: Task,
     config: PPOConfig,
     reward: RewardSource | None = None,

@@ -4,87 +4,58 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Integer, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.networks import Agent, Distribution
-from metarlhf.ppo.advantages import gae
+from metarlhf.networks import Agent
+from metarlhf.ppo.batch import Batch
 from metarlhf.ppo.config import PPOConfig
-from metarlhf.ppo.objectives import clipped_surrogate, kl_penalised_surrogate
-from metarlhf.types import Trajectory
+from metarlhf.ppo.objectives import clipped_surrogate, kl_penalised_surrogate, value_loss
+from metarlhf.ppo.trpo import natural_step
 
 Metrics = dict[str, Float[Array, ""]]
-
-
-class Batch(eqx.Module):
-    """What an update learns from: steps in any order, judged by the agent that made them."""
-
-    obs: Float[Array, "step obs"]
-    action: Shaped[Array, "step *action"]
-    log_prob: Float[Array, " step"]
-    advantage: Float[Array, " step"]
-    value_target: Float[Array, " step"]
-    policy: Distribution | None
-
-
-def make_batch(agent: Agent, trajectory: Trajectory, config: PPOConfig) -> Batch:
-    """Estimate advantages and flatten (env, time) into steps."""
-    value, next_value = agent.critic(trajectory.obs), agent.critic(trajectory.next_obs)
-    advantage = gae(
-        trajectory.reward,
-        value,
-        next_value,
-        trajectory.terminated,
-        trajectory.truncated,
-        config.gamma,
-        config.gae_lambda,
-    )
-    flat = lambda x: x.reshape(-1, *x.shape[2:])
-    # By `vmap`, so that every leaf has a row for each step, the shared standard deviation too.
-    policy_of = jax.vmap(lambda obs: agent.actor(obs)[0])
-    obs = flat(trajectory.obs)
-    return Batch(
-        obs=obs,
-        action=flat(trajectory.action),
-        log_prob=flat(trajectory.log_prob),
-        advantage=flat(advantage),
-        value_target=flat(advantage + value),
-        policy=policy_of(obs) if config.objective == "kl" else None,
-    )
 
 
 def loss(
     agent: Agent, batch: Batch, config: PPOConfig, kl_coefficient: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Metrics]:
     """Policy, value and entropy losses of one minibatch."""
-    distribution, _ = agent.actor(batch.obs)
+    distribution = agent.actor.over(batch.obs, batch.start.actor, batch.done)
     log_ratio = distribution.log_prob(batch.action) - batch.log_prob
-    advantage = batch.advantage
-    if config.normalise_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage
 
     ratio = jnp.exp(log_ratio)
-    if batch.policy is None:
-        # Schulman's estimator of KL(old || new): unbiased, never negative, small variance.
-        kl = jnp.mean(ratio - 1.0 - log_ratio)
-        policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
-    else:
+    if config.objective == "kl":
+        assert batch.policy is not None
         exact_kl = batch.policy.kl(distribution)
         kl = jnp.mean(exact_kl)
         policy_loss = kl_penalised_surrogate(log_ratio, advantage, exact_kl, kl_coefficient)
+    else:
+        # Schulman's estimator of KL(old || new): unbiased, never negative, small variance.
+        kl = jnp.mean(ratio - 1.0 - log_ratio)
+        policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
 
-    value_loss = 0.5 * jnp.mean((agent.critic(batch.obs) - batch.value_target) ** 2)
     entropy = jnp.mean(distribution.entropy())
-    total = (
-        policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
-    )
+    error = regression(agent, batch, config)
+    total = policy_loss + config.value_coefficient * error - config.entropy_coefficient * entropy
     return total, {
         "policy_loss": policy_loss,
-        "value_loss": value_loss,
+        "value_loss": error,
         "entropy": entropy,
         "kl": kl,
         "clipped_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
     }
+
+
+def regression(agent: Agent, batch: Batch, config: PPOConfig) -> Float[Array, ""]:
+    """The value function's loss on a minibatch."""
+    value, _ = agent.critic.over(batch.obs, batch.start.critic, batch.done)
+    return value_loss(value, batch.value_target, batch.value, config.value_clip)
+
+
+def standardise(advantage: Float[Array, "row *time"]) -> Float[Array, "row *time"]:
+    """To mean 0 and standard deviation 1."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
 def shuffle(key: PRNGKeyArray, count: int) -> Integer[Array, " step"]:
@@ -113,23 +84,43 @@ def update(
 ) -> tuple[Agent, optax.OptState, Metrics]:
     """`epochs` passes over `batch` in `minibatches` gradient steps each.
 
-    Returns the metrics as means over all gradient steps, but `kl` of the last pass alone: it says
-    how far the update went.
+    With trpo the policy takes its one step first, from the whole batch; the passes are the value
+    function's. Returns the metrics as means over all gradient steps, but `kl` of the last pass
+    alone: it says how far the update went.
     """
+    objective = lambda agent, minibatch: loss(agent, minibatch, config, kl_coefficient)
+    policy_metrics: Metrics = {}
+    if config.objective == "trpo":
+        advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage
+        actor, policy_metrics = natural_step(agent.actor, batch, advantage, config.kl_target)
+        agent = eqx.tree_at(lambda a: a.actor, agent, actor)
+        objective = lambda agent, minibatch: _values_alone(agent, minibatch, config)
 
     def gradient_step(carry, minibatch):
-        agent, optimiser_state = carry
-        gradient, metrics = jax.grad(loss, has_aux=True)(agent, minibatch, config, kl_coefficient)
-        return optimise.step(optimiser, gradient, optimiser_state, agent), metrics
+        agent, optimiser_state, going = carry
+        gradient, metrics = jax.grad(objective, has_aux=True)(agent, minibatch)
+        new = optimise.step(optimiser, gradient, optimiser_state, agent)
+        if config.kl_stop and config.objective != "trpo":
+            going = going & (metrics["kl"] <= config.kl_stop)
+            old = (agent, optimiser_state)
+            new = jax.tree.map(lambda n, o: jnp.where(going, n, o), new, old)
+            metrics |= {"share_of_steps": going.astype(float)}
+        return (*new, going), metrics
 
     def epoch(carry, key):
-        order = shuffle(key, batch.obs.shape[0])
+        order = shuffle(key, batch.advantage.shape[0])
         shuffled = jax.tree.map(
             lambda x: x[order].reshape(config.minibatches, -1, *x.shape[1:]), batch
         )
         return jax.lax.scan(gradient_step, carry, shuffled)
 
     keys = jax.random.split(key, config.epochs)
-    (agent, optimiser_state), metrics = jax.lax.scan(epoch, (agent, optimiser_state), keys)
-    last_kl = metrics["kl"][-1].mean()
-    return agent, optimiser_state, jax.tree.map(jnp.mean, metrics) | {"kl": last_kl}
+    start = (agent, optimiser_state, jnp.ones((), bool))
+    (agent, optimiser_state, _), metrics = jax.lax.scan(epoch, start, keys)
+    last = {"kl": metrics["kl"][-1].mean()} if "kl" in metrics else {}
+    return agent, optimiser_state, jax.tree.map(jnp.mean, metrics) | last | policy_metrics
+
+
+def _values_alone(agent, minibatch, config):
+    error = regression(agent, minibatch, config)
+    return config.value_coefficient * error, {"value_loss": error}

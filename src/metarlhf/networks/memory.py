@@ -1,0 +1,48 @@
+"""Recurrent memory: a GRU or LSTM cell that a policy or value function carries along."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf.networks.mlp import orthogonal
+from metarlhf.types import State
+
+Cell = Literal["gru", "lstm"]
+
+
+class Memory(eqx.Module):
+    """A cell over any batch. Weights start orthogonal, biases at zero (Huang et al. 2022)."""
+
+    cell: eqx.nn.GRUCell | eqx.nn.LSTMCell
+    size: int = eqx.field(static=True)
+
+    def __init__(self, kind: Cell, inputs: int, size: int, *, key: PRNGKeyArray):
+        make = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}[kind]
+        cell = make(inputs, size, key=key)
+
+        def start(path: Any, leaf: Array) -> Array:
+            if leaf.ndim < 2:
+                return jnp.zeros_like(leaf)
+            own = jax.random.fold_in(key, len(jax.tree_util.keystr(path)))
+            gates = jax.random.split(own, leaf.shape[0] // size)
+            return jnp.concatenate([orthogonal(gate, size, leaf.shape[1]) for gate in gates])
+
+        self.cell = jax.tree_util.tree_map_with_path(start, cell)
+        self.size = size
+
+    def initial_state(self) -> State:
+        """Zeros, for one sequence."""
+        blank = jnp.zeros(self.size)
+        return (blank, blank) if isinstance(self.cell, eqx.nn.LSTMCell) else blank
+
+    def __call__(
+        self, x: Float[Array, "*batch inputs"], state: State
+    ) -> tuple[Float[Array, "*batch size"], State]:
+        cell = self.cell
+        for _ in range(x.ndim - 1):
+            cell = jax.vmap(cell)
+        state = cell(x, state)
+        return (state[0] if isinstance(state, tuple) else state), state

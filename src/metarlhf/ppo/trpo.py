@@ -1,0 +1,51 @@
+"""Trust-region policy optimisation: a natural-gradient step within a hard bound on the KL."""
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import cg
+from jaxtyping import Array, Float
+
+from metarlhf.networks import Actor
+from metarlhf.ppo.batch import Batch
+
+DAMPING, CG_STEPS = 0.1, 15
+SHRINK, TRIALS = 0.8, 15
+
+
+def natural_step(
+    actor: Actor, batch: Batch, advantage: Float[Array, "row *time"], bound: float
+) -> tuple[Actor, dict[str, Float[Array, ""]]]:
+    """The policy after one step (Schulman et al. 2015, section 6 and appendix C).
+
+    The direction s solves F s = g by conjugate gradients, g being the surrogate's gradient and F
+    the Fisher information (the Hessian of the KL at the old policy), damped. Its length is what
+    KL = `bound` allows to second order, shrunk until the surrogate is better and the KL, exactly
+    computed, is within `bound`; if no trial is, the policy stays.
+    """
+    flat, unflatten = ravel_pytree(actor)
+
+    def surrogate_and_kl(x):
+        new = unflatten(x).over(batch.obs, batch.start.actor, batch.done)
+        ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
+        return jnp.mean(ratio * advantage), jnp.mean(batch.policy.kl(new))
+
+    surrogate = lambda x: surrogate_and_kl(x)[0]
+    kl_gradient = jax.grad(lambda x: surrogate_and_kl(x)[1])
+    fisher = lambda v: jax.jvp(kl_gradient, (flat,), (v,))[1] + DAMPING * v
+    before, gradient = jax.value_and_grad(surrogate)(flat)
+    direction, _ = cg(fisher, gradient, maxiter=CG_STEPS)
+    curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
+    whole = jnp.sqrt(2 * bound / curvature) * direction
+
+    def trial(carry, i):
+        best, accepted = carry
+        candidate = flat + SHRINK**i * whole
+        after, kl = surrogate_and_kl(candidate)
+        good = (after > before) & (kl <= bound) & jnp.isfinite(after)
+        best = jnp.where(good & ~accepted, candidate, best)
+        return (best, accepted | good), None
+
+    (best, accepted), _ = jax.lax.scan(trial, (flat, jnp.zeros((), bool)), jnp.arange(TRIALS))
+    after, kl = surrogate_and_kl(best)
+    return unflatten(best), {"kl": kl, "policy_loss": -after, "accepted": accepted.astype(float)}
