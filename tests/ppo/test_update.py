@@ -10,8 +10,8 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.networks import Categorical
-from metarlhf.ppo.train import optimiser
 from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.train import optimiser
 from metarlhf.ppo.update import loss, shuffle, update
 
 FAMILY = envs.make("cartpole")

@@ -38,9 +38,7 @@ class Actor(eqx.Module):
     ):
         self.body, self.head = body, head
         self.network = MLP((features, *hidden, head.outputs), key=key, final_scale=0.01)
-        self.log_std = (
-            jnp.full(head.outputs, jnp.log(initial_std), float) if head.has_std else None
-        )
+        self.log_std = jnp.full(head.outputs, jnp.log(initial_std), float) if head.has_std else None
 
     @property
     def context(self) -> Float[Array, " context"]:
@@ -88,6 +86,11 @@ class Critic(eqx.Module):
     ):
         self.body = body
         self.network = MLP((features, *hidden, 1), key=key)
+
+    @property
+    def context(self) -> Float[Array, " context"]:
+        """What it is told about the task."""
+        return self.body.context
 
     def initial_state(self) -> State:
         """The state at the start of an episode."""

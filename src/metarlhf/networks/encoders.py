@@ -45,7 +45,9 @@ class Convolutions(eqx.Module):
     def __init__(self, space: Image, *, key: PRNGKeyArray):
         layers = LARGE if min(space.shape[:2]) >= 36 else SMALL
         kernels, channels = [], space.shape[2]
-        for own, (width, _, outputs) in zip(jax.random.split(key, len(layers)), layers, strict=True):
+        for own, (width, _, outputs) in zip(
+            jax.random.split(key, len(layers)), layers, strict=True
+        ):
             flat = 2.0**0.5 * orthogonal(own, width * width * channels, outputs)
             kernels.append(flat.reshape(width, width, channels, outputs))
             channels = outputs

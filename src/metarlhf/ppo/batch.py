@@ -85,4 +85,3 @@ def make_batch(
 def explained_variance(batch: Batch) -> Float[Array, ""]:
     """1 - Var(target - value) / Var(target): 1 is perfect, 0 no better than a constant."""
     return 1.0 - jnp.var(batch.advantage) / (jnp.var(batch.value_target) + 1e-8)
-

@@ -1,4 +1,4 @@
-"""Running scales: rewards in units of how much returns vary (Engstrom et al. 2020, "reward scaling")."""
+"""Rewards in units of how much returns vary ("reward scaling", Engstrom et al. 2020)."""
 
 import equinox as eqx
 import jax
