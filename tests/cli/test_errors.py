@@ -129,7 +129,8 @@ def test_meta_training_that_diverges_says_so_instead_of_going_on(capsys, tmp_pat
     steep = "--config.policy.inner-lr=1e30"
     command = ["meta-train", "navigation", "--method=fomaml", "--config.reward=task", *GRADIENT]
     message = said(capsys, [*command, steep, "--run-dir", str(tmp_path / "run")])
-    assert "meta-training diverged: the return is nan" in message
+    assert "meta-training on navigation/finn2017 diverged: in step 1" in message
+    assert "is not a number" in message
     assert not (tmp_path / "run" / "prior").exists()
 
 

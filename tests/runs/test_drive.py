@@ -104,3 +104,26 @@ def test_what_remains_is_told_without_the_compilation(monkeypatch):
             progress.show(done, {"return": 1.0})
         assert progress.remaining(4) == pytest.approx(6 * 2.0)
     assert np.isfinite(progress.remaining(10))
+
+
+def test_what_is_no_number_stops_the_run_and_the_last_good_state_is_kept(tmp_path):
+    def spoilt(state, done):
+        state, metrics = step(state, done)
+        if done == 3:
+            state = state | {"sum": state["sum"] * jnp.nan}
+        return state, metrics | {"steps": 100 * (done + 1)}
+
+    expected = r"adding diverged: in step 4, at 400 environment steps, \['sum'\] is not a number"
+    with pytest.raises(UserError, match=expected) as error:
+        run_to(tmp_path / "spoilt", 6, spoilt)
+    assert "after step 3, is in" in str(error.value)
+    good, _ = run_to(tmp_path / "good", 3)
+    kept, rows = run_to(tmp_path / "spoilt", 3)
+    assert jnp.array_equal(kept["sum"], good["sum"])
+    assert [row["step"] for row in rows] == [1, 2, 3]
+
+
+def test_a_return_that_is_no_number_stops_the_run_too(tmp_path):
+    lost = lambda state, done: (state, {"return": float("nan")})
+    with pytest.raises(UserError, match="adding diverged: in step 1 the return is not a number"):
+        run_to(tmp_path, 2, lost)

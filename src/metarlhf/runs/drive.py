@@ -1,5 +1,6 @@
 """The loop that every long command is: step, log, show, save, until done or told to stop."""
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from metarlhf.runs.directory import RunDirectory
+from metarlhf.runs.errors import UserError
 from metarlhf.runs.progress import Progress
+from metarlhf.runs.sound import first_nan
 
 State = TypeVar("State")
 Metrics = dict[str, Any]
@@ -61,6 +64,7 @@ def drive(
 
     Raises:
         Interrupted: Ctrl-C; the last step is finished and saved first.
+        UserError: the state, or the return, is no number any more; what it was before is saved.
     """
     state = start()
     restored = run.checkpoints.restore(state)
@@ -69,7 +73,8 @@ def drive(
     saved = time.monotonic()
     with Progress(what, total, done) as progress, _stop_requests() as stop_requested:
         while done < total and not stop(run.metrics.rows):
-            state, metrics = step(state, done)
+            before, (state, metrics) = state, step(state, done)
+            _stop_at_nan(run, what, done, before, state, metrics)
             done += 1
             run.metrics.append(done, metrics)
             progress.show(done, metrics)
@@ -82,3 +87,17 @@ def drive(
                 )
     run.checkpoints.save(done, state)
     return state
+
+
+def _stop_at_nan(run, what: str, done: int, before, state, metrics: Metrics) -> None:
+    """Refuse to go on with what is no number, and to save it."""
+    name = first_nan(state)
+    if name is None and math.isfinite(metrics.get("return") or 0.0):
+        return
+    run.checkpoints.save(done, before)
+    at = f", at {metrics['steps']} environment steps," if "steps" in metrics else ""
+    raise UserError(
+        f"{what} diverged: in step {done + 1}{at} {name or 'the return'} is not a number. The last "
+        f"good state, after step {done}, is in {run.checkpoints.folder}. Begin again in another "
+        "--run-dir with a smaller step size: --help names the options"
+    )

@@ -1,0 +1,1 @@
+"""How PPO compares with its peers, and with what the machine could do."""
