@@ -40,19 +40,7 @@ def mean_interval(
     Raises:
         ValueError: `values` is empty, has another shape, or holds a number that is not finite.
     """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(
-            f"mean_interval got shape {np.shape(values)}, "
-            "expected [seeds] or [seeds, tasks], not empty."
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"mean_interval got {int((~np.isfinite(array)).sum())} numbers that are not finite; "
-            "decide what a failed run counts as before averaging."
-        )
+    array = _checked(values, "mean_interval", "[seeds] or [seeds, tasks]")
     num_seeds, num_tasks = array.shape
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
@@ -67,3 +55,51 @@ def mean_interval(
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(array.mean()), float(low), float(high))
+
+
+def interquartile_mean(
+    values: Any, *, level: float = 0.95, resamples: int = 2_000, seed: int = 0
+) -> Interval:
+    """The mean of the middle half of all values, with a stratified bootstrap interval.
+
+    As robust to a failed seed as the median, and surer with few seeds (Agarwal et al. 2021, "Deep
+    Reinforcement Learning at the Edge of the Statistical Precipice"; the library rliable). Runs are
+    drawn with replacement for each task by itself.
+
+    Args:
+        values: shape [runs] or [runs, tasks]; with several tasks normalise them first.
+        level: how often the interval should hold the true value.
+        resamples: number of bootstrap samples.
+        seed: of the bootstrap itself.
+
+    Raises:
+        ValueError: `values` is empty, has another shape, or holds a number that is not finite.
+    """
+    array = _checked(values, "interquartile_mean", "[runs] or [runs, tasks]")
+    runs, tasks = array.shape
+    drawn = np.random.default_rng(seed).integers(runs, size=(resamples, runs, tasks))
+    resampled = array[drawn, np.arange(tasks)].reshape(resamples, -1)
+    tail = (1 - level) / 2
+    low, high = np.quantile(_middle_half(resampled), [tail, 1 - tail])
+    return Interval(float(_middle_half(array.reshape(1, -1))[0]), float(low), float(high))
+
+
+def _middle_half(rows: np.ndarray) -> np.ndarray:
+    """The mean of each row without its lowest and highest quarter, both rounded down."""
+    cut = rows.shape[1] // 4
+    return np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
+
+
+def _checked(values: Any, name: str, shape: str) -> np.ndarray:
+    """As [first, second], the second of length 1 where there was none."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} got shape {np.shape(values)}, expected {shape}, not empty.")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} got {int((~np.isfinite(array)).sum())} numbers that are not finite; "
+            "decide what a failed run counts as before averaging."
+        )
+    return array
