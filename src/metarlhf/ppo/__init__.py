@@ -2,6 +2,10 @@
 
 from metarlhf.ppo.advantages import gae as gae
 from metarlhf.ppo.config import PPOConfig as PPOConfig
+from metarlhf.ppo.seeds import evaluate_seeds as evaluate_seeds
+from metarlhf.ppo.seeds import init_seeds as init_seeds
+from metarlhf.ppo.seeds import iterate_seeds as iterate_seeds
+from metarlhf.ppo.seeds import train_seeds as train_seeds
 from metarlhf.ppo.train import TrainState as TrainState
 from metarlhf.ppo.train import converged as converged
 from metarlhf.ppo.train import init as init
