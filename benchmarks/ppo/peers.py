@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from benchmarks.harness import ROOT, Options, Result
 from benchmarks.ppo.protocol import Measurement, Settings
@@ -126,7 +127,7 @@ def parameters(settings: Settings) -> int:
     total = deviations
     for last in (outputs, 1):
         sizes = (inputs, *settings.hidden, last)
-        total += sum((above + 1) * below for above, below in zip(sizes, sizes[1:], strict=False))
+        total += sum((above + 1) * below for above, below in pairwise(sizes))
     return total
 
 
@@ -178,4 +179,3 @@ def described(runs: Sequence[Measurement]) -> dict:
         "compile_seconds": statistics.median(compiling) if compiling else None,
         "versions": runs[0].versions,
     }
-

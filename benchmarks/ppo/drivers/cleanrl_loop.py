@@ -9,6 +9,7 @@ details of proximal policy optimization".
 
 import math
 import time
+from itertools import pairwise
 
 import gymnasium
 import numpy as np
@@ -45,7 +46,7 @@ class Agent(nn.Module):
 def perceptron(sizes: tuple[int, ...], final_gain: float) -> nn.Sequential:
     """Tanh layers, orthogonal at the start."""
     layers: list[nn.Module] = []
-    for i, (above, below) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (above, below) in enumerate(pairwise(sizes)):
         last = i == len(sizes) - 2
         linear = nn.Linear(above, below)
         nn.init.orthogonal_(linear.weight, final_gain if last else math.sqrt(2))

@@ -6,6 +6,7 @@ import optax
 from benchmarks.ppo.drivers.compiled import count, timed
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 from metarlhf import envs, ppo
+from metarlhf.types import Task
 
 # Our pendulum family is the rod of Pendulum-v1 (three numbers seen, one torque) with a hidden angle
 # to hold, stronger and with shorter episodes: as many operations a step, another task.
@@ -33,13 +34,16 @@ def config_of(settings: Settings) -> ppo.PPOConfig:
     )
 
 
+def setting_out(settings: Settings) -> tuple[envs.TaskFamily, Task, ppo.PPOConfig]:
+    """What our functions take: family, task and configuration."""
+    family = envs.make(FAMILIES[settings.environment])
+    return family, family.sample(jax.random.key(settings.seed)), config_of(settings)
+
+
 def run(settings: Settings) -> Measurement:
     """Time `ppo.iterate_many`."""
-    config = config_of(settings)
-    family = envs.make(FAMILIES[settings.environment])
-    task_key, key = jax.random.split(jax.random.key(settings.seed))
-    task = family.sample(task_key)
-    start = ppo.init(key, family, task, config)
+    family, task, config = setting_out(settings)
+    start = ppo.init(jax.random.key(settings.seed + 1), family, task, config)
     train = lambda start: ppo.iterate_many(start, family, task, config, settings.updates)[0]
     end, seconds, compile_seconds = timed(train, start)
     return Measurement(
