@@ -28,8 +28,15 @@ class Step(NamedTuple):
 class Spaces(Protocol):
     """What can be observed and done: all that networks need to know of an environment."""
 
-    observation_space: ObservationSpace
-    action_space: ActionSpace
+    @property
+    def observation_space(self) -> ObservationSpace:
+        """What an agent sees."""
+        ...
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What it can do."""
+        ...
 
 
 @runtime_checkable

@@ -9,6 +9,9 @@ terminated: it counts as truncated.
 """
 
 import difflib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import envpool
@@ -37,7 +40,8 @@ class FromEnvPool:
         spec: Any = envpool.make_spec(identifier)
         self.name = f"envpool:{identifier}"
         self.horizon = getattr(spec.config, "max_episode_steps", None)
-        self._sees, self._does = spec.gymnasium_observation_space, spec.gymnasium_action_space
+        with _without_remarks():
+            self._sees, self._does = spec.gymnasium_observation_space, spec.gymnasium_action_space
         self.observation_space = observation_space(self._sees)
         self.action_space = action_space(self._does)
         self._pool: Any = None
@@ -46,12 +50,14 @@ class FromEnvPool:
         # A pool's seed is that which it was made with.
         self.close()
         try:
-            self._pool = envpool.make_gymnasium(
-                self._identifier, num_envs=self.num_envs, seed=seed % 2**31
-            )
+            with _without_remarks():
+                self._pool = envpool.make_gymnasium(
+                    self._identifier, num_envs=self.num_envs, seed=seed % 2**31
+                )
+                obs, _ = self._pool.reset()
         except (AssertionError, RuntimeError, TypeError) as error:
             raise SimulatorError(f"{self.name} cannot be made: {error}") from error
-        return self._seen(self._pool.reset()[0])
+        return self._seen(obs)
 
     def step(self, actions: np.ndarray) -> HostStep:
         told = to_action(self._does, actions)
@@ -73,3 +79,11 @@ class FromEnvPool:
 
     def _seen(self, obs: Any) -> HostObservation:
         return to_observation(self._sees, obs)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Gymnasium remarks on bounds in double precision, which nobody here can change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -66,7 +66,9 @@ class FromGymnasium:
         """What was seen, but in the environments that ended what was seen last."""
         last = jax.tree.map(np.copy, seen)
         for env in np.flatnonzero(ended):
-            _put(last, env, self._seen(final_obs[env]))
+            own = to_observation(self.envs.single_observation_space, final_obs[env])
+            for whole, one in zip(jax.tree.leaves(last), jax.tree.leaves(own), strict=True):
+                whole[env] = one
         return last
 
     def _reset_those(self, ended: np.ndarray, seen: HostObservation) -> HostObservation:
@@ -142,8 +144,3 @@ def _import(module: str) -> None:
             f"there is no module {module!r} in {here} or among what is installed: expected "
             "MODULE:ID, with MODULE as `import` knows it"
         ) from error
-
-
-def _put(tree: HostObservation, env: int, values: HostObservation) -> None:
-    for whole, one in zip(jax.tree.leaves(tree), jax.tree.leaves(values), strict=True):
-        whole[env] = one
