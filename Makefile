@@ -22,6 +22,8 @@ ARGS ?=
 ONLY ?=
 WORKERS ?= 2
 UV ?= uv
+# All but envpool, whose 300 MB every first `make test` would have to fetch.
+EXTRAS = dev gym mujoco gymnax web
 
 # The tests compile the same programs run after run, and nearly all of their time is that.
 CACHE = JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax"
@@ -73,7 +75,7 @@ table: $(READY) ## write the README's table anew from benchmarks/results
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: 'pip install uv', or make lock UV=path/to/uv." >&2; exit 2; }
-	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" $(ARGS) --quiet --output-file requirements.lock
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.base import Environment
 from metarlhf.networks import Actor
-from metarlhf.networks.body import forget
+from metarlhf.networks.body import forget, initial_states
 from metarlhf.types import Observation, State, Task, Trajectory
 
 
@@ -31,9 +31,7 @@ def reset(
 ) -> RolloutState:
     """Start an episode in each of `num_envs` environments of one task."""
     obs, env = jax.vmap(family.reset, (0, None))(jax.random.split(key, num_envs), task)
-    blank = actor.initial_state()
-    policy = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), blank)
-    return RolloutState(obs, env, policy)
+    return RolloutState(obs, env, initial_states(actor, num_envs))
 
 
 def collect(

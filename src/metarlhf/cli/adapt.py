@@ -112,7 +112,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
         agent = _by_answers(key, task, prior, options, run)
     seconds = time.monotonic() - clock
     hidden = prior.shape.policy.hidden if isinstance(prior, GradientPrior) else prior.shape.hidden
-    folder = publish_agent(run, agent, family, hidden)
+    folder = publish_agent(run, agent, family.name, hidden)
     last = run.metrics.rows[-1]
     result = run.finish(
         {

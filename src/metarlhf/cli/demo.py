@@ -8,7 +8,7 @@ from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
 from metarlhf.cli.options import TaskName, family_in, open_run, parse, say, show
 from metarlhf.cli.summary import lines
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.runs import RunDirectory
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _demo(options: Demo, run: RunDirectory, presets: Preset) -> int:
-    family = make(options.task)
+    family = make_family(options.task)
     say(
         f"1. meta-train on {family.name}; 2. teach {options.tasks} tasks never seen with ten "
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "

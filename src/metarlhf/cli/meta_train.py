@@ -11,7 +11,7 @@ import jax
 
 from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
 from metarlhf.envs import TaskFamily
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory) -> int:
-    family = make(options.task)
+    family = make_family(options.task)
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
     learned = meta_train(run, family, options.seed, options.config)
     folder = publish(learned, run, options.seed)

@@ -63,6 +63,16 @@ def family_in(argv: Sequence[str], default: str) -> str:
     return default
 
 
+def value_in(argv: Sequence[str], option: str) -> str | None:
+    """What the words of a command line say that `option` is, if they do."""
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None
+
+
 def open_run(options: RunOptions, name: str, begins_with: str | None = None) -> RunDirectory:
     """The run's directory; `options` without those that do not decide what the run does.
 

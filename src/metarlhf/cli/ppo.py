@@ -1,23 +1,34 @@
-"""`metarlhf ppo`: train on one task with its own reward."""
+"""`metarlhf ppo`: train on one task, or in any simulator, with its own reward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from metarlhf import ppo
-from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
+from metarlhf.cli.options import (
+    RunOptions,
+    TaskName,
+    family_in,
+    open_run,
+    parse,
+    say,
+    show,
+    value_in,
+)
 from metarlhf.cli.single import publish_agent, task_number, true_return
-from metarlhf.envs.registry import make
-from metarlhf.meta.presets import preset
-from metarlhf.ppo import PPOConfig
-from metarlhf.runs import RunDirectory, drive
+from metarlhf.envs import Environment, TaskFamily, connect, make
+from metarlhf.meta.presets import GYMNAX, STEPPED, preset
+from metarlhf.ppo import PPOConfig, TrainState
+from metarlhf.runs import RunDirectory, UserError, drive
 
 
 @dataclass(frozen=True)
 class PPO(RunOptions):
-    """Train PPO on one task of a family, with the task's own reward.
+    """Train PPO on one task of a family, or in somebody else's simulator, with its own reward.
 
     It ends with its budget of steps, or before, with --config.patience, when it has converged.
     """
@@ -26,25 +37,70 @@ class PPO(RunOptions):
     """The task family; its preset is what the options below start from."""
     number: int = 0
     """Which of the family's held-out tasks."""
+    env: str | None = None
+    """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, module:ID for one that your
+    module registers, envpool:ID or gymnax:ID. The options below start from settings of its own."""
+    workers: Literal["sync", "async"] = "sync"
+    """Gymnasium's environments step one after the other, or each in a process of its own: worth it
+    where a step takes milliseconds."""
     config: PPOConfig = field(default_factory=PPOConfig)
     """How it learns."""
 
 
+class Training(NamedTuple):
+    """What differs between tasks that are compiled and simulators that step beside."""
+
+    name: str
+    start: Callable[[], TrainState]
+    step: Callable[[TrainState, int], tuple[TrainState, dict[str, Any]]]
+    total: int
+    restored: Callable[[TrainState], TrainState] = lambda state: state
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    name = family_in(argv, PPO.task)
-    options = parse(PPO, argv, "ppo", PPO(task=name, config=preset(name).oracle))
-    with open_run(options, f"ppo-{options.task.replace('/', '-')}") as run:
+    env = value_in(argv, "--env")
+    name = PPO.task if env else family_in(argv, PPO.task)
+    options = parse(PPO, argv, "ppo", PPO(task=name, env=env, config=_defaults(env, name)))
+    if options.env and options.task != PPO.task:
+        raise UserError(f"either the task {options.task!r} or --env {options.env}, not both")
+    name = options.env or options.task
+    # Before there is a directory: what cannot be made leaves none behind.
+    with (
+        _training(options) as training,
+        open_run(options, f"ppo-{name.replace('/', '-').replace(':', '-')}") as run,
+    ):
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run)
+        return _train(options, run, training)
 
 
-def _train(options: PPO, run: RunDirectory) -> int:
-    family, config = make(options.task), options.config
-    task = task_number(family, options.number)
-    key = jax.random.key(options.seed)
-    say(f"PPO on {family.name}: up to {config.total_steps} steps, in {run.path}")
+def _defaults(env: str | None, task: str) -> PPOConfig:
+    if env is None:
+        return preset(task).oracle
+    return GYMNAX if env.startswith("gymnax:") else STEPPED
+
+
+@contextmanager
+def _training(options: PPO) -> Iterator[Training]:
+    """How to train what was named, while its simulators run."""
+    name, config = options.env or options.task, options.config
+    if options.env is None or name.startswith("gymnax:"):
+        yield _compiled(options, make(name))
+        return
+    with (
+        closing(connect(name, config.num_envs, options.workers)) as env,
+        closing(connect(name, config.evaluation_episodes, options.workers)) as evaluation_env,
+    ):
+        yield _stepped(options, env, evaluation_env)
+
+
+def _compiled(options: PPO, family: Environment) -> Training:
+    config, key = options.config, jax.random.key(options.seed)
+    if isinstance(family, TaskFamily):
+        task = task_number(family, options.number)
+    else:
+        task = family.sample(key)
 
     def step(state, done):
         updates = min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
@@ -54,23 +110,47 @@ def _train(options: PPO, run: RunDirectory) -> int:
         steps = int(state.updates) * config.batch_size
         return state, {"steps": steps, "return": found} | means
 
+    start = lambda: ppo.init(key, family, task, config)
+    return Training(family.name, start, step, -(-config.num_updates // config.evaluate_every))
+
+
+def _stepped(options: PPO, env: ppo.host.HostEnv, evaluation_env: ppo.host.HostEnv) -> Training:
+    """A step of the run is one update: simulators may be slow, and Ctrl-C waits for it."""
+    config, key = options.config, jax.random.key(options.seed)
+
+    def step(state, done):
+        state, metrics = ppo.host.iterate(state, env, config)
+        if ppo.host.is_due(state, config):
+            metrics["return"] = ppo.host.mean_return(state, evaluation_env)
+        return state, metrics
+
+    start = lambda: ppo.host.init(key, env, config)
+    restored = lambda state: ppo.host.restart(state, env)
+    return Training(env.name, start, step, config.num_updates, restored)
+
+
+def _train(options: PPO, run: RunDirectory, training: Training) -> int:
+    config = options.config
+    say(f"PPO on {training.name}: up to {config.total_steps} steps, in {run.path}")
+    converged = lambda rows: ppo.converged([r["return"] for r in rows if "return" in r], config)
     state = drive(
         run,
         "PPO",
-        lambda: ppo.init(key, family, task, config),
-        step,
-        -(-config.num_updates // config.evaluate_every),
-        stop=lambda rows: ppo.converged([row["return"] for row in rows], config),
+        training.start,
+        training.step,
+        training.total,
+        stop=converged,
+        restored=training.restored,
     )
-    agent = publish_agent(run, state.agent, family, config.hidden)
-    last = run.metrics.rows[-1]
+    agent = publish_agent(run, state.agent, training.name, config.hidden)
+    last = next(row for row in reversed(run.metrics.rows) if "return" in row)
     result = run.finish(
         {
             "command": "ppo",
-            "family": family.name,
+            "family": training.name,
             "return": last["return"],
             "steps": last["steps"],
-            "converged": ppo.converged([row["return"] for row in run.metrics.rows], config),
+            "converged": converged(run.metrics.rows),
             "agent": str(agent),
         }
     )

@@ -9,7 +9,7 @@ import jax
 from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
 from metarlhf.cli.single import publish_agent, task_number, true_return
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 from metarlhf.meta.presets import preset
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _train(options: RLHF, run: RunDirectory) -> int:
-    family, config = make(options.task), options.config
+    family, config = make_family(options.task), options.config
     learning = family.without_termination()
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
@@ -72,7 +72,7 @@ def _train(options: RLHF, run: RunDirectory) -> int:
     begin = start()
     before = true_return(begin.key, family, task, begin.ppo.agent)
     state = drive(run, "RLHF", start, step, config.rounds + (config.final_updates > 0))
-    agent = publish_agent(run, state.ppo.agent, family, config.ppo.hidden)
+    agent = publish_agent(run, state.ppo.agent, family.name, config.ppo.hidden)
     last = run.metrics.rows[-1]
     result = run.finish(
         {

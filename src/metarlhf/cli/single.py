@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import files
-from metarlhf.envs import TaskFamily
+from metarlhf.envs import Environment, TaskFamily
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.rollout import evaluate
@@ -33,20 +33,18 @@ def _returns(key, family, task, agent, episodes):
 
 
 def true_return(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, agent: Agent, episodes: int = 16
+    key: PRNGKeyArray, family: Environment, task: Task, agent: Agent, episodes: int = 16
 ) -> float:
     """Mean true return of whole episodes of the policy's mode."""
     key = jax.random.fold_in(key, 0)
     return float(np.mean(_returns(key, family, task, agent, episodes)))
 
 
-def publish_agent(
-    run: RunDirectory, agent: Agent, family: TaskFamily, hidden: tuple[int, ...]
-) -> Path:
+def publish_agent(run: RunDirectory, agent: Agent, family: str, hidden: tuple[int, ...]) -> Path:
     """Write the agent as safetensors and JSON into the run's directory."""
     description = {
         "kind": "metarlhf agent",
-        "family": family.name,
+        "family": family,
         "hidden": hidden,
         "context_size": agent.actor.context.shape[0],
     }

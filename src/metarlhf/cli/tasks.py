@@ -9,7 +9,7 @@ from rich.table import Table
 
 from metarlhf.cli.options import show
 from metarlhf.envs import Box, Discrete, TaskFamily, names
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Tasks:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = tyro.cli(Tasks, args=list(argv), prog="metarlhf tasks")
-    families = [(name, make(name)) for name in names()]
+    families = [(name, make_family(name)) for name in names()]
     if options.json:
         return show({"tasks": [_entry(name, family) for name, family in families]}, [], True)
     table = Table("task", "what varies", "horizon", "observation", "action", box=None)

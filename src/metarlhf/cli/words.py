@@ -5,14 +5,15 @@ import errno
 
 def explain(error: Exception) -> tuple[int, str] | None:
     """Exit status and message; None for what only a programmer can mend."""
-    from metarlhf.envs.registry import UnknownTaskError
+    from metarlhf.envs.errors import SimulatorError, UnknownTaskError
     from metarlhf.files import PublishedFileError
     from metarlhf.meta.prior import WrongFamilyError
     from metarlhf.runs import Interrupted, UserError
 
     if isinstance(error, Interrupted):
         return 130, str(error)
-    if isinstance(error, UserError | UnknownTaskError | PublishedFileError | WrongFamilyError):
+    mendable = (UserError, UnknownTaskError, SimulatorError, PublishedFileError, WrongFamilyError)
+    if isinstance(error, mendable):
         return 2, str(error)
     # Orbax and Safetensors wrap what the system said in errors of their own.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -3,20 +3,29 @@
 from metarlhf.envs.base import Environment, Step, TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
+from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
+from metarlhf.envs.host import HostEnv, HostStep
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
-from metarlhf.envs.registry import UnknownTaskError, make, names, register
+from metarlhf.envs.registry import make, make_family, names, register
+from metarlhf.envs.simulators import connect
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
 __all__ = [
     "make",
+    "make_family",
     "names",
     "register",
+    "connect",
     "UnknownTaskError",
+    "SimulatorError",
+    "MissingSimulatorError",
     "Environment",
     "TaskFamily",
     "Step",
+    "HostEnv",
+    "HostStep",
     "Box",
     "Discrete",
     "MultiDiscrete",

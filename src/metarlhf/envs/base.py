@@ -25,14 +25,27 @@ class Step(NamedTuple):
 
 
 @runtime_checkable
-class Environment(Protocol):
+class Spaces(Protocol):
+    """What can be observed and done: all that networks need to know of an environment."""
+
+    @property
+    def observation_space(self) -> ObservationSpace:
+        """What an agent sees."""
+        ...
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What it can do."""
+        ...
+
+
+@runtime_checkable
+class Environment(Spaces, Protocol):
     """A simulator and a distribution over its tasks: all that PPO needs."""
 
     name: str
     horizon: int
     """Steps until an episode is truncated."""
-    observation_space: ObservationSpace
-    action_space: ActionSpace
 
     def sample(self, key: PRNGKeyArray) -> Task:
         """Draw a task. Held-out tasks are other keys."""

@@ -1,21 +1,21 @@
-"""Task families by name: `make("reacher")`. A user's own joins with `register(name, factory)`."""
+"""Environments by name: `make("reacher")`, `make("gymnax:Pendulum-v1")`.
+
+A user's own joins with `register(name, factory)`.
+"""
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Environment, TaskFamily
 from metarlhf.envs.cartpole import CartPole
+from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 
-
-class UnknownTaskError(ValueError):
-    """No task family of that name is registered."""
-
-
-_factories: dict[str, Callable[..., TaskFamily]] = {
+_factories: dict[str, Callable[..., Environment]] = {
     "navigation": Navigation,
     "navigation/finn2017": lambda **options: Navigation("finn2017", **options),
     "navigation/pearl2019": lambda **options: Navigation("pearl2019", **options),
@@ -23,7 +23,7 @@ _factories: dict[str, Callable[..., TaskFamily]] = {
     "pendulum": Pendulum,
     "cartpole": CartPole,
 }
-_made: dict[Any, TaskFamily] = {}
+_made: dict[Any, Environment] = {}
 
 
 def names() -> tuple[str, ...]:
@@ -31,34 +31,65 @@ def names() -> tuple[str, ...]:
     return tuple(_factories)
 
 
-def make(name: str, **options: Any) -> TaskFamily:
-    """The task family called `name`; `options` go to its constructor.
+def make(name: str, **options: Any) -> Environment:
+    """The environment called `name`; `options` go to its constructor.
 
-    The same name and options give the same object: programs compiled for it are found again.
+    After `gymnax:` comes the name of any Gymnax environment, whose options are its parameters. The
+    same name and options give the same object: programs compiled for it are found again.
 
     Raises:
         UnknownTaskError: no such name; the message lists those there are.
-        ValueError: an option that the family does not have or does not accept.
+        MissingSimulatorError: Gymnax is not installed.
+        ValueError: an option that the environment does not have or does not accept.
     """
+    call = (name, repr(sorted(options.items())))
+    if call not in _made:
+        factory = _factory(name)
+        try:
+            _made[call] = factory(**options)
+        except TypeError as error:
+            raise ValueError(
+                f"the environment {name!r} does not take the options {options}: {error}"
+            ) from error
+    return _made[call]
+
+
+def make_family(name: str, **options: Any) -> TaskFamily:
+    """As `make`, of a family of tasks that a teacher can judge.
+
+    Raises:
+        UnknownTaskError: besides, where there is such an environment, but it is no family.
+    """
+    family = make(name, **options)
+    if not isinstance(family, TaskFamily):
+        raise UnknownTaskError(
+            f"{name!r} is an environment, but no task family: nothing says what a step of it is "
+            f"worth by its observations alone, which a teacher has to. Families are: "
+            f"{', '.join(_factories)}."
+        )
+    return family
+
+
+def _factory(name: str) -> Callable[..., Environment]:
+    if name.startswith("gymnax:"):
+        try:
+            from metarlhf.envs.from_gymnax import FromGymnax
+        except ImportError as error:
+            raise MissingSimulatorError("gymnax", "gymnax", error) from error
+        return partial(FromGymnax, name.removeprefix("gymnax:"))
     if name not in _factories:
         close = difflib.get_close_matches(name, _factories, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTaskError(
             f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}."
         )
-    call = (name, repr(sorted(options.items())))
-    if call not in _made:
-        try:
-            _made[call] = _factories[name](**options)
-        except TypeError as error:
-            raise ValueError(
-                f"the task family {name!r} does not take the options {options}: {error}"
-            ) from error
-    return _made[call]
+    return _factories[name]
 
 
-def register(name: str, factory: Callable[..., TaskFamily]) -> None:
-    """Make a task family of your own known as `name`: `factory(**options)` must return it.
+def register(name: str, factory: Callable[..., Environment]) -> None:
+    """Make an environment of your own known as `name`: `factory(**options)` must return it.
+
+    What `metarlhf tasks` lists and a teacher judges has to be a `TaskFamily`.
 
     Raises:
         ValueError: the name is taken.

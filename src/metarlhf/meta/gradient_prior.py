@@ -12,7 +12,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 from metarlhf.feedback import Library
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
@@ -54,7 +54,7 @@ class GradientPrior(eqx.Module):
     @property
     def family(self) -> TaskFamily:
         """The family that this was meta-trained on."""
-        return make(self.shape.family)
+        return make_family(self.shape.family)
 
     @property
     def untaught(self) -> Agent:
@@ -127,7 +127,7 @@ def pays(rewards: LearnedReward) -> RewardSource:
 
 def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     """A prior that knows nothing, of the given shape."""
-    family, policy, model = make(shape.family), shape.policy, shape.model
+    family, policy, model = make_family(shape.family), shape.policy, shape.model
     agent_key, model_key = jax.random.split(key)
     agent = build_agent(agent_key, family, policy.hidden, initial_std=policy.initial_std)
     rule = initial_rule(agent.actor, policy)
@@ -170,7 +170,7 @@ def _shape(entries: dict[str, Any]) -> GradientShape:
 
     model = entries["model"]
     return GradientShape(
-        family=make(entries["family"]).name,
+        family=make_family(entries["family"]).name,
         policy=MetaRLConfig(**tuples(entries["policy"])),
         model=GradientRewardConfig(**tuples(model)) if model else None,
         library=int(entries["library"]),

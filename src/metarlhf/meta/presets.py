@@ -20,6 +20,32 @@ from metarlhf.rlhf import RLHFConfig
 ORACLE = PPOConfig(total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8)
 """PPO on the true reward, its step size annealed to nothing: the upper end of the scale."""
 
+STEPPED = PPOConfig(
+    total_steps=1_000_000,
+    num_envs=8,
+    num_steps=256,
+    epochs=10,
+    minibatches=32,
+    lr=3e-4,
+    normalise_obs=True,
+    normalise_reward=True,
+    evaluate_every=25,
+    evaluation_episodes=5,
+)
+"""PPO in a simulator that steps outside the compiled program: the settings for MuJoCo of Huang et
+al. 2022, on eight environments. They are a place to start from, and were not tuned here."""
+
+GYMNAX = PPOConfig(
+    total_steps=1_000_000,
+    num_envs=64,
+    num_steps=128,
+    minibatches=8,
+    entropy_coefficient=0.01,
+    evaluate_every=10,
+    evaluation_episodes=8,
+)
+"""PPO in a Gymnax environment: as many side by side as PureJaxRL takes for MinAtar. Not tuned."""
+
 FINN2017 = MetaRLConfig(
     inner_steps=3,
     inner_lr=4.0,

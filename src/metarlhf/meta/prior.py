@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import make_family
 from metarlhf.feedback import Library
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior, LatentReward
@@ -50,7 +50,7 @@ class Prior(eqx.Module):
     @property
     def family(self) -> TaskFamily:
         """The family that this was meta-trained on."""
-        return make(self.shape.family)
+        return make_family(self.shape.family)
 
     @property
     def untaught(self) -> Agent:
@@ -64,7 +64,7 @@ class WrongFamilyError(ValueError):
 
 def blank(key: PRNGKeyArray, shape: Shape) -> Prior:
     """A prior that knows nothing, of the given shape."""
-    family = make(shape.family)
+    family = make_family(shape.family)
     agent_key, model_key = jax.random.split(key)
     agent = build_agent(agent_key, family, shape.hidden, context_size=shape.latent_size)
     model = LatentReward(
@@ -106,7 +106,7 @@ def check_family(folder: Path, found: str, wanted: str | None) -> None:
     Raises:
         WrongFamilyError: another family is wanted.
     """
-    if wanted is not None and make(wanted).name != found:
+    if wanted is not None and make_family(wanted).name != found:
         raise WrongFamilyError(
             f"the prior in {folder} was meta-trained on {found!r}, not on {wanted!r}: "
             f"name a task of {found!r}, or meta-train on {wanted!r}"

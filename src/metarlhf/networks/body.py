@@ -1,5 +1,7 @@
 """What policy and value function have in common: from an observation to what a network is given."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -91,3 +93,9 @@ def forget(done: Bool[Array, " env"], blank: State, state: State) -> State:
     """`blank` in the environments that are done, the rest of `state` as it is."""
     chosen = lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
     return jax.tree.map(chosen, blank, state)
+
+
+def initial_states(network: Any, num_envs: int) -> State:
+    """What a policy or value function remembers where an episode begins, in each environment."""
+    wide = lambda x: jnp.broadcast_to(x, (num_envs, *x.shape))
+    return jax.tree.map(wide, network.initial_state())

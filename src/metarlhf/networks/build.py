@@ -3,7 +3,7 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from metarlhf.envs.base import Environment
+from metarlhf.envs.base import Spaces
 from metarlhf.networks.actor_critic import Actor, Agent, Critic
 from metarlhf.networks.body import Body
 from metarlhf.networks.heads import head_of
@@ -12,7 +12,7 @@ from metarlhf.networks.memory import Cell
 
 def build_agent(
     key: PRNGKeyArray,
-    family: Environment,
+    spaces: Spaces,
     hidden: tuple[int, ...] = (64, 64),
     context_size: int = 0,
     initial_std: float = 1.0,
@@ -22,12 +22,12 @@ def build_agent(
     normalise_obs: bool = False,
     squash: bool = False,
 ) -> Agent:
-    """An untrained agent whose networks fit the spaces of `family`.
+    """An untrained agent whose networks fit `spaces`.
 
     Policy and value function have encoders and memories of their own.
     """
     actor_key, critic_key = jax.random.split(key)
-    space = family.observation_space
+    space = spaces.observation_space
 
     def body(key: PRNGKeyArray) -> Body:
         return Body(
@@ -43,7 +43,7 @@ def build_agent(
     actor = Actor(
         seen,
         seen.features(space),
-        head_of(family.action_space, squash),
+        head_of(spaces.action_space, squash),
         key=actor_key,
         hidden=hidden,
         initial_std=initial_std,

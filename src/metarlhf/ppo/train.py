@@ -11,8 +11,9 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.envs.base import Environment
+from metarlhf.envs.base import Environment, Spaces
 from metarlhf.networks import Agent, build_agent
+from metarlhf.networks.body import initial_states
 from metarlhf.ppo.batch import explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.objectives import adapt_kl_coefficient
@@ -55,24 +56,36 @@ def init(
     """Start training `agent`, or a fresh one, on `task`."""
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
-        agent = build_agent(
-            agent_key,
-            family,
-            config.hidden,
-            initial_std=config.initial_std,
-            memory=config.memory,
-            memory_size=config.memory_size,
-            normalise_obs=config.normalise_obs,
-            squash=config.squash,
-        )
-    wide = lambda x: jnp.broadcast_to(x, (config.num_envs, *x.shape))
+        agent = new_agent(agent_key, family, config)
+    rollout = reset(reset_key, family, task, agent.actor, config.num_envs)
+    return first_state(key, agent, rollout, config)
+
+
+def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
+    """An untrained agent as `config` says, which fits an environment's spaces."""
+    return build_agent(
+        key,
+        spaces,
+        config.hidden,
+        initial_std=config.initial_std,
+        memory=config.memory,
+        memory_size=config.memory_size,
+        normalise_obs=config.normalise_obs,
+        squash=config.squash,
+    )
+
+
+def first_state(
+    key: PRNGKeyArray, agent: Agent, rollout: RolloutState, config: PPOConfig
+) -> TrainState:
+    """Nothing learned yet, in environments that stand where `rollout` says."""
     return TrainState(
         agent=agent,
         optimiser=optimise.begin(optimiser(config), agent),
-        rollout=reset(reset_key, family, task, agent.actor, config.num_envs),
+        rollout=rollout,
         kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
         reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
-        critic_memory=jax.tree.map(wide, agent.critic.initial_state()),
+        critic_memory=initial_states(agent.critic, config.num_envs),
         key=key,
         updates=jnp.zeros((), jnp.int32),
     )

@@ -49,6 +49,7 @@ def drive(
     total: int,
     *,
     stop: Callable[[list[Metrics]], bool] = lambda rows: False,
+    restored: Callable[[State], State] = lambda state: state,
     save_seconds: float = 20.0,
 ) -> State:
     """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
@@ -60,6 +61,7 @@ def drive(
         step: pure; the same state and i give the same result, killed in between or not.
         total: number of steps.
         stop: whether to stop before, seeing all metrics so far.
+        restored: sets up anew what no checkpoint holds, in the state that one gave.
         save_seconds: time between two checkpoints.
 
     Raises:
@@ -67,8 +69,8 @@ def drive(
         UserError: the state, or the return, is no number any more; what it was before is saved.
     """
     state = start()
-    restored = run.checkpoints.restore(state)
-    done, state = restored if restored else (0, state)
+    done, kept = run.checkpoints.restore(state) or (0, None)
+    state = state if kept is None else restored(kept)
     run.metrics.rewind(done)
     saved = time.monotonic()
     with Progress(what, total, done) as progress, _stop_requests() as stop_requested:

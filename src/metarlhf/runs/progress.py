@@ -24,6 +24,8 @@ class Progress:
         self._console = Console(stderr=True)
         self._times: list[float] = []
         self._last = self._told = time.monotonic()
+        # Not every step says one anew.
+        self._return: float | None = None
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -76,8 +78,8 @@ class Progress:
     def _note(self, done: int, metrics: dict[str, Any]) -> str:
         remaining = self.remaining(done)
         left = "" if remaining is None or done == self.total else f", {clock(remaining)} left"
-        returns = metrics.get("return")
-        return (f"return {returns:.2f}" if returns is not None else "done") + left
+        self._return = metrics.get("return", self._return)
+        return (f"return {self._return:.2f}" if self._return is not None else "done") + left
 
 
 def clock(seconds: float) -> str:

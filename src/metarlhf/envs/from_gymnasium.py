@@ -1,0 +1,146 @@
+"""Any Gymnasium environment, or vector environment, as a `HostEnv`."""
+
+import difflib
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
+from metarlhf.envs.gymnasium_spaces import (
+    action_space,
+    observation_space,
+    to_action,
+    to_observation,
+)
+from metarlhf.envs.host import HostObservation, HostStep, host_step
+
+Workers = Literal["sync", "async"]
+
+
+class FromGymnasium:
+    """A `HostEnv` out of a vector environment of any autoreset mode.
+
+    SAME_STEP resets by itself and gives the final observation beside. With the other two an
+    episode's end is followed by a reset of just those environments (`reset_mask`), so that neither
+    DISABLED has to be waited for, nor NEXT_STEP ever gets to spend a step on it.
+    """
+
+    def __init__(self, envs: VectorEnv, name: str, horizon: int | None = None):
+        self.envs, self.name, self.horizon = envs, name, horizon
+        self.num_envs = envs.num_envs
+        self.observation_space = observation_space(envs.single_observation_space)
+        self.action_space = action_space(envs.single_action_space)
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._resets_itself = mode == AutoresetMode.SAME_STEP
+
+    def reset(self, seed: int) -> HostObservation:
+        return self._seen(self.envs.reset(seed=seed)[0])
+
+    def step(self, actions: np.ndarray) -> HostStep:
+        told = to_action(self.envs.single_action_space, actions)
+        obs, reward, terminated, truncated, info = self.envs.step(told)
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        seen = self._seen(obs)
+        if not ended.any():
+            next_obs = obs = seen
+        elif self._resets_itself:
+            next_obs, obs = self._final(seen, info["final_obs"], ended), seen
+        else:
+            next_obs, obs = seen, self._reset_those(ended, seen)
+        return host_step(next_obs, obs, reward, terminated, truncated)
+
+    def close(self) -> None:
+        self.envs.close()
+
+    def _seen(self, obs: Any) -> HostObservation:
+        return to_observation(self.envs.single_observation_space, obs)
+
+    def _final(self, seen: HostObservation, final_obs: Any, ended: np.ndarray) -> HostObservation:
+        """What was seen, but in the environments that ended what was seen last."""
+        last = jax.tree.map(np.copy, seen)
+        for env in np.flatnonzero(ended):
+            own = to_observation(self.envs.single_observation_space, final_obs[env])
+            for whole, one in zip(jax.tree.leaves(last), jax.tree.leaves(own), strict=True):
+                whole[env] = one
+        return last
+
+    def _reset_those(self, ended: np.ndarray, seen: HostObservation) -> HostObservation:
+        """Begin an episode where one ended.
+
+        Raises:
+            SimulatorError: others were reset as well.
+        """
+        obs = self._seen(self.envs.reset(options={"reset_mask": ended.copy()})[0])
+        same = lambda new, old: np.array_equal(new[~ended], old[~ended], equal_nan=True)
+        if not all(jax.tree.leaves(jax.tree.map(same, obs, seen))):
+            raise SimulatorError(
+                f"the vector environment of {self.name} reset episodes that had not ended: its "
+                "reset must heed options['reset_mask'], or it must be made with "
+                "autoreset_mode=AutoresetMode.SAME_STEP"
+            )
+        return obs
+
+
+def connect(name: str, num_envs: int, workers: Workers = "sync") -> FromGymnasium:
+    """`num_envs` environments of the id `name`, in this process or each in one of its own.
+
+    A name `module:id` imports the module first, also one that lies in the current directory.
+
+    Raises:
+        UnknownTaskError: no such id; the message names what is close.
+        MissingSimulatorError: the environment needs something that is not installed.
+    """
+    spec = _spec(name)
+    # A specification goes to other processes whole; an id would have to be registered there again.
+    make = partial(gymnasium.make, spec, disable_env_checker=True)
+    vector: Any = SyncVectorEnv
+    if workers == "async":
+        # Forking is unsafe beside JAX's threads.
+        vector = partial(AsyncVectorEnv, context="spawn")
+    try:
+        # Nothing is copied twice: `to_observation` copies what it gives.
+        envs = vector([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+    except gymnasium.error.DependencyNotInstalled as error:
+        if "mujoco" in str(error).lower():
+            raise MissingSimulatorError("MuJoCo", "mujoco") from error
+        raise SimulatorError(f"{name} cannot be made: {error}") from error
+    except (gymnasium.error.Error, ImportError) as error:
+        raise SimulatorError(f"{name} cannot be made: {error}") from error
+    return FromGymnasium(envs, name, spec.max_episode_steps)
+
+
+def _spec(name: str) -> Any:
+    module, _, identifier = name.rpartition(":")
+    if module:
+        _import(module)
+    try:
+        return gymnasium.spec(identifier)
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(identifier, gymnasium.registry, n=3, cutoff=0.5)
+        hint = f" Close are: {', '.join(close)}." if close else ""
+        raise UnknownTaskError(
+            f"Gymnasium knows no environment {identifier!r}.{hint} Your own is named "
+            "MODULE:ID, where importing MODULE registers ID"
+        ) from error
+
+
+def _import(module: str) -> None:
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0] and error.name != module:
+            raise
+        raise UnknownTaskError(
+            f"there is no module {module!r} in {here} or among what is installed: expected "
+            "MODULE:ID, with MODULE as `import` knows it"
+        ) from error

@@ -1,0 +1,65 @@
+"""What a simulator outside the compiled program is: a batch of environments that step together.
+
+Other people's vector environments differ in what they do when an episode ends: some reset at once
+and hide the final observation, some spend the next step on the reset and pay nothing for it, some
+wait to be told. Here they are all alike. An environment whose episode ended is reset within the
+same `step`, which gives both observations: the one that the action led to, and the one to act on.
+So every step is a step of the task, and a truncated episode bootstraps from what was really seen.
+"""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, PyTree, Shaped
+
+from metarlhf.envs.base import Spaces
+
+HostObservation = PyTree[Shaped[np.ndarray, "env ..."]]
+
+
+class HostStep(NamedTuple):
+    """What one step of all environments gives; the arrays are the caller's to keep."""
+
+    next_obs: HostObservation
+    """What followed the action, before any reset."""
+    reward: Float[np.ndarray, " env"]
+    terminated: Bool[np.ndarray, " env"]
+    truncated: Bool[np.ndarray, " env"]
+    """By a time limit alone: never where `terminated`."""
+    obs: HostObservation
+    """What to act on next: the first observation of a new episode where one ended."""
+
+
+@runtime_checkable
+class HostEnv(Spaces, Protocol):
+    """`num_envs` environments that step together. It changes as it steps, unlike all else here."""
+
+    name: str
+    num_envs: int
+    horizon: int | None
+    """Steps until an episode is truncated; None where nobody says."""
+
+    def reset(self, seed: int) -> HostObservation:
+        """Begin anew in every environment; all that is random from here on follows from `seed`."""
+        ...
+
+    def step(self, actions: Shaped[np.ndarray, "env ..."]) -> HostStep:
+        """Act in every environment, in the units of `action_space`."""
+        ...
+
+    def close(self) -> None:
+        """End its processes, if it has any."""
+        ...
+
+
+def host_step(
+    next_obs: HostObservation,
+    obs: HostObservation,
+    reward: Any,
+    terminated: Any,
+    truncated: Any,
+) -> HostStep:
+    """A `HostStep` of these, in the types that it promises."""
+    terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+    reward = np.array(reward, np.float32)
+    return HostStep(next_obs, reward, terminated, truncated & ~terminated, obs)

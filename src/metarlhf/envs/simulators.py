@@ -1,0 +1,34 @@
+"""Other people's simulators by name: `HalfCheetah-v5`, `module:Mine-v0`, `envpool:Ant-v5`.
+
+Each is an extra, imported when one is named and not before.
+"""
+
+from typing import Literal
+
+from metarlhf.envs.errors import MissingSimulatorError
+from metarlhf.envs.host import HostEnv
+
+
+def connect(name: str, num_envs: int, workers: Literal["sync", "async"] = "sync") -> HostEnv:
+    """`num_envs` environments that step together; close them when done.
+
+    `name` is `envpool:` and an EnvPool id, or a Gymnasium id, with `module:` before it where a
+    module registers it. `workers` says whether Gymnasium's step in this process, one after the
+    other, or in processes of their own; EnvPool has threads.
+
+    Raises:
+        UnknownTaskError: no such environment; the message names what is close.
+        MissingSimulatorError: the simulator is not installed; the message says what would do it.
+        SimulatorError: its observations or actions are of a kind that no network here fits.
+    """
+    if name.startswith("envpool:"):
+        try:
+            from metarlhf.envs.from_envpool import FromEnvPool
+        except ImportError as error:
+            raise MissingSimulatorError("envpool", "envpool", error) from error
+        return FromEnvPool(name.removeprefix("envpool:"), num_envs)
+    try:
+        from metarlhf.envs import from_gymnasium
+    except ImportError as error:
+        raise MissingSimulatorError("gymnasium", "gym", error) from error
+    return from_gymnasium.connect(name, num_envs, workers)
