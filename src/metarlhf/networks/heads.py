@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.spaces import ActionSpace, Discrete, MultiBinary, MultiDiscrete
@@ -43,7 +42,7 @@ def head_of(space: ActionSpace, squash: bool = False) -> Head:
         return Head(space.size, False, _MultiCategorical(space.sizes), jax.random.gumbel)
     if isinstance(space, MultiBinary):
         return Head(space.size, False, _bernoulli, jax.random.logistic)
-    return Head(space.size, True, _squashed if squash else DiagGaussian, jax.random.normal)
+    return Head(space.size, True, _squashed if squash else _gaussian, jax.random.normal)
 
 
 def _categorical(outputs: Array, log_std: Array | None) -> Distribution:
@@ -61,6 +60,10 @@ def _bernoulli(outputs: Array, log_std: Array | None) -> Distribution:
     return Bernoulli(outputs)
 
 
-def _squashed(outputs: Array, log_std: Array | None) -> Distribution:
+def _gaussian(outputs: Array, log_std: Array | None) -> DiagGaussian:
     assert log_std is not None
-    return SquashedGaussian(DiagGaussian(outputs, jnp.asarray(log_std)))
+    return DiagGaussian(outputs, log_std)
+
+
+def _squashed(outputs: Array, log_std: Array | None) -> Distribution:
+    return SquashedGaussian(_gaussian(outputs, log_std))

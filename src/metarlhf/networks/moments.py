@@ -20,8 +20,7 @@ class Moments(eqx.Module):
         """Nothing seen yet: mean 0 and variance 1, for observations like this one."""
         is_vector = lambda x: x.ndim < 2 and jnp.issubdtype(x.dtype, jnp.floating)
         blank = lambda x: jnp.stack([jnp.zeros_like(x), jnp.ones_like(x)]) if is_vector(x) else None
-        # A small count, so that division is safe and the first batch decides.
-        return Moments(jnp.full((), 1e-4, jnp.float32), jax.tree.map(blank, like))
+        return Moments(jnp.zeros((), jnp.float32), jax.tree.map(blank, like))
 
     def update(self, obs: Observation) -> "Moments":
         """With a batch more, of any leading dimensions: Chan, Golub and LeVeque 1983, eq. 1.5."""

@@ -23,12 +23,14 @@ def natural_step(
     KL = `bound` allows to second order, shrunk until the surrogate is better and the KL, exactly
     computed, is within `bound`; if no trial is, the policy stays.
     """
+    old = batch.policy
+    assert old is not None
     flat, unflatten = ravel_pytree(actor)
 
     def surrogate_and_kl(x):
         new = unflatten(x).over(batch.obs, batch.start.actor, batch.done)
         ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
-        return jnp.mean(ratio * advantage), jnp.mean(batch.policy.kl(new))
+        return jnp.mean(ratio * advantage), jnp.mean(old.kl(new))
 
     surrogate = lambda x: surrogate_and_kl(x)[0]
     kl_gradient = jax.grad(lambda x: surrogate_and_kl(x)[1])

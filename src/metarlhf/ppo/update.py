@@ -97,15 +97,15 @@ def update(
         objective = lambda agent, minibatch: _values_alone(agent, minibatch, config)
 
     def gradient_step(carry, minibatch):
-        agent, optimiser_state, going = carry
+        old, going = carry
+        agent, optimiser_state = old
         gradient, metrics = jax.grad(objective, has_aux=True)(agent, minibatch)
         new = optimise.step(optimiser, gradient, optimiser_state, agent)
         if config.kl_stop and config.objective != "trpo":
             going = going & (metrics["kl"] <= config.kl_stop)
-            old = (agent, optimiser_state)
             new = jax.tree.map(lambda n, o: jnp.where(going, n, o), new, old)
             metrics |= {"share_of_steps": going.astype(float)}
-        return (*new, going), metrics
+        return (new, going), metrics
 
     def epoch(carry, key):
         order = shuffle(key, batch.advantage.shape[0])
@@ -115,8 +115,8 @@ def update(
         return jax.lax.scan(gradient_step, carry, shuffled)
 
     keys = jax.random.split(key, config.epochs)
-    start = (agent, optimiser_state, jnp.ones((), bool))
-    (agent, optimiser_state, _), metrics = jax.lax.scan(epoch, start, keys)
+    start = ((agent, optimiser_state), jnp.ones((), bool))
+    ((agent, optimiser_state), _), metrics = jax.lax.scan(epoch, start, keys)
     last = {"kl": metrics["kl"][-1].mean()} if "kl" in metrics else {}
     return agent, optimiser_state, jax.tree.map(jnp.mean, metrics) | last | policy_metrics
 
