@@ -31,6 +31,11 @@ ORDER = (
     "adapt-time",
     "demo-time",
     "ppo-throughput",
+    "ppo-vs-sb3",
+    "ppo-vs-rejax",
+    "ppo-roofline",
+    "ppo-seeds",
+    "ppo-compile",
 )
 
 

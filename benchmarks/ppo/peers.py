@@ -55,6 +55,8 @@ PUREJAXRL = Peer("PureJaxRL's loop", "purejaxrl_loop", 40, "rejax", JAX)
 def compare(row: str, peer: Peer, other: Peer, options: Options, **targets: float) -> list[Result]:
     """Our steps a second over those of `peer`, which `targets` are for, and over `other`'s."""
     repeats = options.seeds or (1 if options.quick else REPEATS)
+    for rival in (peer, other):
+        interpreter(rival)  # installed now, so that nothing comes between the runs
     figures = []
     for task in TASKS:
         runs = by_turns((OURS, peer, other), task, repeats, quick=options.quick)

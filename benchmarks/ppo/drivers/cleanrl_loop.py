@@ -2,9 +2,10 @@
 
 CleanRL is no package to install, so this measures how it works: Gymnasium's `SyncVectorEnv`, stores
 of tensors filled step by step, advantages by a loop backwards over the steps, minibatches by a
-shuffle of indices. Left out is what only reports: TensorBoard, episode statistics, approximate KL.
-Truncated episodes count as terminated, as there. See Huang et al. 2022, "The 37 implementation
-details of proximal policy optimization".
+shuffle of indices. Left out is what only reports (TensorBoard, episode statistics, approximate KL)
+and, on continuous tasks, its running normalisation of what is observed and paid. Truncated episodes
+count as terminated, as there. See Huang et al. 2022, "The 37 implementation details of proximal
+policy optimization".
 """
 
 import math

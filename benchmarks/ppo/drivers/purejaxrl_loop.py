@@ -3,8 +3,9 @@
 PureJaxRL is no package to install, so this measures how it works: one scan over updates; in it a
 scan over steps that asks policy and value function together, draws every random number where it is
 needed and steps Gymnax's environments; advantages by a scan unrolled 16 times; then scans over
-passes and minibatches, shuffled by a permutation. Flax, Distrax and Optax, as there. Left out is
-its counting of episode returns. Truncated episodes count as terminated, as there.
+passes and minibatches, shuffled by a permutation. Flax, Distrax and Optax, as there. Left out are
+its counting of episode returns and, on continuous tasks, its running normalisation. Truncated
+episodes count as terminated, as there.
 """
 
 from functools import partial

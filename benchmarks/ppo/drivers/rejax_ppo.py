@@ -1,8 +1,8 @@
 """Rejax's PPO on Gymnax's environments.
 
 As it comes, but for its evaluation, which would take time that others do not spend. It differs from
-the settings in one thing that costs nothing: it cuts each number of a gradient at `max_grad_norm`,
-where all others shorten the whole gradient to that length.
+the settings in what costs nothing: it cuts each number of a gradient at `max_grad_norm`, where all
+others shorten the whole gradient to that length, and its networks start from Flax's defaults.
 """
 
 import jax

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,6 +25,8 @@ from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.meta.presets import GYMNAX, STEPPED, preset
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.statistics import interquartile_mean
+from metarlhf.types import Task
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,20 @@ class PPO(RunOptions):
     env: str | None = None
     """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, module:ID for one that your
     module registers, envpool:ID or gymnax:ID. The options below start from settings of its own."""
+    seeds: int = 1
+    """So many agents side by side in one compiled program, from seeds that follow from --seed: the
+    return is then their interquartile mean, with a 95 % bootstrap interval. Not for simulators that
+    step outside the program."""
     workers: Literal["sync", "async"] = "sync"
     """Gymnasium's environments step one after the other, or each in a process of its own: worth it
     where a step takes milliseconds."""
     config: PPOConfig = field(default_factory=PPOConfig)
     """How it learns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be 1 or more, but is {self.seeds}")
 
 
 class Training(NamedTuple):
@@ -55,6 +67,8 @@ class Training(NamedTuple):
     step: Callable[[TrainState, int], tuple[TrainState, dict[str, Any]]]
     total: int
     restored: Callable[[TrainState], TrainState] = lambda state: state
+    seeds: int | None = None
+    """Agents side by side; None for one alone."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -86,8 +100,13 @@ def _training(options: PPO) -> Iterator[Training]:
     """How to train what was named, while its simulators run."""
     name, config = options.env or options.task, options.config
     if options.env is None or name.startswith("gymnax:"):
-        yield _compiled(options, make(name))
+        yield (_compiled if options.seeds == 1 else _side_by_side)(options, make(name))
         return
+    if options.seeds > 1:
+        raise UserError(
+            f"--seeds is for compiled environments, and {name} steps outside the program: run it "
+            "once for each --seed, each with a --run-dir of its own"
+        )
     with (
         closing(connect(name, config.num_envs, options.workers)) as env,
         closing(connect(name, config.evaluation_episodes, options.workers)) as evaluation_env,
@@ -95,12 +114,14 @@ def _training(options: PPO) -> Iterator[Training]:
         yield _stepped(options, env, evaluation_env)
 
 
-def _compiled(options: PPO, family: Environment) -> Training:
-    config, key = options.config, jax.random.key(options.seed)
+def _task_of(options: PPO, family: Environment) -> Task:
     if isinstance(family, TaskFamily):
-        task = task_number(family, options.number)
-    else:
-        task = family.sample(key)
+        return task_number(family, options.number)
+    return family.sample(jax.random.key(options.seed))
+
+
+def _compiled(options: PPO, family: Environment) -> Training:
+    config, key, task = options.config, jax.random.key(options.seed), _task_of(options, family)
 
     def step(state, done):
         updates = min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
@@ -112,6 +133,30 @@ def _compiled(options: PPO, family: Environment) -> Training:
 
     start = lambda: ppo.init(key, family, task, config)
     return Training(family.name, start, step, -(-config.num_updates // config.evaluate_every))
+
+
+def _side_by_side(options: PPO, family: Environment) -> Training:
+    """Many seeds; `return` is their interquartile mean, `returns` holds each seed's."""
+    config, task = options.config, _task_of(options, family)
+    keys = jax.random.split(jax.random.key(options.seed), options.seeds)
+
+    def step(states, done):
+        updates = min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
+        states, metrics = ppo.iterate_seeds(states, family, task, config, updates)
+        found = ppo.evaluate_seeds(states, family, task, config.evaluation_episodes)
+        middle = interquartile_mean(found)
+        means = {name: float(np.mean(values)) for name, values in metrics.items()}
+        return states, {
+            "steps": int(states.updates[0]) * config.batch_size,
+            "return": middle.mean,
+            "return_low": middle.low,
+            "return_high": middle.high,
+            "returns": np.asarray(found).tolist(),
+        } | means
+
+    start = lambda: ppo.init_seeds(keys, family, task, config)
+    total = -(-config.num_updates // config.evaluate_every)
+    return Training(family.name, start, step, total, seeds=options.seeds)
 
 
 def _stepped(options: PPO, env: ppo.host.HostEnv, evaluation_env: ppo.host.HostEnv) -> Training:
@@ -142,7 +187,7 @@ def _train(options: PPO, run: RunDirectory, training: Training) -> int:
         stop=converged,
         restored=training.restored,
     )
-    agent = publish_agent(run, state.agent, training.name, config.hidden)
+    agents = _publish(run, state, training, config)
     last = next(row for row in reversed(run.metrics.rows) if "return" in row)
     result = run.finish(
         {
@@ -151,8 +196,34 @@ def _train(options: PPO, run: RunDirectory, training: Training) -> int:
             "return": last["return"],
             "steps": last["steps"],
             "converged": converged(run.metrics.rows),
-            "agent": str(agent),
+            "agent": str(agents[0]),
         }
+        | ({} if training.seeds is None else _of_seeds(last, agents))
     )
-    line = f"return {last['return']:.2f} after {last['steps']} steps; the agent is in {agent}"
-    return show(result, [line], options.json)
+    if training.seeds is None:
+        line = f"return {last['return']:.2f} after {last['steps']} steps; the agent is in"
+    else:
+        line = (
+            f"return {last['return']:.2f} (interquartile mean of {training.seeds} seeds, 95 % "
+            f"interval {last['return_low']:.2f} to {last['return_high']:.2f}) after "
+            f"{last['steps']} steps; the first agent is in"
+        )
+    return show(result, [f"{line} {agents[0]}"], options.json)
+
+
+def _publish(
+    run: RunDirectory, state: TrainState, training: Training, config: PPOConfig
+) -> list[Path]:
+    """Write every agent that was trained."""
+    if training.seeds is None:
+        return [publish_agent(run, state.agent, training.name, config.hidden)]
+    each = [jax.tree.map(lambda x: x[i], state.agent) for i in range(training.seeds)]
+    return [
+        publish_agent(run, agent, training.name, config.hidden, f"agents/{i}")
+        for i, agent in enumerate(each)
+    ]
+
+
+def _of_seeds(last: dict[str, Any], agents: list[Path]) -> dict[str, Any]:
+    kept = {name: last[name] for name in ("return_low", "return_high", "returns")}
+    return kept | {"agents": [str(agent) for agent in agents]}

@@ -40,7 +40,9 @@ def true_return(
     return float(np.mean(_returns(key, family, task, agent, episodes)))
 
 
-def publish_agent(run: RunDirectory, agent: Agent, family: str, hidden: tuple[int, ...]) -> Path:
+def publish_agent(
+    run: RunDirectory, agent: Agent, family: str, hidden: tuple[int, ...], name: str = "agent"
+) -> Path:
     """Write the agent as safetensors and JSON into the run's directory."""
     description = {
         "kind": "metarlhf agent",
@@ -48,4 +50,4 @@ def publish_agent(run: RunDirectory, agent: Agent, family: str, hidden: tuple[in
         "hidden": hidden,
         "context_size": agent.actor.context.shape[0],
     }
-    return files.publish(run.path / "agent", agent, description)
+    return files.publish(run.path / name, agent, description)

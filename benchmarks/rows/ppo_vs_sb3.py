@@ -1,0 +1,23 @@
+"""Steps a second of our PPO over Stable-Baselines3's, on CartPole-v1 and Pendulum-v1.
+
+64 environments of 128 steps, 4 passes in 4 minibatches, two tanh layers of 64 for policy and value
+function each, on the CPU; every other setting is the same too (`benchmarks.ppo.protocol.Settings`).
+A step is one of the environment, with its share of learning; what is compiled has been before.
+Stable-Baselines3 steps its 64 environments in one process (`DummyVecEnv`), PyTorch with the number
+of threads it chooses. Each run is a process of its own, ours and theirs by turns; the figure is the
+ratio of medians, the interval the least and the greatest ratio of two runs in turn. Before it
+counts, every run must have made the same number of gradient steps on as many parameters.
+
+Our pendulum is not Pendulum-v1 but our family of it, see `benchmarks.ppo.drivers.ours`.
+
+Also, without a target: CleanRL's loop, written anew (`benchmarks.ppo.drivers.cleanrl_loop`).
+"""
+
+from benchmarks.ppo.peers import CLEANRL, SB3, compare
+
+ROW = "ppo-vs-sb3"
+
+
+def measure(options):
+    """Ratios for both tasks and both peers."""
+    return compare(ROW, SB3, CLEANRL, options, must=20, aim=50)
