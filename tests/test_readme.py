@@ -47,8 +47,8 @@ def small_presets(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_is_a_snippet_for_each_of_the_two_by_two():
-    assert len(SNIPPETS) == 4
+def test_there_is_a_snippet_for_each_of_the_two_by_two_and_one_for_a_family_of_ones_own():
+    assert len(SNIPPETS) == 5
     assert all(sum(budget in text for text in SNIPPETS) == 1 for budget in BUDGETS)
 
 
@@ -59,3 +59,12 @@ def test_a_snippet_runs(number, small_presets, capsys):
         text = text.replace(budget, small)
     exec(compile(text, f"README.md, snippet {number + 1}", "exec"), {})
     assert capsys.readouterr().out.strip()
+
+
+def test_a_family_of_ones_own_goes_where_the_others_go(small_presets, capsys):
+    """The last two snippets together, as the README says."""
+    exec(compile(SNIPPETS[4], "README.md, snippet 5", "exec"), {})
+    text = SNIPPETS[3].replace('"navigation"', '"line"')
+    exec(compile(text, "README.md, snippet 4", "exec"), {})
+    before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
+    assert max(before, after) <= 0

@@ -1,7 +1,5 @@
 """`python -m metarlhf` is `metarlhf`."""
 
-import sys
+from metarlhf.cli import run
 
-from metarlhf.cli import main
-
-sys.exit(main())
+run()

@@ -43,6 +43,8 @@ def said(capsys, argv):
         (["demo", "--scratch-tasks=99"], "scratch_tasks must be from 0 to tasks"),
         (["demo", "maze"], "no task family is called 'maze'"),
         (["demo", "navigation", "--config.iterations=-1"], "iterations must be at least 1"),
+        (["demo", "navigation", "--config.tasks=7"], "tasks * episodes = 28 must be a multiple of"),
+        (["ppo", "navigation", "--config.lr=nan"], "lr must be above 0 and finite"),
         (["adapt"], "which prior?"),
         (["adapt", "/nowhere"], "there is no /nowhere/description.json"),
         (["evaluate"], "which prior?"),
@@ -57,7 +59,7 @@ def test_what_cannot_be_is_refused_in_one_message(capsys, argv, message, tmp_pat
 @pytest.mark.parametrize(
     ("command", "option", "message"),
     [
-        ("adapt", "--number=-1", "--number must be 0 or more"),
+        ("adapt", "--number=-1", "number must be 0 or more"),
         ("adapt", "--config.labels=-1", "labels must be 0 or more"),
         ("adapt", "--preset=eleven", "eleven"),
         ("adapt", "--steps=0", "steps must be 1 or more"),

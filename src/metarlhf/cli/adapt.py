@@ -13,7 +13,7 @@ import tyro
 
 from metarlhf import files, rlhf
 from metarlhf.cli.options import RunOptions, open_run, parse, say, show
-from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -47,6 +47,7 @@ class Adapt(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number(self.number)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be 1 or more, but is {self.steps}")
 
@@ -61,6 +62,7 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     scan.add_argument("--task")
     scan.add_argument("--preset", default="ten")
+    scan.add_argument("--run-dir", "--run_dir")
     found, rest = scan.parse_known_args(list(argv))
     folders = [Path(word) for word in rest if not word.startswith("-")]
     if not folders:
@@ -89,8 +91,9 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
     if options.steps and not isinstance(prior, GradientPrior):
         raise UserError("--steps is for priors that adapt by gradient steps; this one needs none")
-    name = f"adapt-{prior.family.name.replace('/', '-')}-{options.number}"
-    with open_run(options, name, files.digest(options.prior)) as run:
+    digest = files.digest(options.prior) or ""
+    name = f"adapt-{prior.family.name.replace('/', '-')}-{digest[:6]}-{options.number}"
+    with open_run(options, name, digest) as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _adapt(options, run, prior)
@@ -100,7 +103,8 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     config, family = options.config, prior.family
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
-    if isinstance(prior, GradientPrior) and prior.belief is None:
+    by_task = isinstance(prior, GradientPrior) and prior.belief is None
+    if by_task:
         say(f"adapting to a task of {family.name} by what it pays: nobody is asked")
     else:
         say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
@@ -128,8 +132,9 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
             "agent": str(folder),
         }
     )
+    how = "by what the task pays" if by_task else f"with {last['labels']} {config.feedback}"
     line = (
-        f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} in "
+        f"return {before:.2f} -> {last['return']:.2f} {how} in "
         f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
     return show(result, [line], options.json)

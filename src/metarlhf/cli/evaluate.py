@@ -35,7 +35,9 @@ def main(argv: Sequence[str]) -> int:
     prior, presets, _ = load_prior(argv, "evaluate")
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
     name = prior.family.name.replace("/", "-")
-    with open_run(options, f"evaluate-{name}-{options.preset}", digest(options.prior)) as run:
+    begins_with = digest(options.prior) or ""
+    name = f"evaluate-{name}-{begins_with[:6]}-{options.preset}"
+    with open_run(options, name, begins_with) as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
         return _evaluate(options, run, prior, presets)

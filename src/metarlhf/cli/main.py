@@ -1,8 +1,10 @@
 """Which command, its errors in one line, and exit codes: 0 done, 2 bad input, 130 stopped."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from metarlhf.cli.words import explain
 
@@ -16,6 +18,8 @@ COMMANDS = {
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
 }
 
+STOPPED = 130
+
 USAGE = """usage: metarlhf COMMAND [OPTIONS]
 
 Teach an agent a new task in one minute of your time.
@@ -26,6 +30,20 @@ commands:
 `metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and all but
 `tasks` take --run-dir, --seed and --resume. Exit status: 0 done, 2 bad input, 130 stopped by
 Ctrl-C and saved."""
+
+
+def run() -> NoReturn:
+    """The command line as a process: its exit status is `main`'s.
+
+    Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
+    threads is killed by a signal instead.
+    """
+    status = main()
+    if status != STOPPED:
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,12 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metarlhf: there is no command {argv[0]!r}.\n\n{usage}", file=sys.stderr)
         return 2
     # Each command is imported when it is asked for: `tasks` need not wait for JAX to compile.
-    command = importlib.import_module(f"metarlhf.cli.{argv[0].replace('-', '_')}")
     try:
+        command = importlib.import_module(f"metarlhf.cli.{argv[0].replace('-', '_')}")
         return command.main(argv[1:])
     except KeyboardInterrupt:
         print("metarlhf: stopped; go on with the same command and --resume", file=sys.stderr)
-        return 130
+        return STOPPED
     except Exception as error:
         message = explain(error)
         if message is None:

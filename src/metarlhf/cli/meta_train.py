@@ -123,8 +123,10 @@ def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory) -> int:
             "prior": str(folder),
         }
     )
+    asks = isinstance(learned, Prior) or learned.belief is not None
+    how = "with ten answers" if asks else "by what it pays"
     lines = [
-        f"The prior is in {folder}. Teach a task it has never seen with ten answers:",
+        f"The prior is in {folder}. Teach a task it has never seen {how}:",
         f"  metarlhf adapt {folder} --number 3",
     ]
     return show(result, lines, options.json)

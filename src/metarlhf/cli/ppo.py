@@ -20,7 +20,7 @@ from metarlhf.cli.options import (
     show,
     value_in,
 )
-from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.meta.presets import GYMNAX, STEPPED, preset
 from metarlhf.ppo import PPOConfig, TrainState
@@ -55,6 +55,7 @@ class PPO(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number(self.number)
         if self.seeds < 1:
             raise ValueError(f"seeds must be 1 or more, but is {self.seeds}")
 

@@ -8,7 +8,7 @@ import jax
 
 from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
-from metarlhf.cli.single import publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
 from metarlhf.envs.registry import make_family
 from metarlhf.meta.presets import preset
 from metarlhf.reward import EnsembleConfig
@@ -28,6 +28,10 @@ class RLHF(RunOptions):
     """How the agent asks and learns."""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     """The reward model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.number)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

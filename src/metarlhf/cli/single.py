@@ -12,18 +12,22 @@ from metarlhf.envs import Environment, TaskFamily
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.rollout import evaluate
-from metarlhf.runs import RunDirectory, UserError
+from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
 
-def task_number(family: TaskFamily, number: int) -> Task:
-    """One of the family's held-out tasks, which meta-training never sees.
+def check_number(number: int) -> None:
+    """Refuse a number that no held-out task has.
 
     Raises:
-        UserError: a negative number.
+        ValueError: it is negative.
     """
     if number < 0:
-        raise UserError(f"--number must be 0 or more, but is {number}")
+        raise ValueError(f"number must be 0 or more, but is {number}")
+
+
+def task_number(family: TaskFamily, number: int) -> Task:
+    """One of the family's held-out tasks, which meta-training never sees."""
     return jax.tree.map(lambda x: x[number], held_out_tasks(family, number + 1))
 
 

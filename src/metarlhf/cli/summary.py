@@ -16,16 +16,22 @@ def lines(result: Mapping[str, Any], path: Path) -> list[str]:
 def _family(found: Mapping[str, Any]) -> list[str]:
     mean, low, high = (found["normalised_return"][name] for name in ("mean", "low", "high"))
     labels, feedback = found["labels"], found["feedback"]
+    taught = f"{labels} {feedback}" if labels else "gradient steps on the task's own reward"
     told = [
-        f"{found['family']}: {labels} {feedback} taught {mean:.0%} of what the true reward does "
+        f"{found['family']}: {taught} taught {mean:.0%} of what the true reward does "
         f"(95 % interval {low:.0%} to {high:.0%}, {found['num_tasks']} tasks never seen before), "
         f"in {found['seconds']:.1f} s a task"
     ]
+    if found.get("scratch_tasks"):
+        told.append(
+            f"  on {found['scratch_tasks']} of them, to reach the same "
+            f"{found['scratch_target']:.0%}:"
+        )
     for resource, word in (("labels", "answers"), ("steps", "environment steps")):
         ratio = found[f"scratch_{resource}_ratio"]
         if ratio is not None:
             least = "at least " if found[f"scratch_{resource}_at_least"] else ""
-            told.append(f"  from scratch the same takes {least}{ratio:.0f} times as many {word}")
+            told.append(f"  learning from scratch takes {least}{ratio:.0f} times as many {word}")
     return told
 
 

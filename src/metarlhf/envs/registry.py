@@ -62,12 +62,22 @@ def make_family(name: str, **options: Any) -> TaskFamily:
     """
     family = make(name, **options)
     if not isinstance(family, TaskFamily):
+        missing = [member for member in _members(TaskFamily) if not hasattr(family, member)]
         raise UnknownTaskError(
-            f"{name!r} is an environment, but no task family: nothing says what a step of it is "
-            f"worth by its observations alone, which a teacher has to. Families are: "
-            f"{', '.join(_factories)}."
+            f"{name!r} is an environment, but no task family, which a teacher can judge: it lacks "
+            f"{', '.join(missing)} (see metarlhf.envs.TaskFamily). Families are: "
+            f"{', '.join(other for other in _factories if other != name)}."
         )
     return family
+
+
+def _members(protocol: type) -> list[str]:
+    """What a class must have to be of `protocol`."""
+    bases = [base for base in protocol.__mro__ if base is not object]
+    found = [
+        name for base in bases for name in (*getattr(base, "__annotations__", ()), *vars(base))
+    ]
+    return [name for name in dict.fromkeys(found) if not name.startswith("_")]
 
 
 def _factory(name: str) -> Callable[..., Environment]:
@@ -81,7 +91,8 @@ def _factory(name: str) -> Callable[..., Environment]:
         close = difflib.get_close_matches(name, _factories, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTaskError(
-            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}."
+            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}; "
+            "your own joins them by metarlhf.envs.register."
         )
     return _factories[name]
 

@@ -7,7 +7,7 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
-from metarlhf.meta.prior import Prior
+from metarlhf.meta.prior import Prior, WrongFamilyError
 from metarlhf.types import Task
 
 
@@ -19,7 +19,15 @@ def adapt(
 
     The adapted agent is `state.ppo.agent`, of the same type as the prior's; what it was told is in
     `state.answers`, what it believes about the reward in `state.belief`.
+
+    Raises:
+        WrongFamilyError: the prior was meta-trained on another family.
     """
+    if prior.shape.family != family.name:
+        raise WrongFamilyError(
+            f"the prior was meta-trained on {prior.shape.family!r}, not on {family.name!r}: teach "
+            "it a task of that family, or meta-train on this one"
+        )
     learning = family.without_termination()
     state = rlhf.start(key, learning, task, prior.agent, prior.belief, config, prior.library)
     play = lambda state, _: (rlhf.run_round(state, learning, task, config)[0], None)

@@ -88,6 +88,11 @@ class JointConfig:
         ):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, but is {getattr(self, name)}")
+        if self.tasks * self.episodes % self.ppo.minibatches:
+            raise ValueError(
+                f"tasks * episodes = {self.tasks * self.episodes} must be a multiple of "
+                f"ppo.minibatches = {self.ppo.minibatches}"
+            )
         if not 0 < self.reward_share <= 1:
             raise ValueError(
                 f"reward_share must be above 0 and at most 1, but is {self.reward_share}"

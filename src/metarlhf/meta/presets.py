@@ -114,7 +114,8 @@ def preset(family: str) -> Preset:
     reward, reward_steps, gamma, initial_std, iterations, hidden = {
         "navigation": (sharp, 60, 0.7, 0.3, 50, (64, 64)),
         "pendulum": (reward, 40, 0.95, 1.0, 50, (64, 64)),
-    }.get(general, (reward, 40, 0.9, 0.7, 100, (128, 128)))
+        "reacher": (reward, 40, 0.9, 0.7, 100, (128, 128)),
+    }.get(general, (reward, 40, 0.9, 0.7, 50, (64, 64)))
     joint = JointConfig(
         iterations=iterations,
         reward_steps=reward_steps,

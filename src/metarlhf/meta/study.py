@@ -68,7 +68,7 @@ def compare_with_scratch(
     same = [prior._replace(returns=prior.returns[:, :num_tasks]) for prior in priors]
     target = float(np.mean([prior.returns[-1] for prior in same])) if num_tasks else 0.0
     curves = [curve.normalise(references.first(num_tasks)) for curve in scratch]
-    compared: dict[str, Any] = {}
+    compared: dict[str, Any] = {"scratch_tasks": num_tasks, "scratch_target": target}
     for resource, least in (("labels", 1.0), ("steps", float(horizon))):
         key = f"scratch_{resource}_ratio"
         compared[key] = None

@@ -11,7 +11,7 @@ class PPOConfig:
     """Proximal policy optimisation (Schulman et al. 2017)."""
 
     total_steps: int = 200_000
-    """Budget of environment steps."""
+    """Budget of environment steps; one update at least is made."""
     num_envs: int = 32
     """Environments stepped side by side."""
     num_steps: int = 100
@@ -82,13 +82,13 @@ class PPOConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         for name in ("lr", "clip", "kl_target", "initial_std", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite, but is {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
         for name in ("kl_coefficient", "kl_stop", "value_clip", "patience"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         if self.memory and self.num_envs % self.minibatches:
             raise ValueError(

@@ -74,6 +74,9 @@ class FamilyResult(_Required, total=False):
     scratch_labels_at_least: bool
     scratch_steps_ratio: float | None
     scratch_steps_at_least: bool
+    # How many of the tasks were learned from scratch, and what was to be reached on them.
+    scratch_tasks: int
+    scratch_target: float
     # Seconds and environment steps of adapting to one task, seconds of meta-training.
     seconds: float | None
     steps: float | None

@@ -59,8 +59,15 @@ def ratio(value: float | int | None, at_least: bool = False) -> str:
 
 def answers(family: FamilyResult) -> str:
     """What was asked for each task: "10 comparisons"."""
+    if nobody_asked(family):
+        return "the task's own reward"
     kind = family["feedback"]
     return f"{family['labels']} {kind.removesuffix('s') if family['labels'] == 1 else kind}"
+
+
+def nobody_asked(family: FamilyResult) -> bool:
+    """Whether the agents learned from what tasks pay, not from answers."""
+    return family["labels"] == 0
 
 
 def _in_words(count: int) -> str:
@@ -76,6 +83,9 @@ def headline(results: Results) -> str:
     families = results["families"]
     counts = sorted({family["labels"] for family in families})
     means = sorted(family["normalised_return"]["mean"] for family in families)
+    if nobody_asked(families[0]):
+        reached = " to ".join(dict.fromkeys(percent(means[i]) for i in (0, -1)))
+        return f"A few gradient steps on the task's own reward reached {reached} of what PPO does"
     who = _span(_in_words(counts[0]), _in_words(counts[-1])).capitalize()
     who += " answer" if counts[-1] == 1 else " answers"
     if means[-1] <= 0:
@@ -105,7 +115,21 @@ def savings(families: Sequence[FamilyResult]) -> str:
     keys = ("scratch_labels_ratio", "scratch_steps_ratio")
     partly = any(family.get(key) is None for family in families for key in keys)
     where = ", where it was measured" if partly else ""
-    return f"Learning the same from scratch took {' and '.join(parts)}{where}."
+    return f"Learning the same from scratch took {' and '.join(parts)}{where}.{_compared(families)}"
+
+
+def _compared(families: Sequence[FamilyResult]) -> str:
+    """On which tasks, and to reach what, where that is not the figure that stands above."""
+    if len(families) != 1 or not families[0].get("scratch_tasks"):
+        return ""
+    family = families[0]
+    count, target = family.get("scratch_tasks"), family.get("scratch_target")
+    if count == family["num_tasks"] or target is None:
+        return ""
+    return (
+        f" That was measured on the first {count} of the {family['num_tasks']} tasks, of which "
+        f"{percent(target)} was to be reached: what the meta-learned agents reach on these."
+    )
 
 
 def standing(family: FamilyResult, index: int | None) -> str:

@@ -53,7 +53,12 @@ class RunDirectory:
             raise UserError(
                 f"{path} holds other files than a run's: name an empty or a new --run-dir"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{path} cannot be made ({error.strerror}): name another --run-dir"
+            ) from error
         self._lock = _lock(path)
         try:
             self._begin(wanted, begun, resume)
@@ -78,7 +83,14 @@ class RunDirectory:
     def result(self) -> dict[str, Any] | None:
         """What came out, if the run is finished."""
         path = self.path / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged: remove it, and --resume writes it anew from what was saved"
+            ) from error
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write result.json; returns it as it will be read back."""

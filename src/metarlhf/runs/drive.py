@@ -50,7 +50,7 @@ def drive(
     *,
     stop: Callable[[list[Metrics]], bool] = lambda rows: False,
     restored: Callable[[State], State] = lambda state: state,
-    save_seconds: float = 20.0,
+    save_seconds: float = 10.0,
 ) -> State:
     """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
 
@@ -71,9 +71,11 @@ def drive(
     state = start()
     done, kept = run.checkpoints.restore(state) or (0, None)
     state = state if kept is None else restored(kept)
-    run.metrics.rewind(done)
+    lost = run.metrics.rewind(done)
     saved = time.monotonic()
     with Progress(what, total, done) as progress, _stop_requests() as stop_requested:
+        if lost:
+            progress.say(f"{what}: {lost} steps were done after the last checkpoint, and are again")
         while done < total and not stop(run.metrics.rows):
             before, (state, metrics) = state, step(state, done)
             _stop_at_nan(run, what, done, before, state, metrics)

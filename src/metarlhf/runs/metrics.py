@@ -15,11 +15,13 @@ class MetricsLog:
         self.path = path
         self.rows: list[dict[str, Any]] = []
 
-    def rewind(self, step: int) -> None:
-        """Forget all that was said after `step`, and what a kill cut short."""
-        self.rows = [row for row in _read(self.path) if row["step"] <= step]
+    def rewind(self, step: int) -> int:
+        """Forget all that was said after `step`, and what a kill cut short; returns how many."""
+        found = _read(self.path)
+        self.rows = [row for row in found if row["step"] <= step]
         if self.path.exists():
             files.write_text(self.path, "".join(map(_line, self.rows)))
+        return len(found) - len(self.rows)
 
     def append(self, step: int, metrics: dict[str, Any]) -> None:
         """Add a line. Numbers that are not finite are written as null."""

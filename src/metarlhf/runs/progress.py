@@ -42,7 +42,7 @@ class Progress:
                 self.what, total=self.total, completed=self.first, note="compiling"
             )
         else:
-            self._say(f"{self.what}: {self.first}/{self.total}, compiling")
+            self.say(f"{self.what}: {self.first}/{self.total}, compiling")
         return self
 
     def __exit__(
@@ -70,9 +70,10 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
         elif now - self._told > QUIET_SECONDS or done == self.total:
             self._told = now
-            self._say(f"{self.what}: {done}/{self.total}, {note}")
+            self.say(f"{self.what}: {done}/{self.total}, {note}")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """A line beside the bar, or by itself."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _note(self, done: int, metrics: dict[str, Any]) -> str:
