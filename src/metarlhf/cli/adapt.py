@@ -13,13 +13,13 @@ import tyro
 
 from metarlhf import files, rlhf
 from metarlhf.cli.options import RunOptions, open_run, parse, say, show
-from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load
-from metarlhf.networks import Agent
+from metarlhf.networks import Agent, publish_agent
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.types import Task
@@ -115,8 +115,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     else:
         agent = _by_answers(key, task, prior, options, run)
     seconds = time.monotonic() - clock
-    hidden = prior.shape.policy.hidden if isinstance(prior, GradientPrior) else prior.shape.hidden
-    folder = publish_agent(run, agent, family.name, hidden)
+    folder = publish_agent(run.path / "agent", agent, family.name)
     last = run.metrics.rows[-1]
     result = run.finish(
         {

@@ -20,9 +20,10 @@ from metarlhf.cli.options import (
     show,
     value_in,
 )
-from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.meta.presets import GYMNAX, STEPPED, preset
+from metarlhf.networks import publish_agent
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import interquartile_mean
@@ -188,7 +189,7 @@ def _train(options: PPO, run: RunDirectory, training: Training) -> int:
         stop=converged,
         restored=training.restored,
     )
-    agents = _publish(run, state, training, config)
+    agents = _publish(run, state, training)
     last = next(row for row in reversed(run.metrics.rows) if "return" in row)
     result = run.finish(
         {
@@ -212,15 +213,13 @@ def _train(options: PPO, run: RunDirectory, training: Training) -> int:
     return show(result, [f"{line} {agents[0]}"], options.json)
 
 
-def _publish(
-    run: RunDirectory, state: TrainState, training: Training, config: PPOConfig
-) -> list[Path]:
+def _publish(run: RunDirectory, state: TrainState, training: Training) -> list[Path]:
     """Write every agent that was trained."""
     if training.seeds is None:
-        return [publish_agent(run, state.agent, training.name, config.hidden)]
+        return [publish_agent(run.path / "agent", state.agent, training.name)]
     each = [jax.tree.map(lambda x: x[i], state.agent) for i in range(training.seeds)]
     return [
-        publish_agent(run, agent, training.name, config.hidden, f"agents/{i}")
+        publish_agent(run.path / "agents" / str(i), agent, training.name)
         for i, agent in enumerate(each)
     ]
 

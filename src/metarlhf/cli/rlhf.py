@@ -8,9 +8,10 @@ import jax
 
 from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
-from metarlhf.cli.single import check_number, publish_agent, task_number, true_return
+from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs.registry import make_family
 from metarlhf.meta.presets import preset
+from metarlhf.networks import publish_agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, drive
@@ -76,7 +77,7 @@ def _train(options: RLHF, run: RunDirectory) -> int:
     begin = start()
     before = true_return(begin.key, family, task, begin.ppo.agent)
     state = drive(run, "RLHF", start, step, config.rounds + (config.final_updates > 0))
-    agent = publish_agent(run, state.ppo.agent, family.name, config.ppo.hidden)
+    agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
     last = run.metrics.rows[-1]
     result = run.finish(
         {

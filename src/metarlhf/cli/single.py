@@ -1,18 +1,15 @@
 """What the commands that teach a single task share."""
 
 from functools import partial
-from pathlib import Path
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from metarlhf import files
 from metarlhf.envs import Environment, TaskFamily
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.rollout import evaluate
-from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
 
@@ -42,16 +39,3 @@ def true_return(
     """Mean true return of whole episodes of the policy's mode."""
     key = jax.random.fold_in(key, 0)
     return float(np.mean(_returns(key, family, task, agent, episodes)))
-
-
-def publish_agent(
-    run: RunDirectory, agent: Agent, family: str, hidden: tuple[int, ...], name: str = "agent"
-) -> Path:
-    """Write the agent as safetensors and JSON into the run's directory."""
-    description = {
-        "kind": "metarlhf agent",
-        "family": family,
-        "hidden": hidden,
-        "context_size": agent.actor.context.shape[0],
-    }
-    return files.publish(run.path / name, agent, description)

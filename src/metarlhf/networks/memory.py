@@ -18,6 +18,7 @@ class Memory(eqx.Module):
 
     cell: eqx.nn.GRUCell | eqx.nn.LSTMCell
     size: int = eqx.field(static=True)
+    kind: Cell = eqx.field(static=True)
 
     def __init__(self, kind: Cell, inputs: int, size: int, *, key: PRNGKeyArray):
         make = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}[kind]
@@ -31,7 +32,7 @@ class Memory(eqx.Module):
             return jnp.concatenate([orthogonal(gate, size, leaf.shape[1]) for gate in gates])
 
         self.cell = jax.tree_util.tree_map_with_path(start, cell)
-        self.size = size
+        self.size, self.kind = size, kind
 
     def initial_state(self) -> State:
         """Zeros, for one sequence."""
