@@ -14,7 +14,12 @@ def test_a_stop_while_compiling_is_no_crash(tmp_path):
     command = [sys.executable, "-m", "metarlhf", "meta-train", "navigation", "--run-dir"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_COMP", "XLA"))}
     process = subprocess.Popen(
-        [*command, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True, env=environment
+        [*command, str(tmp_path / "run")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # As a shell starts it: pytest's workers ignore the signal, and what they start would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     process.stderr.readline()  # "meta-training on ...": what follows is compiling
