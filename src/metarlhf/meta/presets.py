@@ -110,16 +110,14 @@ def preset(family: str) -> Preset:
     # what each step alone is worth. The rod has to explore most, for it is slow to lift.
     reward = LatentRewardConfig(num_tasks=2048, latent_noise=0.005)
     sharp = replace(reward, num_features=192, latent_lr=0.05, latent_noise=0.03)
-    # The arm has most to learn: how to hold still anywhere in its reach, against its own dynamics.
-    reward, reward_steps, gamma, initial_std, iterations, hidden = {
-        "navigation": (sharp, 60, 0.7, 0.3, 50, (64, 64)),
-        "pendulum": (reward, 40, 0.95, 1.0, 50, (64, 64)),
-        "reacher": (reward, 40, 0.9, 0.7, 100, (128, 128)),
-    }.get(general, (reward, 40, 0.9, 0.7, 50, (64, 64)))
+    reward, reward_steps, gamma, initial_std = {
+        "navigation": (sharp, 60, 0.7, 0.3),
+        "pendulum": (reward, 40, 0.95, 1.0),
+    }.get(general, (reward, 40, 0.9, 0.7))
     joint = JointConfig(
-        iterations=iterations,
+        iterations=50,
         reward_steps=reward_steps,
-        ppo=PPOConfig(minibatches=32, lr=2e-3, gamma=gamma, initial_std=initial_std, hidden=hidden),
+        ppo=PPOConfig(minibatches=32, lr=2e-3, gamma=gamma, initial_std=initial_std),
         reward=reward,
     )
     # Ten comparisons are about the prior's own clips: not a step is taken in the new task. When
