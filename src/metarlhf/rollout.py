@@ -17,6 +17,10 @@ from metarlhf.networks import Actor
 from metarlhf.networks.body import forget, initial_states
 from metarlhf.types import Observation, State, Task, Trajectory
 
+# Folded into a training state's key for its evaluation. JAX's `fold_in` by a small number gives the
+# very keys that `split` does: evaluation would play with the noise that training plays with next.
+EVALUATION = 0xE7A1
+
 
 class RolloutState(NamedTuple):
     """Where a batch of environments and their policy stand between two rollouts."""

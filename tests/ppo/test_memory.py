@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from metarlhf import ppo
+from metarlhf.networks.memory import Memory
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import loss
 from tests.recall import Recall
@@ -94,3 +95,12 @@ def test_memory_alone_solves_recall(memory):
         assert entry["return"] > 0.95
     else:
         assert entry["return"] < 0.5
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_no_two_matrices_of_a_cell_start_alike(kind):
+    memory = Memory(kind, 6, 6, key=jax.random.key(0))
+    cell = memory.cell
+    assert not np.allclose(cell.weight_ih, cell.weight_hh, atol=0.1)
+    np.testing.assert_allclose(cell.weight_hh[:6].T @ cell.weight_hh[:6], np.eye(6), atol=1e-3)
+    assert not np.allclose(cell.weight_hh[:6], cell.weight_hh[6:12], atol=0.1)

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf.envs import Environment, TaskFamily
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
-from metarlhf.rollout import evaluate
+from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.types import Task
 
 
@@ -37,5 +37,5 @@ def true_return(
     key: PRNGKeyArray, family: Environment, task: Task, agent: Agent, episodes: int = 16
 ) -> float:
     """Mean true return of whole episodes of the policy's mode."""
-    key = jax.random.fold_in(key, 0)
+    key = jax.random.fold_in(key, EVALUATION)
     return float(np.mean(_returns(key, family, task, agent, episodes)))

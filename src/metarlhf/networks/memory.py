@@ -1,6 +1,6 @@
 """Recurrent memory: a GRU or LSTM cell that a policy or value function carries along."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -24,14 +24,15 @@ class Memory(eqx.Module):
         make = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}[kind]
         cell = make(inputs, size, key=key)
 
-        def start(path: Any, leaf: Array) -> Array:
+        def start(leaf: Array, key: PRNGKeyArray) -> Array:
             if leaf.ndim < 2:
                 return jnp.zeros_like(leaf)
-            own = jax.random.fold_in(key, len(jax.tree_util.keystr(path)))
-            gates = jax.random.split(own, leaf.shape[0] // size)
+            gates = jax.random.split(key, leaf.shape[0] // size)
             return jnp.concatenate([orthogonal(gate, size, leaf.shape[1]) for gate in gates])
 
-        self.cell = jax.tree_util.tree_map_with_path(start, cell)
+        leaves, structure = jax.tree.flatten(cell)
+        keys = jax.random.split(key, len(leaves))
+        self.cell = jax.tree.unflatten(structure, map(start, leaves, keys))
         self.size, self.kind = size, kind
 
     def initial_state(self) -> State:

@@ -27,7 +27,11 @@ from metarlhf.ppo.train import (
     learn,
     new_agent,
 )
+from metarlhf.rollout import EVALUATION
 from metarlhf.rollout_host import collect, evaluate, reset, seed_of
+
+# Folded into a state's key for the seed of environments that begin anew.
+RESTART = 0x2E57
 
 jitted_learn = partial(jax.jit, static_argnames=("config",))(learn)
 
@@ -44,7 +48,7 @@ def init(
 
 def restart(state: TrainState, env: HostEnv) -> TrainState:
     """The same training in environments that begin anew: what belonged to old episodes is gone."""
-    seed = seed_of(jax.random.fold_in(state.key, 1))
+    seed = seed_of(jax.random.fold_in(state.key, RESTART))
     state = eqx.tree_at(
         lambda s: (s.rollout, s.critic_memory),
         state,
@@ -82,7 +86,9 @@ def is_due(state: TrainState, config: PPOConfig) -> bool:
 
 def mean_return(state: TrainState, env: HostEnv) -> float:
     """Mean true return of the policy's mode, an episode in every environment of `env`."""
-    return float(np.mean(evaluate(jax.random.fold_in(state.key, 0), env, state.agent.actor)))
+    return float(
+        np.mean(evaluate(jax.random.fold_in(state.key, EVALUATION), env, state.agent.actor))
+    )
 
 
 def train(

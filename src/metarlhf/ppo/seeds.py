@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from metarlhf.envs.base import Environment
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.train import TrainState, init, iterate_many
-from metarlhf.rollout import evaluate
+from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.statistics import Interval, interquartile_mean
 from metarlhf.types import Task
 
@@ -38,7 +38,7 @@ def evaluate_seeds(
     """The mean true return of each seed's policy, over episodes apart from training."""
 
     def one(state: TrainState) -> Float[Array, ""]:
-        key = jax.random.fold_in(state.key, 0)
+        key = jax.random.fold_in(state.key, EVALUATION)
         return evaluate(key, family, task, state.agent.actor, episodes).mean()
 
     return jax.vmap(one)(states)

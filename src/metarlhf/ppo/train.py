@@ -19,7 +19,7 @@ from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.objectives import adapt_kl_coefficient
 from metarlhf.ppo.scaling import RewardScale
 from metarlhf.ppo.update import Metrics, update
-from metarlhf.rollout import RolloutState, collect, evaluate, reset
+from metarlhf.rollout import EVALUATION, RolloutState, collect, evaluate, reset
 from metarlhf.types import State, Task, Trajectory
 
 # Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
@@ -189,7 +189,7 @@ def train(
     while int(state.updates) < config.num_updates:
         updates = min(config.evaluate_every, config.num_updates - int(state.updates))
         state, metrics = iterate_many(state, family, task, config, updates, reward)
-        key = jax.random.fold_in(state.key, 0)
+        key = jax.random.fold_in(state.key, EVALUATION)
         evaluation = jitted_evaluate(
             key, family, task, state.agent.actor, config.evaluation_episodes
         )

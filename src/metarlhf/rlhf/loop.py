@@ -195,7 +195,7 @@ def _clips_of(trajectory: Trajectory | None, family: TaskFamily) -> Candidates:
     """Its clips, half of each shared with the next."""
     if trajectory is None:
         return Candidates(blank(family, 0), jnp.zeros(0, bool))
-    return Candidates(*cut(trajectory, family.segment_length, family.segment_length // 2))
+    return Candidates(*cut(trajectory, family.segment_length, _stride(family)))
 
 
 def _remember(old: Candidates, new: Candidates) -> Candidates:
@@ -214,5 +214,10 @@ def _clips_in_a_round(family: TaskFamily, told: bool, config: RLHFConfig) -> int
     num_envs, num_steps = config.ppo.num_envs, config.ppo.num_steps
     if told:
         num_envs, num_steps = config.ask_envs, family.horizon
-    starts = (num_steps - family.segment_length) // (family.segment_length // 2) + 1
+    starts = (num_steps - family.segment_length) // _stride(family) + 1
     return num_envs * starts
+
+
+def _stride(family: TaskFamily) -> int:
+    """Steps from one clip's beginning to the next one's."""
+    return max(1, family.segment_length // 2)
