@@ -120,6 +120,25 @@ def describe(folder: Path, kind: str) -> dict[str, Any]:
     return description
 
 
+def shape_in(folder: Path, description: dict[str, Any], kind: Callable[..., T], what: str) -> T:
+    """What the description in `folder` says of the shape of its arrays, as a dataclass `kind`.
+
+    Raises:
+        PublishedFileError: nothing that makes sense; `what` names in words what is described.
+    """
+    try:
+        entries = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in description["shape"].items()
+        }
+        return kind(**entries)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise PublishedFileError(
+            f"{folder / DESCRIPTION} does not say of what shape the {what} is: it was changed. "
+            "Fetch it anew"
+        ) from error
+
+
 def read(folder: Path, like: T, description: dict[str, Any]) -> T:
     """The arrays in `folder`, in the structure of `like` (arrays, or their shapes only).
 

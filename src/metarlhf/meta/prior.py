@@ -94,7 +94,7 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    shape = _shape(folder, description)
+    shape = files.shape_in(folder, description, Shape, "prior")
     check_family(folder, shape.family, family)
     like = jax.eval_shape(lambda: blank(jax.random.key(0), shape))
     return files.read(folder, like, description)
@@ -111,17 +111,3 @@ def check_family(folder: Path, found: str, wanted: str | None) -> None:
             f"the prior in {folder} was meta-trained on {found!r}, not on {wanted!r}: "
             f"name a task of {found!r}, or meta-train on {wanted!r}"
         )
-
-
-def _shape(folder: Path, description: dict[str, Any]) -> Shape:
-    try:
-        entries: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in description["shape"].items()
-        }
-        return Shape(**entries)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise files.PublishedFileError(
-            f"{folder / files.DESCRIPTION} does not say of what shape the prior is: it was "
-            "changed. Fetch it anew"
-        ) from error

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -68,27 +67,10 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    shape = shape_in(folder, description)
+    shape = files.shape_in(folder, description, AgentShape, "agent")
     spaces = make(shape.environment) if spaces is None else spaces
     like = jax.eval_shape(lambda: _build(shape, spaces))
     return files.read(folder, like, description)
-
-
-def shape_in(folder: Path, description: dict[str, Any]) -> AgentShape:
-    """What the description in `folder` says of the agent.
-
-    Raises:
-        files.PublishedFileError: nothing that makes sense.
-    """
-    try:
-        entries: dict[str, Any] = {**description["shape"]}
-        entries["hidden"] = tuple(entries["hidden"])
-        return AgentShape(**entries)
-    except (KeyError, TypeError, ValueError) as error:
-        raise files.PublishedFileError(
-            f"{folder / files.DESCRIPTION} does not say of what shape the agent is: it was "
-            "changed. Fetch it anew"
-        ) from error
 
 
 def _build(shape: AgentShape, spaces: Spaces) -> Agent:
