@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from metarlhf.meta import joint
 from metarlhf.runs.checkpoint import Checkpoints
 from tests.meta.tiny import CONFIG, LEARNING
+from tests.paid import Paid
 from tests.same import assert_same, differ, plain
 
 
@@ -54,6 +56,22 @@ def test_every_clip_of_the_pool_is_with_what_followed_and_what_its_own_task_paid
     error = jnp.abs(paid - pool.clips.task_reward).max(-1)
     np.testing.assert_allclose(error.min(0), 0.0, atol=1e-5)
     np.testing.assert_array_equal(pool.clips.obs[:, 1:], pool.next_obs[:, :-1])
+
+
+def test_true_rewards_are_seen_by_the_teacher_alone(states):
+    """Where the teacher says the same of other true rewards, the same is learned."""
+    begin, family = states[1], Paid()
+
+    def after(wage):
+        tasks = jnp.full_like(begin.tasks, wage)
+        state = eqx.tree_at(lambda s: s.tasks, begin, tasks)
+        return joint.iterate(state, family, CONFIG)[0]
+
+    one, other = after(-2.0), after(-7.0)
+    assert differ(one.pool.clips.task_reward, other.pool.clips.task_reward)
+    assert_same(one.reward, other.reward)
+    assert_same((one.agent, one.optimiser), (other.agent, other.optimiser))
+    assert differ(begin.agent.actor, one.agent.actor)
 
 
 def test_when_it_is_done_it_is_done_and_until_then_it_says_how_far_it_is(states):

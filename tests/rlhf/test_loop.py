@@ -15,6 +15,8 @@ from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rollout import evaluate
+from tests.paid import Paid
+from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation").without_termination()
 GOAL, KEY = jnp.array([-0.4, 0.3]), jax.random.key(0)
@@ -30,20 +32,6 @@ CONFIG = RLHFConfig(
 )  # fmt: skip
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
-
-
-def assert_same(one, other):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_array_equal(np.asarray(plain(a)), np.asarray(plain(b)))
-
-
-def plain(x):
-    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-
-
-def differ(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return any(not np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +79,9 @@ def test_clips_of_the_last_rounds_are_remembered(rounds):
     np.testing.assert_array_equal(newest.showable[one:], before.showable[: 2 * one])
 
 
-class Paid(envs.Navigation):
-    """Pays the same for every step: the first of the task's two numbers."""
-
-    def reward(self, obs, action, next_obs, task):
-        return task[0]
-
-
 def test_true_rewards_are_seen_by_the_teacher_alone():
     """Where the teacher says the same of another true reward, nothing else is different."""
-    family = Paid(terminates=False)
+    family = Paid()
     config = replace(SMALL, updates=2)
     one, other = jnp.array([-1.0, 0.0]), jnp.array([-7.0, 0.0])
     start = rlhf.from_scratch(KEY, family, one, config, FEW)
