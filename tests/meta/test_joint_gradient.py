@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,17 @@ import pytest
 from metarlhf import envs
 from metarlhf.files import DESCRIPTION, PublishedFileError
 from metarlhf.meta import joint_gradient, outer
+from metarlhf.meta.baseline import judge
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
 from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.prior import WrongFamilyError
 from metarlhf.meta.reward_gradient import GradientRewardConfig
+from metarlhf.reward import LearnedReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs.checkpoint import Checkpoints
+from tests.paid import Paid
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation")
@@ -128,14 +131,79 @@ def test_each_task_is_taught_by_answers_about_itself(taught):
     assert loop.returns.shape == (3, 3, POLICY.episodes)
 
 
-def test_what_pays_is_the_tasks_own_learned_reward_and_not_the_true_one(taught):
-    _, _, (loop, _) = taught
-    reward = loop.played.reward[0]
-    np.testing.assert_array_equal(reward, loop.played.task_reward[0])  # as the simulator paid
-    # What the policy learned from differs: its value targets are not discounted true rewards.
-    assert differ(loop.support.value_target[0, 0], loop.support.value_target[0, 1])
-    true = np.asarray(loop.played.task_reward[0, :, :, -1])  # the last step's return is its reward
-    assert not np.allclose(loop.support.value_target[0, :, :, -1], true, atol=0.05)
+def test_what_pays_is_the_reward_that_each_tasks_own_answers_make(taught):
+    """Adapted anew from the answers, one task at a time, it gives what every step learned from."""
+    prior, _, (loop, answers) = taught
+    # As the simulator paid, for all to see.
+    np.testing.assert_array_equal(loop.played.reward, loop.played.task_reward)
+
+    @jax.jit
+    def paid_by(told, agent, played):
+        belief = prior.belief.adapt(jax.random.key(0), told)
+        paid = LearnedReward(belief, prior.library.clips)(played)
+        return judge(agent, paid, POLICY.gamma, POLICY.gae_lambda, POLICY.normalise_advantage)
+
+    def by_answers_of(other, task, step):
+        told = jax.tree.map(lambda x: x[other], answers.feedback)
+        return paid_by(told, *jax.tree.map(lambda x: x[step, task], (loop.agents, loop.played)))
+
+    for task, step in product(range(3), range(2)):
+        learned_from = jax.tree.map(lambda x: x[step, task], loop.support)
+        own = by_answers_of(task, task, step)
+        others = by_answers_of((task + 1) % 3, task, step)
+        np.testing.assert_allclose(learned_from.value_target, own.value_target, atol=1e-3)
+        np.testing.assert_allclose(learned_from.advantage, own.advantage, atol=1e-2)
+        assert float(jnp.abs(learned_from.value_target - others.value_target).max()) > 0.1
+
+
+def test_a_new_tasks_true_reward_is_seen_by_the_teacher_alone(taught):
+    """Where the teacher says the same of another true reward, the same is learned."""
+    prior, family = taught[0], Paid()
+
+    def adapted(wage):
+        tasks = jnp.full((3, 2), wage)
+        return adapt_by_gradient(jax.random.key(5), family, tasks, prior, ASKING, 2).loop
+
+    one, other = adapted(-2.0), adapted(-7.0)
+    assert differ(one.returns, other.returns)
+    for same in ("agents", "support", "query"):
+        assert_same(getattr(one, same), getattr(other, same))
+    first, last = (jax.tree.map(lambda x: x[step], one.agents.actor) for step in (0, -1))
+    assert differ(first, last)
+
+
+@pytest.fixture(scope="module")
+def begun():
+    return joint_gradient.init(jax.random.key(0), FAMILY, TEACHER)
+
+
+def test_training_tasks_true_rewards_are_seen_by_the_teacher_alone(begun):
+    """As a new task's are: inner loop, outer loop and reward learn the same of other ones."""
+
+    @jax.jit
+    def after(state, wage):
+        return joint_gradient.meta_iterate(state, Paid(wage), TEACHER)
+
+    (one, metrics), (other, other_metrics) = after(begun, -2.0), after(begun, -7.0)
+    assert float(metrics["return"]) > float(other_metrics["return"])
+    assert_same(one.policy, other.policy)
+    assert_same(one.learned.training, other.learned.training)
+    assert differ(begun.policy.agent.actor, one.policy.agent.actor)
+
+
+def test_few_answers_make_what_policies_adapt_by_and_many_what_they_are_judged_by(begun):
+    """So other numbers of many leave all episodes as they were, and teach another policy."""
+
+    def after(outer_labels):
+        state, metrics = joint_gradient.iterate(
+            begun, FAMILY, replace(TEACHER, outer_labels=outer_labels)
+        )
+        return state, [float(metrics[name]) for name in ("return_before", "return")]
+
+    (few, played), (many, same) = after(TEACHER.outer_labels), after(TEACHER.outer_labels + 1)
+    assert played == same
+    assert_same(few.learned.pool, many.learned.pool)
+    assert differ(few.policy.agent.actor, many.policy.agent.actor)
 
 
 def test_the_curve_charges_every_answer_and_every_step(prior, config):
