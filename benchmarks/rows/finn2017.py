@@ -36,7 +36,8 @@ def measure(options):
             outer.init(jax.random.key(seed), family, config), family, config
         )
         seconds.append(watch.seconds)
-        returns.append(after_steps(jax.random.key(seed), family, tasks, state, config))
+        key = jax.random.fold_in(jax.random.key(seed), 0xADA)
+        returns.append(after_steps(key, family, tasks, state, config))
         print(f"  seed {seed}: {seconds[-1]:.0f} s, {returns[-1].mean(-1).round(2)}", flush=True)
     for steps, (must, aim) in TARGETS.items():
         each = np.stack([found[steps] for found in returns])

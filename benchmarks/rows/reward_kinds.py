@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
-from metarlhf.feedback import Teacher, empty
+from metarlhf.feedback import Teacher
 from metarlhf.meta import reward_gradient
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.reward.refined import RefinedPosterior
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.ask import Answers, ask
+from metarlhf.rlhf.ask import ask_about
 from metarlhf.statistics import mean_interval
 
 ROW = "reward-kinds"
@@ -77,7 +77,7 @@ def learn_gradient(seed, family, library, steps):
     """A gradient-adapted reward, meta-trained on the prior's own clips."""
     config = GradientRewardConfig(batch_tasks=8)
     key = jax.random.key(seed)
-    tasks = jax.vmap(family.sample)(jax.random.split(jax.random.fold_in(key, 1), TRAIN_TASKS))
+    tasks = jax.vmap(family.sample)(jax.random.split(jax.random.fold_in(key, 0x7A5), TRAIN_TASKS))
 
     @jax.jit
     def train(key):
@@ -100,20 +100,7 @@ def right(key, family, tasks, belief, known, unseen, strategy):
     config = RLHFConfig(labels=CONFIG.labels, rounds=CONFIG.rounds, strategy=strategy)
 
     def one(key, task):
-        clips = known.seen_under(family, task)
-        answers = Answers(empty(clips[0], config.labels, 0), jnp.zeros((), jnp.int32))
-        learned = belief
-        for round_key in jax.random.split(key, config.rounds):
-            answers = ask(
-                round_key,
-                learned,
-                clips,
-                jnp.ones(len(known), bool),
-                answers,
-                family.reward_bounds,
-                config,
-            )
-            learned = learned.adapt(round_key, answers.feedback)
+        learned, _ = ask_about(key, belief, known, family, task, config)
         true = unseen.seen_under(family, task)
         sums = true.task_reward.sum(-1)
         predicted = learned(true.obs, true.action).sum(-1)

@@ -97,6 +97,20 @@ def episode_return(trajectory: Trajectory) -> Float[Array, "*batch"]:
     return jnp.sum(jnp.where(ended_before, 0.0, trajectory.task_reward), axis=-1)
 
 
+def play_episodes(
+    key: PRNGKeyArray,
+    family: Environment,
+    task: Task,
+    actor: Actor,
+    num_episodes: int,
+    deterministic: bool = False,
+) -> Trajectory:
+    """Fresh episodes until the horizon, a row each; what follows an earlier end is the next one."""
+    reset_key, collect_key = jax.random.split(key)
+    start = reset(reset_key, family, task, actor, num_episodes)
+    return collect(collect_key, family, task, actor, start, family.horizon, deterministic)[1]
+
+
 def evaluate(
     key: PRNGKeyArray,
     family: Environment,
@@ -106,7 +120,4 @@ def evaluate(
     deterministic: bool = True,
 ) -> Float[Array, " episodes"]:
     """True returns of whole episodes; but for this, simulated teachers alone see true rewards."""
-    reset_key, collect_key = jax.random.split(key)
-    start = reset(reset_key, family, task, actor, num_episodes)
-    _, trajectory = collect(collect_key, family, task, actor, start, family.horizon, deterministic)
-    return episode_return(trajectory)
+    return episode_return(play_episodes(key, family, task, actor, num_episodes, deterministic))

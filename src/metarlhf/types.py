@@ -78,10 +78,14 @@ class Comparison(eqx.Module):
 
 
 class Rating(eqx.Module):
-    """Marks for segments: `value` in {1, ..., levels}, higher is better; `weight` as above."""
+    """Marks for segments: `value` in {1, ..., levels}, higher is better; `weight` as above.
+
+    Each mark says of how many levels it is one, as who gives marks chooses the scale.
+    """
 
     segment: Segment
     value: Float[Array, "*batch"]
+    levels: Float[Array, "*batch"]
     weight: Float[Array, "*batch"]
 
 

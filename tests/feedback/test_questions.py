@@ -115,10 +115,10 @@ def test_answers_are_kept_in_their_rows_and_beyond_the_last_row_not_at_all():
     store = record_comparison(store, 1, clip_of(3.0), clip_of(4.0), none, none)
     assert float(store.count) == 1  # the second was skipped
     store = record_comparison(store, 1, clip_of(5.0), clip_of(6.0), jnp.array(0.5), one)
-    store = record_rating(store, 0, clip_of(7.0), jnp.array(9.0), one)
+    store = record_rating(store, 0, clip_of(7.0), jnp.array(9.0), 10, one)
     assert float(store.count) == 3
     full = record_comparison(store, 2, clip_of(8.0), clip_of(8.0), one, one)
-    full = record_rating(full, 1, clip_of(8.0), jnp.array(1.0), one)
+    full = record_rating(full, 1, clip_of(8.0), jnp.array(1.0), 10, one)
     jax.tree.map(np.testing.assert_array_equal, full, store)
     np.testing.assert_array_equal(store.comparisons.left.obs[:, 0, 0], [1, 5])
     np.testing.assert_array_equal(store.comparisons.right.action[:, 0, 0], [2, 6])

@@ -17,6 +17,7 @@ from metarlhf.meta.baseline import judge
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
 from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
+from metarlhf.meta.inner import play_and_adapt
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.prior import WrongFamilyError
 from metarlhf.meta.reward_gradient import GradientRewardConfig
@@ -101,7 +102,7 @@ def test_paid_by_the_task_it_is_the_outer_loop_of_meta_rl():
     @jax.jit
     def expected(policy):
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), policy.agent)
-        play = partial(joint_gradient.play_and_adapt, play_key, FAMILY, tasks, agents)
+        play = partial(play_and_adapt, play_key, FAMILY, tasks, agents)
         return outer.learn(policy, play(policy.rule, POLICY, 2), jnp.zeros((3, 0)), POLICY)[0]
 
     for one, other in zip(

@@ -66,7 +66,7 @@ def test_on_tasks_and_clips_never_seen_ten_answers_make_it_rank_better(trained):
             true = seen.task_reward.sum(-1)
             left, right = seen[:10], seen[10:20]
             told = (true[10:20] > true[:10]).astype(float)
-            nothing = Rating(seen[:0], jnp.zeros(0), jnp.zeros(0))
+            nothing = Rating(seen[:0], *[jnp.zeros(0)] * 3)
             feedback = Feedback(Comparison(left, right, told, jnp.ones(10)), nothing)
             judge = reward.adapt(KEY, feedback) if adapted else reward
             held_out = seen[20:]

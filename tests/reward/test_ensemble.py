@@ -39,7 +39,8 @@ def compared(seed, count):
 
 def rated(seed, count):
     shown = clips(seed, count)
-    return Rating(shown, Teacher().rate(KEY, shown.task_reward, (-1.0, 0.0)), jnp.ones(count))
+    marks = Teacher().rate(KEY, shown.task_reward, (-1.0, 0.0))
+    return Rating(shown, marks, jnp.full(count, 10.0), jnp.ones(count))
 
 
 def accuracy(belief, comparisons):
@@ -88,9 +89,9 @@ def test_rows_without_an_answer_teach_nothing(untaught):
     answered = compared(10, 6)
     room = Comparison(clips(1, 10), clips(2, 10), jnp.zeros(10), jnp.zeros(10))
     padded = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), answered, room)
-    none = Rating(clips(3, 0), jnp.zeros(0), jnp.zeros(0))
+    none = Rating(clips(3, 0), *[jnp.zeros(0)] * 3)
     one, other = (
-        feedback_loss(model, Feedback(comparisons, none), 10) for comparisons in (answered, padded)
+        feedback_loss(model, Feedback(comparisons, none)) for comparisons in (answered, padded)
     )
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
@@ -128,7 +129,7 @@ def test_gradient_steps_are_those_of_a_plain_loop_and_start_anew_each_time():
     feedback = Feedback(compared(10, 8), rated(20, 4))
     adapt = jax.jit(lambda r: r.adapt(KEY, feedback))
     adapted = adapt(reward)
-    gradient = jax.jit(jax.grad(lambda model: feedback_loss(model, feedback, 10)))
+    gradient = jax.jit(jax.grad(lambda model: feedback_loss(model, feedback)))
     for member in range(2):
         model = jax.tree.map(lambda x: x[member], reward.initial)
         for _ in range(3):

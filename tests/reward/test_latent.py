@@ -36,7 +36,7 @@ def feedback():
     given = jnp.ones(7).at[3].set(0.0)
     return Feedback(
         Comparison(clips(keys[0], 7), clips(keys[1], 7), answers, given),
-        Rating(clips(keys[2], 3), jnp.array([2.0, 10.0, 5.0]), jnp.ones(3)),
+        Rating(clips(keys[2], 3), jnp.array([2.0, 10.0, 5.0]), jnp.full(3, 10.0), jnp.ones(3)),
     )
 
 

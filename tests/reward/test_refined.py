@@ -47,7 +47,7 @@ def ranked(prior):
             left, right = shown[:64], shown[64:]
             told = (sums[64:] > sums[:64]).astype(float)
             given = (jnp.arange(64) < count).astype(float)
-            nothing = Rating(shown[:0], jnp.zeros(0), jnp.zeros(0))
+            nothing = Rating(shown[:0], *[jnp.zeros(0)] * 3)
             feedback = Feedback(Comparison(left, right, told, given), nothing)
             refined = RefinedPosterior.of(prior).adapt(KEY, feedback)
 

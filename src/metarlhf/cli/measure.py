@@ -36,12 +36,14 @@ from metarlhf.report import (
     Results,
     write_report,
 )
-from metarlhf.rollout import collect, reset
+from metarlhf.rollout import play_episodes
 from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
 # Tasks that learn from scratch at a time: as many as fit the processor's caches.
 BATCH = 8
+# Folded into a seed's key; small numbers would give the very keys that `split` makes of it.
+REFERENCES, SCRATCH = 0x4EF5, 0x5C4A
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) 
     scale = References(
         **run.keep(
             f"{name}-references",
-            lambda: references(jax.random.fold_in(key, 1), family, tasks, what.oracle)._asdict(),
+            lambda: references(
+                jax.random.fold_in(key, REFERENCES), family, tasks, what.oracle
+            )._asdict(),
         )
     )
     return summarise(
@@ -181,9 +185,7 @@ def _episodes(key, family, tasks, agents):
     """An episode of each task's policy: observations, and how many of them are its own."""
 
     def one(key, task, agent):
-        reset_key, collect_key = jax.random.split(key)
-        begin = reset(reset_key, family, task, agent.actor, 1)
-        trajectory = collect(collect_key, family, task, agent.actor, begin, family.horizon, True)[1]
+        trajectory = play_episodes(key, family, task, agent.actor, 1, deterministic=True)
         done = trajectory.done[0]
         length = jnp.where(done.any(), jnp.argmax(done) + 1, family.horizon)
         return trajectory.obs[0], length
@@ -204,7 +206,7 @@ def _from_scratch(run: RunDirectory, what: Measurement, tasks: Task) -> list[Cur
         for begin in range(0, what.scratch_tasks, BATCH):
             part = slice(begin, min(begin + BATCH, what.scratch_tasks))
             some = jax.tree.map(lambda x: x[part], tasks)
-            key = jax.random.fold_in(jax.random.key(what.seed), begin + 2)
+            key = jax.random.fold_in(jax.random.key(what.seed), SCRATCH + begin)
             make = lambda: teach_from_scratch(key, family, some, config).curve._asdict()
             parts.append(_curve(run.keep(f"{name}-{schedule}-{begin}", make)))
         returns = np.concatenate([curve.returns for curve in parts], axis=1)

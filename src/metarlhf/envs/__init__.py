@@ -8,7 +8,7 @@ from metarlhf.envs.host import HostEnv, HostStep
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
-from metarlhf.envs.registry import make, make_family, names, register
+from metarlhf.envs.registry import check_name, make, make_family, names, register
 from metarlhf.envs.simulators import connect
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
@@ -17,6 +17,7 @@ __all__ = [
     "make_family",
     "names",
     "register",
+    "check_name",
     "connect",
     "UnknownTaskError",
     "SimulatorError",

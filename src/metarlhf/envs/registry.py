@@ -71,6 +71,28 @@ def make_family(name: str, **options: Any) -> TaskFamily:
     return family
 
 
+def check_name(family: Environment) -> None:
+    """Refuse a family that `make` would not give back by its name.
+
+    What is published keeps the name alone: read back, it would silently be of another family.
+
+    Raises:
+        ValueError: its options are not the defaults, or it is not registered.
+    """
+    found = make(family.name)
+    known = [found, found.without_termination() if isinstance(found, TaskFamily) else found]
+    if _options(family) not in [_options(one) for one in known]:
+        raise ValueError(
+            f"{family.name!r} is the name of another environment than this one, which has options "
+            "of its own: give yours a name, and metarlhf.envs.register what makes it"
+        )
+
+
+def _options(family: Environment) -> tuple[type, str]:
+    """What an environment was made with: its class and public attributes."""
+    return type(family), repr({k: v for k, v in vars(family).items() if not k.startswith("_")})
+
+
 def _members(protocol: type) -> list[str]:
     """What a class must have to be of `protocol`."""
     bases = [base for base in protocol.__mro__ if base is not object]

@@ -13,7 +13,7 @@ def empty(clip: Segment, comparisons: int, ratings: int) -> Feedback:
     nothing = jnp.zeros(comparisons)
     return Feedback(
         Comparison(room(comparisons), room(comparisons), nothing, nothing),
-        Rating(room(ratings), jnp.zeros(ratings), jnp.zeros(ratings)),
+        Rating(room(ratings), jnp.zeros(ratings), jnp.ones(ratings), jnp.zeros(ratings)),
     )
 
 
@@ -41,9 +41,9 @@ def record_rating(
     index: int | Integer[Array, ""],
     segment: Segment,
     value: Float[Array, ""],
+    levels: int,
     weight: Float[Array, ""],
 ) -> Feedback:
-    """Keep the mark given to question `index`."""
-    return Feedback(
-        feedback.comparisons, _put(feedback.ratings, index, Rating(segment, value, weight))
-    )
+    """Keep the mark given to question `index`, one of 1 to `levels`."""
+    mark = Rating(segment, value, jnp.full((), levels, jnp.float32), weight)
+    return Feedback(feedback.comparisons, _put(feedback.ratings, index, mark))

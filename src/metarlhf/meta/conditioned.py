@@ -15,7 +15,7 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import Metrics, update
-from metarlhf.rollout import collect, reset
+from metarlhf.rollout import play_episodes
 from metarlhf.types import Task, Trajectory
 
 
@@ -25,16 +25,12 @@ def collect_tasks(
     tasks: Task,
     agent: Agent,
     contexts: Float[Array, "task context"],
-    num_envs: int,
-    num_steps: int,
+    episodes: int,
 ) -> Trajectory:
     """Fresh episodes of every task: a trajectory with dimensions (task, env, time)."""
 
     def one(key, task, context):
-        actor = agent.with_context(context).actor
-        reset_key, collect_key = jax.random.split(key)
-        start = reset(reset_key, family, task, actor, num_envs)
-        return collect(collect_key, family, task, actor, start, num_steps)[1]
+        return play_episodes(key, family, task, agent.with_context(context).actor, episodes)
 
     return jax.vmap(one)(jax.random.split(key, contexts.shape[0]), tasks, contexts)
 
@@ -62,7 +58,7 @@ def learn(
     contexts: Float[Array, "task context"],
     config: ppo.PPOConfig,
 ) -> tuple[Agent, optax.OptState, Metrics]:
-    """One PPO update from the episodes of many tasks, each of which counts as much.
+    """One clipped PPO update from the episodes of many tasks, each of which counts as much.
 
     What can be won differs a hundredfold between a task that is half done by doing nothing and one
     that is far: so advantages are counted in each task's own standard deviation.

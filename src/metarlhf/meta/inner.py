@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -20,7 +21,7 @@ from metarlhf.meta.config import MetaRLConfig, Method
 from metarlhf.meta.estimators import log_prob_loss, lvc_loss
 from metarlhf.meta.update_rules import LearnedRule, update_rule
 from metarlhf.networks import Actor, Agent
-from metarlhf.rollout import collect, episode_return, reset
+from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.types import Task, Trajectory
 
 # Pays trajectories of several tasks anew: dimensions (task, episode, time) in and out.
@@ -56,9 +57,7 @@ def play(
     """Whole episodes of every task by its own agent, dimensions (task, episode, time)."""
 
     def one(key, task, agent):
-        reset_key, collect_key = jax.random.split(key)
-        start = reset(reset_key, family, task, agent.actor, episodes)
-        return collect(collect_key, family, task, agent.actor, start, family.horizon)[1]
+        return play_episodes(key, family, task, agent.actor, episodes)
 
     count = jax.tree.leaves(tasks)[0].shape[0]
     return jax.vmap(one)(jax.random.split(key, count), tasks, agents)
@@ -141,7 +140,7 @@ def play_and_adapt(
     return InnerLoop(with_first(agents, adapted), supports, queries, with_first(before, after))
 
 
-@partial(jax.jit, static_argnames=("family", "config", "steps", "reward"))
+@eqx.filter_jit
 def adapt(
     key: PRNGKeyArray,
     family: TaskFamily,

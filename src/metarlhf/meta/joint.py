@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, Teacher, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.pool import draw_clips, put
@@ -99,6 +100,19 @@ class JointConfig:
             )
         if not 0 <= self.told_all <= 1:
             raise ValueError(f"told_all must be from 0 to 1, but is {self.told_all}")
+        # One policy for all tasks is made and updated here, not by `ppo.train`.
+        for name, only in (
+            ("objective", "clip"),
+            ("memory", None),
+            ("normalise_obs", False),
+            ("normalise_reward", False),
+            ("squash", False),
+        ):
+            if getattr(self.ppo, name) != only:
+                raise ValueError(
+                    f"joint meta-training knows ppo.{name} = {only!r} alone, but it is "
+                    f"{getattr(self.ppo, name)!r}"
+                )
 
     @property
     def tasks_told_all(self) -> int:
@@ -125,7 +139,7 @@ class JointState(eqx.Module):
 
 def _policy_optimiser(config: JointConfig) -> optax.GradientTransformation:
     steps = config.iterations * config.ppo.epochs * config.ppo.minibatches
-    lr = optax.linear_schedule(config.ppo.lr, 0.0, steps)
+    lr = optax.linear_schedule(config.ppo.lr, 0.0, steps) if config.ppo.anneal_lr else config.ppo.lr
     return optax.chain(
         optax.clip_by_global_norm(config.ppo.max_grad_norm), optax.adam(lr, eps=1e-5)
     )
@@ -151,7 +165,7 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> JointSta
     )
     few = jax.tree.map(lambda x: x[: config.tasks], tasks)
     trajectory = conditioned.collect_tasks(
-        play_key, family, few, agent, reward.bank[: config.tasks], config.episodes, family.horizon
+        play_key, family, few, agent, reward.bank[: config.tasks], config.episodes
     )
     pool = draw_clips(pool_key, family, trajectory, config.pool)
     optimiser = optimise.begin(_policy_optimiser(config), _untold(agent))
@@ -175,7 +189,7 @@ def meta_iterate(
     hypotheses = bank[rivals[: config.inner_particles]]
     contexts = _inner_loop(inner_key, state, family, tasks, bank[index], hypotheses, config)
     trajectory = conditioned.collect_tasks(
-        play_key, family, tasks, state.agent, contexts, config.episodes, family.horizon
+        play_key, family, tasks, state.agent, contexts, config.episodes
     )
     new = draw_clips(pool_key, family, trajectory, config.pool_new)
     pool = put(place_key, state.pool, new)
@@ -249,7 +263,12 @@ def _learn_reward(state, key, family, pool, config):
 
 
 def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prior:
-    """What has been meta-learned so far, to teach new tasks from."""
+    """What has been meta-learned so far, to teach new tasks from.
+
+    Raises:
+        ValueError: the family's name stands for another one, see `envs.check_name`.
+    """
+    check_name(family)
     # Where the pool's clips stand is random already, so its first ones are as good as any.
     library = state.pool[jnp.arange(config.library)]
     shape = Shape(

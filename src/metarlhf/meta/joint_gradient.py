@@ -21,11 +21,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, Teacher
 from metarlhf.meta import outer, reward_gradient
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
-from metarlhf.meta.inner import InnerLoop, RewardSource, play, play_and_adapt
+from metarlhf.meta.inner import InnerLoop, RewardSource, play
 from metarlhf.meta.outer import MetaRLState
 from metarlhf.meta.pool import draw_clips, put
 from metarlhf.meta.reward_gradient import GradientRewardConfig, GradientRewardState
@@ -136,7 +137,7 @@ def _draw_tasks(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConf
 def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> JointGradientState:
     """Random networks, and a pool of what an untrained policy does."""
     family = _learned_on(family, config)
-    policy_key, reward_key, task_key, play_key, pool_key, key = jax.random.split(key, 6)
+    policy_key, reward_key, task_key, play_key, pool_key, learn_key, key = jax.random.split(key, 7)
     policy = outer.init(policy_key, family, config.policy)
     if config.reward == "task":
         return JointGradientState(policy, None, key)
@@ -147,7 +148,9 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> 
     pool = draw_clips(pool_key, family, played, config.pool)
     training = reward_gradient.init(reward_key, family, config.model, config.total_reward_steps)
     learned = LearnedRewardState(training, pool)
-    learned, _ = _ask_and_learn(key, learned, family, tasks, config.first_reward_steps, config)
+    learned, _ = _ask_and_learn(
+        learn_key, learned, family, tasks, config.first_reward_steps, config
+    )
     return JointGradientState(policy, learned, key)
 
 
@@ -164,14 +167,9 @@ def meta_iterate(
     inner = judge = None
     if state.learned:
         inner, judge = _rewards(ask_key, state.learned, family, tasks, config)
-    told_nothing = jnp.zeros((config.policy.meta_batch, 0))
-    agents = jax.vmap(state.policy.agent.with_context)(told_nothing)
-    loop = play_and_adapt(
-        play_key, family, tasks, agents, state.policy.rule, config.policy,
-        config.policy.inner_steps, inner, judge,
-    )  # fmt: skip
-    policy, metrics = outer.learn(state.policy, loop, told_nothing, config.policy)
-    policy = eqx.tree_at(lambda p: p.iteration, policy, policy.iteration + 1)
+    policy, loop, metrics = outer.meta_step(
+        play_key, state.policy, family, config.policy, tasks, inner, judge
+    )
     learned = state.learned
     if learned:
         pool_key, learn_key = jax.random.split(learn_key)
@@ -181,10 +179,6 @@ def meta_iterate(
             learn_key, learned, family, tasks, config.reward_steps, config
         )
         metrics |= of_reward
-    metrics |= {
-        "return_before": loop.returns[0].mean(),
-        "return": loop.returns[-1].mean(),
-    }
     return JointGradientState(policy, learned, key), metrics
 
 
@@ -264,7 +258,12 @@ def meta_train(
 def prior_of(
     state: JointGradientState, family: TaskFamily, config: JointGradientConfig
 ) -> GradientPrior:
-    """What has been meta-learned so far, to teach new tasks from."""
+    """What has been meta-learned so far, to teach new tasks from.
+
+    Raises:
+        ValueError: the family's name stands for another one, see `envs.check_name`.
+    """
+    check_name(family)
     shape = GradientShape(family.name, config.policy)
     if not state.learned:
         return GradientPrior(state.policy.agent, state.policy.rule, None, None, shape)

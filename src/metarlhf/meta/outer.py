@@ -134,46 +134,56 @@ def meta_loss(
 
 
 def meta_iterate(
+    state: MetaRLState, family: TaskFamily, config: MetaRLConfig
+) -> tuple[MetaRLState, Metrics]:
+    """One meta-update on new tasks, paid as they pay. Pure."""
+    key, task_key, play_key = jax.random.split(state.key, 3)
+    tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
+    state, _, metrics = meta_step(play_key, state, family, config, tasks)
+    return eqx.tree_at(lambda s: s.key, state, key), metrics
+
+
+def meta_step(
+    key: PRNGKeyArray,
     state: MetaRLState,
     family: TaskFamily,
     config: MetaRLConfig,
-    tasks: Task | None = None,
+    tasks: Task,
     inner_reward: RewardSource | None = None,
     outer_reward: RewardSource | None = None,
-    contexts: Float[Array, "task context"] | None = None,
-) -> tuple[MetaRLState, Metrics]:
-    """One meta-update: inner loops in a batch of tasks, then `epochs` steps on their data. Pure.
+) -> tuple[MetaRLState, InnerLoop, Metrics]:
+    """Inner loops in a batch of tasks, then `epochs` meta-gradient steps on their data. Pure.
 
     Args:
+        key: for the episodes that are played.
         state: where meta-training stands.
         family: whose tasks these are.
         config: of the same methods and shapes as `state` was begun with.
-        tasks: `config.meta_batch` of them; None draws new ones.
+        tasks: `config.meta_batch` of them.
         inner_reward: pays what the inner steps learn from, dimensions (task, episode, time); None
             leaves it as the tasks paid.
         outer_reward: likewise what the meta-update learns from.
-        contexts: what the agent is told about each task, if it was built with a context.
 
-    Metrics hold the true mean return before (`return_before`) and after (`return_after`)
-    adaptation.
+    Metrics hold the true mean return before adaptation (`return_before`) and after it (`return`).
     """
-    key, task_key, play_key = jax.random.split(state.key, 3)
-    if tasks is None:
-        tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
-    if contexts is None:
-        contexts = jnp.broadcast_to(
-            state.agent.actor.context, (config.meta_batch, *state.agent.actor.context.shape)
-        )
+    told = state.agent.actor.context
+    contexts = jnp.broadcast_to(told, (config.meta_batch, *told.shape))
+    agents = jax.vmap(state.agent.with_context)(contexts)
     loop = play_and_adapt(
-        play_key, family, tasks, jax.vmap(state.agent.with_context)(contexts), state.rule,
-        config, config.inner_steps, inner_reward, outer_reward,
+        key, family, tasks, agents, state.rule, config, config.inner_steps, inner_reward,
+        outer_reward,
     )  # fmt: skip
     state, metrics = learn(state, loop, contexts, config)
-    state = eqx.tree_at(lambda s: (s.iteration, s.key), state, (state.iteration + 1, key))
-    return state, metrics | {
-        "return_before": loop.returns[0].mean(),
-        "return_after": loop.returns[-1].mean(),
-    }
+    state = eqx.tree_at(lambda s: s.iteration, state, state.iteration + 1)
+    return (
+        state,
+        loop,
+        metrics
+        | {
+            "return_before": loop.returns[0].mean(),
+            "return": loop.returns[-1].mean(),
+        },
+    )
 
 
 def learn(

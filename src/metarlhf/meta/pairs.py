@@ -29,16 +29,25 @@ def pick(
     return jax.vmap(lambda values, index: values[index])(values, index)
 
 
+def random_pairs(
+    key: PRNGKeyArray, shape: tuple[int, ...], num_clips: int
+) -> tuple[Integer[Array, "*shape"], Integer[Array, "*shape"]]:
+    """Pairs of two different clips, each as likely as any other."""
+    left_key, right_key = jax.random.split(key)
+    left = jax.random.randint(left_key, shape, 0, num_clips)
+    apart = jax.random.randint(right_key, shape, 1, num_clips)
+    return left, (left + apart) % num_clips
+
+
 def draw_pairs(key: PRNGKeyArray, predicted: Float[Array, "task clip"], count: int) -> Pairs:
     """`count` pairs for every task: a random clip, and another one or the most alike of eight."""
     num_tasks, num_clips = predicted.shape
     left_key, right_key = jax.random.split(key)
-    shape = (num_tasks, count)
-    left = jax.random.randint(left_key, shape, 0, num_clips)
-    rivals = jax.random.randint(right_key, (*shape, RIVALS), 0, num_clips)
+    left = jax.random.randint(left_key, (num_tasks, count), 0, num_clips)
+    # From 1 on: a clip is as like itself as can be, and no question.
+    apart = jax.random.randint(right_key, (num_tasks, count, RIVALS), 1, num_clips)
+    rivals = (left[..., None] + apart) % num_clips
     gap = jnp.abs(pick(predicted, rivals) - pick(predicted, left)[..., None])
-    # A clip is as like itself as can be, and no question.
-    gap = jnp.where(rivals == left[..., None], jnp.inf, gap)
     closest = jnp.take_along_axis(rivals, jnp.argmin(gap, -1)[..., None], -1)[..., 0]
     hard = jnp.arange(count) % 2 == 0
     return Pairs(left, jnp.where(hard, closest, rivals[..., 0]), hard)

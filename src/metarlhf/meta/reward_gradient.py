@@ -18,7 +18,7 @@ from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
-from metarlhf.meta.pairs import draw_pairs
+from metarlhf.meta.pairs import draw_pairs, random_pairs
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
 from metarlhf.reward.losses import answer_log_likelihood
@@ -92,13 +92,16 @@ def member_loss(
     """One network, one task: adapt on some answers, and be judged by others."""
     support_key, count_key, answer_key, query_key, judge_key = jax.random.split(key, 5)
     scale, num_clips = Scale.of(true_reward), true_reward.shape[0]
-    left, right = jax.random.randint(support_key, (2, config.support), 0, num_clips)
+    left, right = random_pairs(support_key, (config.support,), num_clips)
     preference, weight = teacher.compare(answer_key, true_reward[left], true_reward[right], scale)
     count = jax.random.randint(count_key, (), 1, config.support + 1)
     weight = weight * (jnp.arange(config.support) < count)
-    no_ratings = Rating(clips[:0], jnp.zeros(0), jnp.zeros(0))
-    feedback = Feedback(Comparison(clips[left], clips[right], preference, weight), no_ratings)
-    adapted = descend(model, log_step_sizes, feedback, teacher.levels)
+    nothing = jnp.zeros(0)
+    feedback = Feedback(
+        Comparison(clips[left], clips[right], preference, weight),
+        Rating(clips[:0], nothing, nothing, nothing),
+    )
+    adapted = descend(model, log_step_sizes, feedback)
 
     predicted = adapted.clip_sums(clips)
     pairs = draw_pairs(query_key, jax.lax.stop_gradient(predicted)[None], config.query)
@@ -154,5 +157,5 @@ def train_step(
     (initial, sizes), optimiser_state = optimise.step(
         optimiser(config, steps), gradient, state.optimiser, learned
     )
-    reward = GradientReward(initial, sizes, initial, teacher.levels)
+    reward = GradientReward(initial, sizes, initial)
     return GradientRewardState(reward, optimiser_state), metrics

@@ -51,7 +51,8 @@ class LatentRewardConfig:
     rating_weight: float = 0.3
     """Weight of the marks' likelihood beside the comparisons'."""
     lapse: float = 0.01
-    """Assumed probability of a random answer."""
+    """Assumed probability of a random answer on training tasks, where answers are plenty; on new
+    ones it is `reward.losses.LAPSE`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_tasks <= self.num_tasks:

@@ -26,20 +26,20 @@ def build_agent(
 
     Policy and value function have encoders and memories of their own.
     """
-    actor_key, critic_key = jax.random.split(key)
     space = spaces.observation_space
 
     def body(key: PRNGKeyArray) -> Body:
         return Body(
             space,
-            key=jax.random.fold_in(key, 1),
+            key=key,
             context_size=context_size,
             memory=memory,
             memory_size=memory_size,
             normalise=normalise_obs,
         )
 
-    seen, judged = body(actor_key), body(critic_key)
+    seen_key, actor_key, judged_key, critic_key = jax.random.split(key, 4)
+    seen, judged = body(seen_key), body(judged_key)
     actor = Actor(
         seen,
         seen.features(space),

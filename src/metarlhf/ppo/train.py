@@ -1,6 +1,6 @@
 """The whole loop: collect, advantages, update, log, until done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import equinox as eqx
@@ -154,14 +154,18 @@ def iterate(
     return learn(state, reward(trajectory) if reward else trajectory, config)
 
 
-@partial(jax.jit, static_argnames=("family", "config", "updates"))
+@eqx.filter_jit
 def iterate_many(state, family, task, config, updates, reward=None):
-    """Several updates in one compiled program; metrics are stacked."""
+    """Several updates in one compiled program; metrics are stacked.
+
+    `reward` may be a pytree, whose arrays are no part of the program, or any function: another one
+    is another program.
+    """
     step = lambda state, _: iterate(state, family, task, config, reward)
     return jax.lax.scan(step, state, length=updates)
 
 
-def converged(returns: list[float], config: PPOConfig) -> bool:
+def converged(returns: Sequence[float], config: PPOConfig) -> bool:
     """Whether the last `patience` evaluations all failed to better what came before.
 
     Better means: by more than `tolerance` of the spread between best and worst so far.
@@ -179,14 +183,16 @@ def train(
     task: Task,
     config: PPOConfig,
     reward: RewardSource | None = None,
+    returns: Sequence[float] = (),
 ) -> Iterator[tuple[TrainState, dict[str, float]]]:
     """Train until the policy has converged or the budget is spent.
 
     Yields the state and metrics after every `evaluate_every` updates, `return` being the mean true
-    return of evaluation episodes: stop iterating to stop, keep a state to resume from it.
+    return of evaluation episodes: stop iterating to stop, keep a state to resume from it. Give the
+    `returns` that were yielded with and before it, too: convergence is told from all of them.
     """
-    returns: list[float] = []
-    while int(state.updates) < config.num_updates:
+    returns = list(returns)
+    while int(state.updates) < config.num_updates and not converged(returns, config):
         updates = min(config.evaluate_every, config.num_updates - int(state.updates))
         state, metrics = iterate_many(state, family, task, config, updates, reward)
         key = jax.random.fold_in(state.key, EVALUATION)
@@ -202,8 +208,6 @@ def train(
                 **{name: float(values.mean()) for name, values in metrics.items()},
             },
         )
-        if converged(returns, config):
-            return
 
 
 jitted_evaluate = partial(jax.jit, static_argnames=("family", "num_episodes"))(evaluate)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood, weighted_mean
+from metarlhf.reward.losses import log_likelihoods, weighted_mean
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
 
@@ -31,8 +31,6 @@ class EnsembleConfig:
     """Answers of each kind in one gradient step."""
     weight_decay: float = 1e-4
     """Decoupled weight decay (AdamW): answers are few."""
-    levels: int = 10
-    """Marks go from 1 to this."""
 
 
 class RewardModel(eqx.Module):
@@ -57,23 +55,18 @@ class RewardModel(eqx.Module):
         return self(clips.obs, clips.action).sum(-1)
 
 
-def feedback_loss(model: RewardModel, feedback: Feedback, levels: int) -> Float[Array, ""]:
+def feedback_loss(model: RewardModel, feedback: Feedback) -> Float[Array, ""]:
     """Mean negative log-likelihood of comparisons plus that of ratings, where there are any."""
-    total = jnp.zeros(())
-    comparisons, ratings = feedback.comparisons, feedback.ratings
-    if comparisons.preference.shape[0]:
-        difference = model.clip_sums(comparisons.right) - model.clip_sums(comparisons.left)
-        likelihood = answer_log_likelihood(
-            jnp.exp(model.log_sharpness) * difference, comparisons.preference
-        )
-        total -= weighted_mean(likelihood, comparisons.weight)
-    if ratings.value.shape[0]:
-        predicted = model.clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]
-        likelihood = rating_log_likelihood(
-            predicted, ratings.value, jnp.maximum(model.log_rating_std, jnp.log(0.03)), levels
-        )
-        total -= weighted_mean(likelihood, ratings.weight)
-    return total
+    chosen, marked = log_likelihoods(
+        model.clip_sums,
+        feedback,
+        jnp.exp(model.log_sharpness),
+        jnp.maximum(model.log_rating_std, jnp.log(0.03)),
+    )
+    return -(
+        weighted_mean(chosen, feedback.comparisons.weight)
+        + weighted_mean(marked, feedback.ratings.weight)
+    )
 
 
 class Ensemble(eqx.Module):
@@ -151,7 +144,7 @@ def fit_model(
             pick(comparison_key, feedback.comparisons, feedback.comparisons.weight),
             pick(rating_key, feedback.ratings, feedback.ratings.weight),
         )
-        gradient = jax.grad(feedback_loss)(model, minibatch, config.levels)
+        gradient = jax.grad(feedback_loss)(model, minibatch)
         return optimise.step(optimiser, gradient, state, model), None
 
     start = (model, optimise.begin(optimiser, model))

@@ -24,7 +24,6 @@ class GradientReward(eqx.Module):
     initial: RewardModel
     log_step_sizes: LogStepSizes
     adapted: RewardModel
-    levels: int = eqx.field(static=True, default=10)
 
     @staticmethod
     def create(
@@ -71,10 +70,10 @@ class GradientReward(eqx.Module):
 
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "GradientReward":
         """From the initialisation, on all answers so far; without an answer nothing moves."""
-        adapted = jax.vmap(lambda model, sizes: descend(model, sizes, feedback, self.levels))(
+        adapted = jax.vmap(lambda model, sizes: descend(model, sizes, feedback))(
             self.initial, self.log_step_sizes
         )
-        return GradientReward(self.initial, self.log_step_sizes, adapted, self.levels)
+        return GradientReward(self.initial, self.log_step_sizes, adapted)
 
     def condition(self, log_likelihood: Float[Array, " member"]) -> "GradientReward":
         """A few networks are too few to be weighed: they wait for the next answers."""
@@ -87,13 +86,11 @@ class GradientReward(eqx.Module):
         return jnp.zeros((count, 0))
 
 
-def descend(
-    model: RewardModel, log_step_sizes: LogStepSizes, feedback: Feedback, levels: int
-) -> RewardModel:
+def descend(model: RewardModel, log_step_sizes: LogStepSizes, feedback: Feedback) -> RewardModel:
     """One network's gradient steps on all answers at once. Differentiable, step sizes included."""
 
     def step(model, log_sizes):
-        gradient = jax.grad(feedback_loss)(model, feedback, levels)
+        gradient = jax.grad(feedback_loss)(model, feedback)
         move = lambda w, log_size, g: w - jnp.exp(log_size) * g
         return jax.tree.map(move, model, log_sizes, gradient), None
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import MLP
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.losses import LAPSE, log_likelihoods
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
 
@@ -70,8 +70,7 @@ class LatentPosterior(eqx.Module):
     model: LatentReward
     particles: Float[Array, "particle latent"]
     log_weight: Float[Array, " particle"]
-    lapse: float = eqx.field(static=True, default=0.02)
-    levels: int = eqx.field(static=True, default=10)
+    lapse: float = eqx.field(static=True, default=LAPSE)
 
     @staticmethod
     def prior(model: LatentReward, particles: Float[Array, "particle latent"]) -> "LatentPosterior":
@@ -113,20 +112,10 @@ class LatentPosterior(eqx.Module):
 
     def log_likelihood(self, feedback: Feedback) -> Float[Array, " particle"]:
         """Log-probability of all answers under each particle."""
-        comparisons, ratings = feedback.comparisons, feedback.ratings
-        total = jnp.zeros(self.particles.shape[0])
-        if comparisons.preference.shape[0]:
-            difference = self.clip_sums(comparisons.right) - self.clip_sums(comparisons.left)
-            logit = self.sharpness * difference
-            likelihood = answer_log_likelihood(logit, comparisons.preference, self.lapse)
-            total += likelihood @ comparisons.weight
-        if ratings.value.shape[0]:
-            predicted = self.clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]
-            likelihood = rating_log_likelihood(
-                predicted, ratings.value, self.model.log_rating_std, self.levels
-            )
-            total += likelihood @ ratings.weight
-        return total
+        chosen, marked = log_likelihoods(
+            self.clip_sums, feedback, self.sharpness, self.rating_log_std, self.lapse
+        )
+        return chosen @ feedback.comparisons.weight + marked @ feedback.ratings.weight
 
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "LatentPosterior":
         """The posterior given all answers so far (a pure function of prior and answers)."""

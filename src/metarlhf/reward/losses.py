@@ -1,11 +1,15 @@
 """How well predicted rewards explain what a person said."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from metarlhf.types import Feedback, Segment
+
 LAPSE = 0.02
-"""Share of marks that are taken to be anyone's guess."""
+"""Share of answers that are taken to be anyone's guess."""
 FAR = 50.0
 """As good as infinite for a sigmoid, and finite for its gradient."""
 
@@ -33,7 +37,7 @@ def rating_log_likelihood(
     predicted: Float[Array, "*#batch"],
     mark: Float[Array, "*#batch"],
     log_std: Float[Array, "*#batch"],
-    levels: int,
+    levels: int | Float[Array, "*#batch"],
 ) -> Float[Array, "*batch"]:
     """Log-probability of a mark: an ordered logit (McCullagh 1980).
 
@@ -46,8 +50,27 @@ def rating_log_likelihood(
     lower = jnp.where(mark <= 1, -FAR, ((mark - 1) / levels - predicted) * scale)
     # log(sigmoid(a) - sigmoid(b)), without the difference that would lose all digits.
     width = jnp.where((mark >= levels) | (mark <= 1), FAR, scale / levels)
-    within = jax.nn.log_sigmoid(upper) + jax.nn.log_sigmoid(-lower) + jnp.log1p(-jnp.exp(-width))
+    within = jax.nn.log_sigmoid(upper) + jax.nn.log_sigmoid(-lower) + jnp.log(-jnp.expm1(-width))
     return jnp.logaddexp(jnp.log1p(-LAPSE) + within, jnp.log(LAPSE / levels))
+
+
+def log_likelihoods(
+    clip_sums: Callable[[Segment], Float[Array, "*member clip"]],
+    feedback: Feedback,
+    sharpness: Float[Array, "*#member"],
+    rating_log_std: Float[Array, "*#member"],
+    lapse: float = 0.0,
+) -> tuple[Float[Array, "*member comparison"], Float[Array, "*member rating"]]:
+    """Log-probability of each comparison and of each mark, given what every clip's rewards sum to.
+
+    Rows that hold no answer have one, too: what counts is in their weights.
+    """
+    comparisons, ratings = feedback.comparisons, feedback.ratings
+    difference = clip_sums(comparisons.right) - clip_sums(comparisons.left)
+    chosen = answer_log_likelihood(sharpness * difference, comparisons.preference, lapse)
+    predicted = clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]
+    marked = rating_log_likelihood(predicted, ratings.value, rating_log_std, ratings.levels)
+    return chosen, marked
 
 
 def weighted_mean(

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.reward.latent import LatentPosterior
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.losses import log_likelihoods
 from metarlhf.types import Feedback, Segment
 
 
@@ -60,12 +60,20 @@ class RefinedPosterior(eqx.Module):
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "RefinedPosterior":
         """Bayes' rule on the particles, then ascent of the correction's posterior density."""
         posterior = self.posterior.adapt(key, feedback)
-        mean = posterior.mean_weights()
+        mean, phi = posterior.mean_weights(), posterior.model.phi_of
         optimiser = optax.adam(self.lr)
 
         def loss(correction):
+            chosen, marked = log_likelihoods(
+                lambda clips: phi(clips) @ (mean + correction),
+                feedback,
+                posterior.sharpness,
+                posterior.rating_log_std,
+                posterior.lapse,
+            )
             penalty = 0.5 * jnp.sum((correction / self.spread) ** 2)
-            return penalty - _log_likelihood(posterior, mean + correction, feedback)
+            said = chosen @ feedback.comparisons.weight + marked @ feedback.ratings.weight
+            return penalty - said
 
         def step(carry, _):
             correction, state = carry
@@ -85,22 +93,3 @@ class RefinedPosterior(eqx.Module):
 
     def sample_contexts(self, key: PRNGKeyArray, count: int) -> Float[Array, "count latent"]:
         return self.posterior.sample_contexts(key, count)
-
-
-def _log_likelihood(
-    posterior: LatentPosterior, weights: Float[Array, " features"], feedback: Feedback
-) -> Float[Array, ""]:
-    """Log-probability of all answers if the reward were phi . `weights`."""
-    total, phi = jnp.zeros(()), posterior.model.phi_of
-    comparisons, ratings = feedback.comparisons, feedback.ratings
-    if comparisons.preference.shape[0]:
-        logit = posterior.sharpness * ((phi(comparisons.right) - phi(comparisons.left)) @ weights)
-        likelihood = answer_log_likelihood(logit, comparisons.preference, posterior.lapse)
-        total += likelihood @ comparisons.weight
-    if ratings.value.shape[0]:
-        predicted = phi(ratings.segment) @ weights / ratings.segment.obs.shape[-2]
-        likelihood = rating_log_likelihood(
-            predicted, ratings.value, posterior.rating_log_std, posterior.levels
-        )
-        total += likelihood @ ratings.weight
-    return total

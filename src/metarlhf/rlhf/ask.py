@@ -12,7 +12,7 @@ from metarlhf.feedback.queries import rating_information_gain, score_pairs
 from metarlhf.feedback.store import empty, record_comparison, record_rating
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward.belief import Belief
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.losses import LAPSE, answer_log_likelihood, rating_log_likelihood
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.types import Feedback, Segment, Task
 
@@ -37,6 +37,8 @@ def ask(
 
     A question that the teacher skips is replaced by another one; it costs nothing.
     """
+    if not config.labels:
+        return answers
     last = jnp.minimum(answers.count + config.labels_per_round, config.labels)
     # Predictions change only by how much each member is believed, so they are computed once.
     sums = belief.clip_sums(clips)
@@ -45,18 +47,25 @@ def ask(
     else:
         question, standard = _ask_comparison, Scale.of(clips.task_reward, showable)
 
-    def step(carry, key):
-        belief, answers = carry
+    def step(carry, inputs):
+        belief, answers, put = carry
+        attempt, key = inputs
         candidate_key, question_key = jax.random.split(key)
         shape = (2, config.candidates)
         logits = jnp.where(showable, 0.0, -jnp.inf)
         candidates = jax.random.categorical(candidate_key, logits, shape=shape)
-        told = question(question_key, belief, clips, sums, candidates, answers, standard, config)
-        open_ = (answers.count < last) & showable.any()
+        belief, answers, chosen = question(
+            question_key, belief, clips, sums, candidates, put, answers, standard, config
+        )
+        told = belief, answers, put.at[attempt].set(chosen)
+        open_ = (carry[1].count < last) & showable.any()
         return jax.tree.map(lambda new, old: jnp.where(open_, new, old), told, carry), None
 
     attempts = config.labels_per_round * (3 if config.teacher.skip else 1)
-    (_, answers), _ = jax.lax.scan(step, (belief, answers), jax.random.split(key, attempts))
+    # The questions of this round, by number of clip: a skipped one leaves no other trace.
+    put = jnp.full((attempts, 2), -1)
+    inputs = (jnp.arange(attempts), jax.random.split(key, attempts))
+    (_, answers, _), _ = jax.lax.scan(step, (belief, answers, put), inputs)
     return answers
 
 
@@ -82,7 +91,7 @@ def ask_about(
     return belief, answers
 
 
-def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config):
+def _ask_comparison(key, belief, clips, sums, candidates, put, answers, scale, config):
     score_key, answer_key = jax.random.split(key)
     left, right = candidates
     logit = belief.sharpness * (sums[:, right] - sums[:, left])
@@ -94,6 +103,8 @@ def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config
     again = _same(one, asked.left) & _same(other, asked.right)
     again |= _same(one, asked.right) & _same(other, asked.left)
     again = jnp.any(again & (asked.weight > 0), axis=-1)
+    again |= jnp.any(jnp.all(candidates.T[:, None] == put, axis=-1), axis=-1)
+    again |= jnp.any(jnp.all(candidates[::-1].T[:, None] == put, axis=-1), axis=-1)
     best = jnp.argmax(jnp.where((left == right) | again, -jnp.inf, score))
     shown_left, shown_right = clips[left[best]], clips[right[best]]
     preference, weight = config.teacher.compare(
@@ -102,12 +113,12 @@ def _ask_comparison(key, belief, clips, sums, candidates, answers, scale, config
     feedback = record_comparison(
         answers.feedback, answers.count, shown_left, shown_right, preference, weight
     )
-    likelihood = answer_log_likelihood(logit[:, best], preference, lapse=0.02) * weight
+    likelihood = answer_log_likelihood(logit[:, best], preference, LAPSE) * weight
     count = answers.count + (weight > 0)
-    return belief.condition(likelihood), Answers(feedback, count)
+    return belief.condition(likelihood), Answers(feedback, count), candidates[:, best]
 
 
-def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
+def _ask_rating(key, belief, clips, sums, candidates, put, answers, bounds, config):
     levels = config.teacher.levels
     considered = candidates[0]
     predicted = sums[:, considered] / clips.obs.shape[-2]
@@ -123,9 +134,10 @@ def _ask_rating(key, belief, clips, sums, candidates, answers, bounds, config):
     best = jnp.argmax(jnp.where(again, -jnp.inf, score))
     shown = clips[considered[best]]
     mark = config.teacher.rate(key, shown.task_reward, bounds)
-    feedback = record_rating(answers.feedback, answers.count, shown, mark, jnp.ones(()))
+    feedback = record_rating(answers.feedback, answers.count, shown, mark, levels, jnp.ones(()))
     likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
-    return belief.condition(likelihood), Answers(feedback, answers.count + 1)
+    chosen = jnp.stack([considered[best], considered[best]])
+    return belief.condition(likelihood), Answers(feedback, answers.count + 1), chosen
 
 
 def _same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:

@@ -14,11 +14,11 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library, blank, cut, empty
-from metarlhf.networks import Agent, build_agent
+from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rollout import collect, reset
+from metarlhf.rollout import play_episodes
 from metarlhf.types import Segment, Task, Trajectory
 
 
@@ -94,7 +94,7 @@ def from_scratch(
 ) -> RLHFState:
     """Begin with an untrained agent and an ensemble of random reward networks."""
     agent_key, belief_key, key = jax.random.split(key, 3)
-    agent = build_agent(agent_key, family, config.ppo.hidden, initial_std=config.ppo.initial_std)
+    agent = ppo.new_agent(agent_key, family, config.ppo)
     belief = Ensemble.create(belief_key, family, ensemble or EnsembleConfig())
     return start(key, family, task, agent, belief, config)
 
@@ -169,10 +169,7 @@ def explore(
     contexts = belief.sample_contexts(context_key, config.ask_envs)
 
     def episode(key, context):
-        reset_key, collect_key = jax.random.split(key)
-        actor = agent.with_context(context).actor
-        begin = reset(reset_key, family, task, actor, 1)
-        return collect(collect_key, family, task, actor, begin, family.horizon)[1]
+        return play_episodes(key, family, task, agent.with_context(context).actor, 1)
 
     trajectory = jax.vmap(episode)(jax.random.split(episode_key, config.ask_envs), contexts)
     return jax.tree.map(lambda x: x[:, 0], trajectory)
