@@ -38,7 +38,7 @@ help: ## say what there is
 
 demo: ## meta-train, teach tasks never seen with ten answers each, and write a report
 	@echo "make demo: meta-train on a family of tasks, then teach each of some tasks never seen with ten"
-	@echo "answers, and compare that with learning from scratch. About 4 minutes on two cores; the report"
+	@echo "answers, and compare that with learning from scratch. About three minutes on two cores; the report"
 	@echo "goes to runs/demo. Begun before, it goes on where it stopped."
 	@$(SETUP_NOTE)
 	@$(MAKE) --silent $(READY)
@@ -100,10 +100,9 @@ $(READY): requirements.lock pyproject.toml
 			echo "Python's venv module does not work here. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
 			exit 2; }; \
 	fi
-	@echo "Installing the packages of requirements.lock into $(VENV)."
-	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
-	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
-	$(BIN)/python -m pip install $$quiet --require-hashes -r requirements.lock && \
+	@echo "Installing the packages of requirements.lock into $(VENV): some 300 MB, 1 to 4 minutes."
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from benchmarks.harness import ROOT, Options, Result, Stopwatch
-from metarlhf import envs, rlhf
+from metarlhf import envs, files, rlhf
 from metarlhf.meta import joint, presets
 from metarlhf.meta.evaluate import (
     Curve,
@@ -65,8 +65,8 @@ class Plan:
 
 @cache
 def _code() -> str:
-    """All that the library computes, without its comments, docstrings and commands."""
-    text = []
+    """All that computes: the library without its comments, docstrings and commands, and JAX."""
+    text = [jax.__version__]
     for path in sorted((ROOT / "src" / "metarlhf").rglob("*.py")):
         # Presets are part of what the figures are made with, and what follows computes nothing.
         if path.name == "presets.py" or path.parent.name in ("cli", "report", "runs"):
@@ -93,7 +93,7 @@ def _path(kind: str, family: str, *made_with: Any):
 def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
     """Meta-trained on the family with this seed, or read back."""
     path = _path("prior", family, seed, config)
-    if path.exists():
+    if (path / files.DESCRIPTION).exists():  # written last
         return load(path)
     made = envs.make(family)
     learning = made.without_termination()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
+from metarlhf import files
 
 README = harness.ROOT / "README.md"
 BEGIN = "<!-- results:begin -->"
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    README.write_text(new, encoding="utf-8")
+    files.write_text(README, new)
     print("README.md: table renewed.")
     return 0
 

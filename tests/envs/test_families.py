@@ -128,3 +128,11 @@ def test_a_family_of_ones_own_joins_by_name(monkeypatch):
     assert made.max_torque == 3.0
     with pytest.raises(ValueError, match="'mine' is registered already"):
         envs.register("mine", envs.Pendulum)
+
+
+def test_a_name_stands_for_the_family_as_it_is_made_without_options():
+    for name in ("navigation", "pendulum", "navigation/pearl2019"):
+        envs.check_name(envs.make(name))
+        envs.check_name(envs.make(name).without_termination())
+    with pytest.raises(ValueError, match="'pendulum' is the name of another environment"):
+        envs.check_name(envs.make("pendulum", max_torque=2.0))

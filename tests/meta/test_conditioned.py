@@ -24,9 +24,7 @@ def test_a_task_that_pays_a_hundred_times_as_much_counts_no_more():
 
     @jax.jit
     def learned(pay):
-        played = conditioned.collect_tasks(
-            jax.random.key(1), FAMILY, tasks, agent, contexts, 4, FAMILY.horizon
-        )
+        played = conditioned.collect_tasks(jax.random.key(1), FAMILY, tasks, agent, contexts, 4)
         paid = played.with_reward(played.reward * pay[:, None, None])
         begin = optimise.begin(rule, untold)
         key = jax.random.key(2)

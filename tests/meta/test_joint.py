@@ -108,6 +108,7 @@ def test_another_seed_is_another_training(states):
         ({"pool_new": 129}, "pool_new must be 1 to 128, but is 129"),
         ({"library": 0}, "library must be 1 to 128, but is 0"),
         ({"tasks": 33}, "tasks must be 1 to 31, but is 33"),
+        ({"ppo": replace(CONFIG.ppo, squash=True)}, "knows ppo.squash = False alone, but it is Tr"),
         ({"inner_particles": 33}, "inner_particles must be 1 to 28, but is 33"),
     ],
 )

@@ -92,7 +92,13 @@ def test_the_step_size_falls_to_zero_over_the_budget(trained):
 def test_a_policy_that_no_longer_gets_better_stops(start):
     """What counts as better is more than all there was: `patience` evaluations after the first."""
     config = replace(SMALL, evaluate_every=1, patience=2, tolerance=1.0)
-    assert len(list(ppo.train(start, CARTPOLE, POLE, config))) == 3
+    found = list(ppo.train(start, CARTPOLE, POLE, config))
+    assert len(found) == 3
+    # Continued, it is not more patient than it was.
+    returns = [metrics["return"] for _, metrics in found]
+    again = list(ppo.train(found[1][0], CARTPOLE, POLE, config, returns=returns[:2]))
+    assert [metrics["return"] for _, metrics in again] == returns[2:]
+    assert not list(ppo.train(found[2][0], CARTPOLE, POLE, config, returns=returns))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,21 @@ def test_rewards_come_from_where_it_is_told(start):
     paid, metrics = ppo.iterate_many(start, CARTPOLE, POLE, SMALL, 1)
     assert float(metrics["reward"][0]) == 1.0
     assert not np.array_equal(first_weights(paid), first_weights(without))
+
+
+def test_training_takes_any_function_for_a_source_of_rewards(start):
+    """A plain one, and a pytree whose arrays are its own."""
+
+    class Scaled(eqx.Module):
+        by: jax.Array
+
+        def __call__(self, trajectory):
+            return trajectory.with_reward(self.by * trajectory.reward)
+
+    plain = lambda trajectory: trajectory.with_reward(3.0 * trajectory.reward)
+    for source in (plain, Scaled(jnp.array(3.0))):
+        _, metrics = next(ppo.train(start, CARTPOLE, POLE, SMALL, source))
+        assert metrics["reward"] == 3.0
 
 
 def test_seeds_train_side_by_side_as_they_do_alone():

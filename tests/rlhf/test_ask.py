@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,15 @@ def asked(belief, clips, config=CONFIG, answers=None, showable=None, key=KEY):
 
 def numbers(segment):
     return np.asarray(segment.obs[:, 0, 0], int)
+
+
+def gains(belief, clips):
+    """Information gain of every pair of clips, in nats."""
+    sums = np.asarray(belief.clip_sums(clips), float)
+    difference = sums[:, None, :] - sums[:, :, None]
+    p = 1 / (1 + np.exp(-float(belief.sharpness) * difference))
+    coin = lambda p: -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    return coin(p.mean(0)) - coin(p).mean(0)
 
 
 def test_a_round_asks_its_share_and_all_rounds_the_budget(belief, clips):
@@ -97,11 +107,7 @@ def test_the_question_asked_tells_most(belief, clips):
     """The first of all has the largest information gain of any pair, if all are considered."""
     config = replace(CONFIG, labels=1, rounds=1, candidates=20_000)
     told = asked(belief, clips, config).feedback.comparisons
-    sums = np.asarray(belief.clip_sums(clips), float)
-    difference = sums[:, None, :] - sums[:, :, None]
-    p = 1 / (1 + np.exp(-float(belief.sharpness) * difference))
-    coin = lambda p: -(p * np.log(p) + (1 - p) * np.log(1 - p))
-    gain = coin(p.mean(0)) - coin(p).mean(0)
+    gain = gains(belief, clips)
     best = gain[numbers(told.left)[0], numbers(told.right)[0]]
     np.testing.assert_allclose(best, gain.max(), rtol=1e-3)
 
@@ -116,6 +122,33 @@ def test_marks_are_kept_as_given(belief, clips):
     assert told.feedback.comparisons.weight.shape == (0,)
     # The belief sharpens between questions: no clip need be asked about twice.
     assert len(set(numbers(marks.segment)[:4])) > 1
+
+
+@pytest.mark.parametrize("levels", [3, 5, 10])
+def test_marks_are_understood_on_the_scale_that_they_were_given_on(belief, clips, levels):
+    """Of a person whom one particle describes exactly: whatever their scale, it fits them best."""
+    model = eqx.tree_at(lambda m: m.log_rating_std, belief.model, jnp.log(0.02))
+    sure = eqx.tree_at(lambda b: b.model, belief, model)
+    # Rewards that put each clip on the scale just where that particle does.
+    place = sure.clip_sums(clips)[7][:, None] / LENGTH
+    wanted = Segment(clips.obs, clips.action, jnp.broadcast_to(place - 1.0, (COUNT, LENGTH)))
+    config = replace(CONFIG, feedback="ratings", rounds=1, teacher=Teacher(levels=levels))
+    told = asked(sure, wanted, config).feedback
+    np.testing.assert_array_equal(told.ratings.levels, levels)
+    assert set(np.asarray(told.ratings.value)) <= set(range(1, levels + 1))
+    fits = np.asarray(sure.adapt(KEY, told).log_weight)
+    assert fits[7] > fits.max() - 1.0
+
+
+def test_a_skipped_question_is_not_put_again_in_its_round(belief, clips):
+    """The question that tells most is about two clips too poor to judge: others are answered."""
+    three = jnp.arange(COUNT) < 3
+    gain = gains(belief, clips)[:3, :3]
+    poor = np.unravel_index(gain.argmax(), gain.shape)
+    reward = jnp.zeros((COUNT, LENGTH)).at[jnp.array(poor)].set(-1.0)
+    some = Segment(clips.obs, clips.action, reward)
+    config = replace(CONFIG, labels=2, rounds=1, candidates=300, teacher=Teacher(skip=1.0))
+    assert int(asked(belief, some, config, showable=three).count) == 2
 
 
 def test_without_a_budget_nothing_is_asked(belief, clips):

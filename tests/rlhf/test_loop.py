@@ -106,6 +106,16 @@ def test_practice_goes_on_without_asking(rounds):
     assert np.isfinite(float(metrics["policy_loss"]))
 
 
+def test_an_agent_from_scratch_is_made_as_ppo_would_make_it():
+    config = replace(SMALL, updates=1, ppo=replace(SMALL.ppo, memory="gru", normalise_obs=True))
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
+    assert state.ppo.agent.actor.body.memory is not None
+    after = run_round(state, FAMILY, GOAL, config)[0]
+    before, moments = (s.ppo.agent.actor.body.moments for s in (state, after))
+    assert differ(before, moments)
+    assert int(after.answers.count) == 2
+
+
 def test_marks_serve_as_well():
     config = replace(SMALL, feedback="ratings")
     state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)

@@ -55,6 +55,12 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "mine"
 
 
+def test_what_a_kill_left_half_written_is_in_nobodys_way(tmp_path):
+    (tmp_path / ".config.json.4711.tmp").write_text('{"lr"')
+    RunDirectory(tmp_path, CONFIG, resume=True).close()
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+
+
 def test_a_stage_is_computed_once_and_again_only_when_damaged(tmp_path):
     run, calls = RunDirectory(tmp_path, CONFIG), []
 

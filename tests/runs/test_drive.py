@@ -78,6 +78,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     for file in (tmp_path / "checkpoints" / "4").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
+    run_to(tmp_path, 4)
+    # What was done again is saved again: nothing is done a third time.
+    with RunDirectory(tmp_path, {}, resume=True) as run:
+        found = run.checkpoints.restore(start())
+    assert found is not None
+    assert found[0] == 4
     resumed, rows = run_to(tmp_path, 6)
     assert jnp.array_equal(resumed["sum"], run_to(tmp_path.with_name("whole"), 6)[0]["sum"])
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]

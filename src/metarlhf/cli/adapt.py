@@ -12,7 +12,7 @@ import jax
 import tyro
 
 from metarlhf import files, rlhf
-from metarlhf.cli.options import RunOptions, open_run, parse, say, show
+from metarlhf.cli.options import RunOptions, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
@@ -25,7 +25,7 @@ from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.types import Task
 
 Kind = Literal["ten", "twenty", "ratings"]
-PriorPath = Annotated[Path, tyro.conf.Positional]
+PriorPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     scan.add_argument("--task")
     scan.add_argument("--preset", default="ten")
     scan.add_argument("--run-dir", "--run_dir")
-    found, rest = scan.parse_known_args(list(argv))
+    found, rest = peek(scan, argv)
     folders = [Path(word) for word in rest if not word.startswith("-")]
     if not folders:
         raise UserError(
@@ -72,6 +72,10 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
         )
     # Options come before it or after it, each with a value that is no prior.
     folder = next((path for path in folders if (path / files.DESCRIPTION).exists()), folders[0])
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
+        )
     by_gradient = files.kind(folder) == gradient_prior.KIND
     if by_gradient and found.preset == "ratings":
         raise UserError(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax
 
-from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
+from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, peek, say, show
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.registry import make_family
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     scan.add_argument("--method", default=MetaTrain.method)
     scan.add_argument("--config.reward", default="teacher", dest="reward")
-    found = scan.parse_known_args(list(argv))[0]
+    found = peek(scan, argv)[0]
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     name = family_in(argv, MetaTrain.task)
     if found.method in ("promp", "maml", "fomaml"):

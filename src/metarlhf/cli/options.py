@@ -1,5 +1,6 @@
 """What the commands have in common: options, reading them, and saying what came out."""
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from metarlhf.envs.registry import make
 from metarlhf.runs import RunDirectory, UserError
 
 Command = TypeVar("Command")
-TaskName = Annotated[str, tyro.conf.Positional]
+TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ def family_in(argv: Sequence[str], default: str) -> str:
     if argv and not argv[0].startswith("-"):
         make(argv[0])
     return default
+
+
+def peek(scan: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list]:
+    """What a few options are, before it is known which others there are; and the other words.
+
+    Raises:
+        UserError: an option without its value.
+    """
+    try:
+        return scan.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}: --help says what it may be") from error
 
 
 def value_in(argv: Sequence[str], option: str) -> str | None:

@@ -95,4 +95,10 @@ def _train(options: RLHF, run: RunDirectory) -> int:
         f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} and "
         f"{last['steps']} steps; the agent is in {agent}"
     )
-    return show(result, [line], options.json)
+    lines = [line]
+    if last["return"] < before:
+        lines.append(
+            "That is worse than before: so few answers say too little to begin from nothing. Give "
+            "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."
+        )
+    return show(result, lines, options.json)

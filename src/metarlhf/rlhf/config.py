@@ -41,6 +41,11 @@ class RLHFConfig:
         for name in ("rounds", "candidates", "remembered_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.ppo.total_steps != PPOConfig.total_steps:
+            raise ValueError(
+                f"ppo.total_steps is {self.ppo.total_steps}, but in RLHF steps follow from rounds, "
+                "updates and final_updates: say those instead"
+            )
         for name in ("ask_envs", "updates", "final_updates"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")

@@ -70,11 +70,13 @@ class Checkpoints:
             if leaf.size
         }
         steps = sorted(self._orbax().all_steps(), reverse=True)
-        for step in steps:
+        for number, step in enumerate(steps):
             try:
                 arrays = self._orbax().restore(step, args=ocp.args.StandardRestore(expected))
             except Exception:
                 continue
+            for damaged in steps[:number]:  # What is done again is saved again.
+                self._orbax().delete(damaged)
             # By way of NumPy, as Orbax ties arrays to a device: steps would be compiled anew.
             found = [jnp.asarray(np.asarray(arrays.get(str(i), x))) for i, x in enumerate(leaves)]
             return step, _like(like, found)

@@ -49,7 +49,7 @@ class RunDirectory:
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file: name another --run-dir")
         begun = (path / "config.json").exists()
-        if not begun and path.exists() and set(os.listdir(path)) - {".lock"}:
+        if not begun and path.exists() and any(map(_is_foreign, os.listdir(path))):
             raise UserError(
                 f"{path} holds other files than a run's: name an empty or a new --run-dir"
             )
@@ -136,6 +136,11 @@ def _lock(path: Path) -> int:
     os.truncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     return lock
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file is none that a run leaves which was killed as it began."""
+    return name != ".lock" and not (name.startswith(".config.json.") and name.endswith(".tmp"))
 
 
 def _plain(config: Any) -> Any:
