@@ -12,6 +12,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.files import DESCRIPTION, PublishedFileError
+from metarlhf.feedback import Teacher
 from metarlhf.meta import joint_gradient, outer
 from metarlhf.meta.baseline import judge
 from metarlhf.meta.config import MetaRLConfig
@@ -111,6 +112,13 @@ def test_paid_by_the_task_it_is_the_outer_loop_of_meta_rl():
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_teacher_may_give_marks_on_a_scale_of_its_own():
+    config = replace(TEACHER, teacher=Teacher(levels=5))
+    begun = jax.eval_shape(lambda: joint_gradient.init(jax.random.key(0), FAMILY, config))
+    after = jax.eval_shape(lambda s: joint_gradient.meta_iterate(s, FAMILY, config)[0], begun)
+    assert jax.tree.structure(after) == jax.tree.structure(begun)
 
 
 def test_each_task_is_taught_by_answers_about_itself(taught):
