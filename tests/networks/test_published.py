@@ -18,6 +18,8 @@ KINDS = {
     "recurrent": {"memory": "lstm", "memory_size": 5},
     "normalised": {"normalise_obs": True},
     "squashed": {"squash": True},
+    "on one torso": {"shared_torso": True, "memory": "gru", "memory_size": 5},
+    "told on one torso": {"shared_torso": True, "context_size": 2},
 }
 
 

@@ -1,6 +1,7 @@
 """Policy and value function, and the agent that holds both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -76,49 +77,116 @@ class Actor(eqx.Module):
 
 
 class Critic(eqx.Module):
-    """Expected discounted return from an observation."""
+    """Expected discounted return from an observation.
 
-    body: Body
+    Without a body it is a last layer only, for a policy's torso (see `Agent.value_function`): by
+    itself it can judge nothing.
+    """
+
+    body: Body | None
     network: MLP
 
     def __init__(
-        self, body: Body, features: int, *, key: PRNGKeyArray, hidden: Sequence[int] = (64, 64)
+        self,
+        body: Body | None,
+        features: int,
+        *,
+        key: PRNGKeyArray,
+        hidden: Sequence[int] = (64, 64),
     ):
         self.body = body
         self.network = MLP((features, *hidden, 1), key=key)
 
     @property
+    def whole_body(self) -> Body:
+        """The body.
+
+        Raises:
+            ValueError: it has none, as it stands on a policy's torso.
+        """
+        if self.body is None:
+            raise ValueError(
+                "this is the last layer of a value function that stands on its policy's torso: "
+                "ask agent.value_function in the place of agent.critic"
+            )
+        return self.body
+
+    @property
     def context(self) -> Float[Array, " context"]:
         """What it is told about the task."""
-        return self.body.context
+        return self.whole_body.context
 
     def initial_state(self) -> State:
         """The state at the start of an episode."""
-        return self.body.initial_state()
+        return self.whole_body.initial_state()
 
     def __call__(self, obs: Observation, state: State = None) -> Float[Array, "*batch"]:
-        return self.network(self.body(obs, state)[0])[..., 0]
+        return self.network(self.whole_body(obs, state)[0])[..., 0]
 
     def over(
         self, obs: Observation, start: State = None, done: Bool[Array, "*batch"] | None = None
     ) -> tuple[Float[Array, "*batch"], State]:
         """The value at every step of whole sequences, and what is remembered after each."""
-        features, after = self.body.over(obs, start, done)
+        features, after = self.whole_body.over(obs, start, done)
         return self.network(features)[..., 0], after
 
 
 class Agent(eqx.Module):
-    """What PPO trains: a policy and its value function."""
+    """What PPO trains: a policy and its value function, each by itself or both on one torso.
+
+    A torso is everything below the last layers. Where it is shared the policy holds it, and
+    `critic` is the value function's last layer alone.
+    """
 
     actor: Actor
     critic: Critic
 
+    @property
+    def shares_torso(self) -> bool:
+        """Whether policy and value function stand on one torso."""
+        return self.critic.body is None
+
+    @property
+    def value_function(self) -> Critic:
+        """The value function, whole: with the policy's torso below it where that is shared."""
+        if not self.shares_torso:
+            return self.critic
+        network = self.actor.network.ending_in(self.critic.network)
+        parts = lambda critic: (critic.body, critic.network)
+        return eqx.tree_at(
+            parts, self.critic, (self.actor.body, network), is_leaf=lambda x: x is None
+        )
+
+    def over(
+        self,
+        obs: Observation,
+        start: State = None,
+        critic_start: State = None,
+        done: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Distribution, Float[Array, "*batch"]]:
+        """What policy and value function say to every step of whole sequences, see `Body.over`.
+
+        A shared torso is gone through once, forwards and backwards; it remembers one thing only,
+        so that `critic_start` is `start`.
+        """
+        if not self.shares_torso:
+            distribution = self.actor.over(obs, start, done)
+            return distribution, self.critic.over(obs, critic_start, done)[0]
+        features, _ = self.actor.body.over(obs, start, done)
+        hidden = self.actor.network.hidden(features)
+        distribution = self.actor.head.make(self.actor.network.last(hidden), self.actor.log_std)
+        return distribution, self.critic.network(hidden)[..., 0]
+
     def with_context(self, context: Float[Array, " context"]) -> "Agent":
         """The same agent, told something else about the task."""
-        where = lambda a: (a.actor.body.context, a.critic.body.context)
-        return eqx.tree_at(where, self, (context, context))
+        return self._with(lambda body: body.context, context)
 
     def with_moments(self, moments: Moments) -> "Agent":
         """The same agent, which normalises what it observes by `moments`."""
-        where = lambda a: (a.actor.body.moments, a.critic.body.moments)
-        return eqx.tree_at(where, self, (moments, moments))
+        return self._with(lambda body: body.moments, moments)
+
+    def _with(self, part: Callable[[Body], Any], value: Any) -> "Agent":
+        """The same agent with `value` in every body that it has."""
+        bodies = lambda a: [body for body in (a.actor.body, a.critic.body) if body is not None]
+        where = lambda a: [part(body) for body in bodies(a)]
+        return eqx.tree_at(where, self, [value] * len(bodies(self)))

@@ -21,10 +21,12 @@ def build_agent(
     memory_size: int = 64,
     normalise_obs: bool = False,
     squash: bool = False,
+    shared_torso: bool = False,
 ) -> Agent:
     """An untrained agent whose networks fit `spaces`.
 
-    Policy and value function have encoders and memories of their own.
+    Policy and value function have encoders, memories and hidden layers of their own, or with
+    `shared_torso` the same ones below a last layer each.
     """
     space = spaces.observation_space
 
@@ -39,7 +41,7 @@ def build_agent(
         )
 
     seen_key, actor_key, judged_key, critic_key = jax.random.split(key, 4)
-    seen, judged = body(seen_key), body(judged_key)
+    seen = body(seen_key)
     actor = Actor(
         seen,
         seen.features(space),
@@ -48,4 +50,8 @@ def build_agent(
         hidden=hidden,
         initial_std=initial_std,
     )
+    if shared_torso:
+        width = hidden[-1] if hidden else seen.features(space)
+        return Agent(actor, Critic(None, width, key=critic_key, hidden=()))
+    judged = body(judged_key)
     return Agent(actor, Critic(judged, judged.features(space), key=critic_key, hidden=hidden))

@@ -62,6 +62,20 @@ class MLP(eqx.Module):
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        return self.last(self.hidden(x))
+
+    def hidden(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch units"]:
+        """What the last layer is given."""
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = self.activation(x @ weight + bias)
+        return x
+
+    def last(self, x: Float[Array, "*batch units"]) -> Float[Array, "*batch outputs"]:
+        """The last layer alone."""
         return x @ self.weights[-1] + self.biases[-1]
+
+    def ending_in(self, other: "MLP") -> "MLP":
+        """These hidden layers, with all layers of `other` in the place of the last."""
+        layers = lambda network: (network.weights, network.biases)
+        joined = (self.weights[:-1] + other.weights, self.biases[:-1] + other.biases)
+        return eqx.tree_at(layers, self, joined)

@@ -28,6 +28,7 @@ class AgentShape:
     memory_size: int = 64
     normalise_obs: bool = False
     squash: bool = False
+    shared_torso: bool = False
 
     @staticmethod
     def of(agent: Agent, environment: str) -> "AgentShape":
@@ -46,6 +47,7 @@ class AgentShape:
             memory_size=memory.size if memory else 64,
             normalise_obs=body.moments is not None,
             squash=squashed,
+            shared_torso=agent.shares_torso,
         )
 
 
@@ -83,4 +85,5 @@ def _build(shape: AgentShape, spaces: Spaces) -> Agent:
         memory_size=shape.memory_size,
         normalise_obs=shape.normalise_obs,
         squash=shape.squash,
+        shared_torso=shape.shared_torso,
     )

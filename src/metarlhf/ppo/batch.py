@@ -49,7 +49,7 @@ def make_batch(
     `critic_memory` is what the value function remembers at its first step. Returns also what it
     remembers after the last.
     """
-    critic, ends = agent.critic, trajectory.done
+    critic, ends = agent.value_function, trajectory.done
     value, after = critic.over(trajectory.obs, critic_memory, ends)
     next_value = critic(trajectory.next_obs, after)
     advantage = gae(

@@ -57,6 +57,9 @@ class PPOConfig:
     """Divide rewards by the running standard deviation of the discounted return, clip to +-10."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of policy and value function."""
+    shared_torso: bool = False
+    """One torso (encoder, memory, hidden layers) for both, each with a last layer of its own;
+    otherwise nothing is shared. The value loss then shapes it too: see value_coefficient."""
     initial_std: float = 1.0
     """Exploration at the start, in units of the action range's half."""
     squash: bool = False
@@ -90,6 +93,11 @@ class PPOConfig:
         for name in ("kl_coefficient", "kl_stop", "value_clip", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if self.shared_torso and self.objective == "trpo":
+            raise ValueError(
+                "trpo bounds how far the policy moves, and a shared torso would let the value "
+                "loss move it after that: choose objective clip or kl, or no shared_torso"
+            )
         if self.memory and self.num_envs % self.minibatches:
             raise ValueError(
                 f"with a memory, num_envs = {self.num_envs} must be a multiple of minibatches = "

@@ -49,10 +49,11 @@ def init(
 def restart(state: TrainState, env: HostEnv) -> TrainState:
     """The same training in environments that begin anew: what belonged to old episodes is gone."""
     seed = seed_of(jax.random.fold_in(state.key, RESTART))
+    blank = initial_states(state.agent.value_function, env.num_envs)
     state = eqx.tree_at(
         lambda s: (s.rollout, s.critic_memory),
         state,
-        (reset(env, state.agent.actor, seed), initial_states(state.agent.critic, env.num_envs)),
+        (reset(env, state.agent.actor, seed), blank),
         is_leaf=lambda x: x is None,
     )
     if state.reward_scale is None:

@@ -72,6 +72,7 @@ def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
         memory_size=config.memory_size,
         normalise_obs=config.normalise_obs,
         squash=config.squash,
+        shared_torso=config.shared_torso,
     )
 
 
@@ -85,7 +86,7 @@ def first_state(
         rollout=rollout,
         kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
         reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
-        critic_memory=initial_states(agent.critic, config.num_envs),
+        critic_memory=initial_states(agent.value_function, config.num_envs),
         key=key,
         updates=jnp.zeros((), jnp.int32),
     )

@@ -20,7 +20,7 @@ def loss(
     agent: Agent, batch: Batch, config: PPOConfig, kl_coefficient: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Metrics]:
     """Policy, value and entropy losses of one minibatch."""
-    distribution = agent.actor.over(batch.obs, batch.start.actor, batch.done)
+    distribution, value = agent.over(batch.obs, *batch.start, batch.done)
     log_ratio = distribution.log_prob(batch.action) - batch.log_prob
     advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage
 
@@ -36,7 +36,7 @@ def loss(
         policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
 
     entropy = jnp.mean(distribution.entropy())
-    error = regression(agent, batch, config)
+    error = value_loss(value, batch.value_target, batch.value, config.value_clip)
     total = policy_loss + config.value_coefficient * error - config.entropy_coefficient * entropy
     return total, {
         "policy_loss": policy_loss,
@@ -45,12 +45,6 @@ def loss(
         "kl": kl,
         "clipped_fraction": jnp.mean(jnp.abs(ratio - 1.0) > config.clip),
     }
-
-
-def regression(agent: Agent, batch: Batch, config: PPOConfig) -> Float[Array, ""]:
-    """The value function's loss on a minibatch."""
-    value, _ = agent.critic.over(batch.obs, batch.start.critic, batch.done)
-    return value_loss(value, batch.value_target, batch.value, config.value_clip)
 
 
 def standardise(advantage: Float[Array, "row *time"]) -> Float[Array, "row *time"]:
@@ -122,5 +116,6 @@ def update(
 
 
 def _values_alone(agent, minibatch, config):
-    error = regression(agent, minibatch, config)
+    value, _ = agent.critic.over(minibatch.obs, minibatch.start.critic, minibatch.done)
+    error = value_loss(value, minibatch.value_target, minibatch.value, config.value_clip)
     return config.value_coefficient * error, {"value_loss": error}
