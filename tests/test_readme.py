@@ -11,6 +11,7 @@ from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.presets import FINN2017, preset
 from metarlhf.meta.reward_latent import LatentRewardConfig
 from metarlhf.ppo import PPOConfig
+from metarlhf.runs import Logger
 
 README = Path(__file__).parent.parent / "README.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -47,8 +48,8 @@ def small_presets(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_is_a_snippet_for_each_of_the_two_by_two_and_one_for_a_family_of_ones_own():
-    assert len(SNIPPETS) == 5
+def test_there_is_a_snippet_for_each_of_the_two_by_two_and_one_for_what_is_ones_own():
+    assert len(SNIPPETS) == 6
     assert all(sum(budget in text for text in SNIPPETS) == 1 for budget in BUDGETS)
 
 
@@ -62,9 +63,20 @@ def test_a_snippet_runs(number, small_presets, capsys):
 
 
 def test_a_family_of_ones_own_goes_where_the_others_go(small_presets, capsys):
-    """The last two snippets together, as the README says."""
-    exec(compile(SNIPPETS[4], "README.md, snippet 5", "exec"), {})
+    """Two snippets together, as the README says."""
+    exec(compile(SNIPPETS[5], "README.md, snippet 6", "exec"), {})
     text = SNIPPETS[3].replace('"navigation"', '"line"')
     exec(compile(text, "README.md, snippet 4", "exec"), {})
     before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
     assert max(before, after) <= 0
+
+
+def test_a_logger_of_ones_own_is_told(capsys, tmp_path):
+    names = {}
+    exec(compile(SNIPPETS[4], "README.md, snippet 5", "exec"), names)
+    logger = names["Best"](tmp_path)
+    assert isinstance(logger, Logger)
+    logger.begin([{"step": 1, "return": 1.0}])
+    for step, value in enumerate((0.5, 2.0, 1.5), start=2):
+        logger.log({"step": step, "return": value})
+    assert capsys.readouterr().out == "step 3: 2.0\n"

@@ -12,7 +12,7 @@ import jax
 import tyro
 
 from metarlhf import files, rlhf
-from metarlhf.cli.options import RunOptions, open_run, parse, peek, say, show
+from metarlhf.cli.options import TrainOptions, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
@@ -29,7 +29,7 @@ PriorPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER"
 
 
 @dataclass(frozen=True)
-class Adapt(RunOptions):
+class Adapt(TrainOptions):
     """Teach one held-out task from a prior; a simulated teacher answers."""
 
     prior: PriorPath = Path("prior")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import TaskName, family_in, open_run, parse, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs.registry import make_family
 from metarlhf.meta.joint import JointConfig
@@ -15,7 +15,7 @@ from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Demo(MeasureOptions):
+class Demo(MeasureOptions, TrainOptions):
     """Meta-train on a family, teach tasks never seen with ten answers each, write a report."""
 
     task: TaskName = "navigation"

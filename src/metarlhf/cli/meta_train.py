@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax
 
-from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, peek, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, peek, say, show
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.registry import make_family
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
@@ -24,7 +24,7 @@ Method = Literal["posterior", "promp", "maml", "fomaml"]
 
 
 @dataclass(frozen=True)
-class MetaTrain(RunOptions):
+class MetaTrain(TrainOptions):
     """Meta-train reward model and policy on a family's tasks with a simulated teacher.
 
     Other methods have other options: add --help to --method promp to see them.
@@ -40,7 +40,7 @@ class MetaTrain(RunOptions):
 
 
 @dataclass(frozen=True)
-class MetaTrainByGradient(RunOptions):
+class MetaTrainByGradient(TrainOptions):
     """Meta-train an initialisation that a few gradient steps adapt to a task.
 
     What pays is a reward that adapts likewise to a simulated teacher's answers, or the task itself.

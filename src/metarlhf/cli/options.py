@@ -10,9 +10,13 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from metarlhf.cli.logs import logger
 from metarlhf.envs import names
 from metarlhf.envs.registry import make
 from metarlhf.runs import RunDirectory, UserError
+
+# Options that do not decide what a run does: it goes on with others too.
+PASSING = ("run_dir", "resume", "json", "log")
 
 Command = TypeVar("Command")
 TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")]
@@ -34,6 +38,15 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
+
+
+@dataclass(frozen=True)
+class TrainOptions(RunOptions):
+    """The same of a command that trains, and so has metrics to tell as it goes on."""
+
+    log: str | None = None
+    """Where metrics go besides metrics.jsonl: tensorboard, or MODULE:NAME for a logger of your
+    own (metarlhf.runs.Logger), which is called with the run's directory."""
 
 
 def parse(command: type[Command], argv: Sequence[str], prog: str, default: Command) -> Command:
@@ -86,20 +99,26 @@ def value_in(argv: Sequence[str], option: str) -> str | None:
     return None
 
 
-def open_run(options: RunOptions, name: str, begins_with: str | None = None) -> RunDirectory:
+def open_run(
+    options: RunOptions, name: str, begins_with: str | None = None, along: str = "step"
+) -> RunDirectory:
     """The run's directory; `options` without those that do not decide what the run does.
 
     `begins_with` tells apart what the run begins with: a prior published anew in the same place.
+    `along` is the metric that TensorBoard draws the others over.
     """
     path = options.run_dir or Path("runs") / name
     kept = {
         entry.name: getattr(options, entry.name)
         for entry in fields(options)
-        if entry.name not in ("run_dir", "resume", "json")
+        if entry.name not in PASSING
     }
     if begins_with is not None:
         kept["begins_with"] = begins_with
-    return RunDirectory(path, _plain(kept), resume=options.resume)
+    chosen = options.log if isinstance(options, TrainOptions) else None
+    # Before there is a directory: a logger that cannot be had leaves none behind.
+    loggers = [logger(chosen, path, along)] if chosen else []
+    return RunDirectory(path, _plain(kept), resume=options.resume, loggers=loggers)
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 
 from metarlhf import ppo
 from metarlhf.cli.options import (
-    RunOptions,
     TaskName,
+    TrainOptions,
     family_in,
     open_run,
     parse,
@@ -31,7 +31,7 @@ from metarlhf.types import Task
 
 
 @dataclass(frozen=True)
-class PPO(RunOptions):
+class PPO(TrainOptions):
     """Train PPO on one task of a family, or in somebody else's simulator, with its own reward.
 
     It ends with its budget of steps, or before, with --config.patience, when it has converged.
@@ -84,11 +84,15 @@ def main(argv: Sequence[str]) -> int:
     # Before there is a directory: what cannot be made leaves none behind.
     with (
         _training(options) as training,
-        open_run(options, f"ppo-{name.replace('/', '-').replace(':', '-')}") as run,
+        open_run(options, f"ppo-{_file_name(name)}", along="steps") as run,
     ):
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run, training)
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "-").replace(":", "-")
 
 
 def _defaults(env: str | None, task: str) -> PPOConfig:

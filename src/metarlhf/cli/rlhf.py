@@ -7,7 +7,7 @@ from functools import partial
 import jax
 
 from metarlhf import rlhf
-from metarlhf.cli.options import RunOptions, TaskName, family_in, open_run, parse, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, say, show
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs.registry import make_family
 from metarlhf.meta.presets import preset
@@ -18,7 +18,7 @@ from metarlhf.runs import RunDirectory, drive
 
 
 @dataclass(frozen=True)
-class RLHF(RunOptions):
+class RLHF(TrainOptions):
     """Train on one task of a family from a simulated teacher's answers, beginning with nothing."""
 
     task: TaskName = "navigation"

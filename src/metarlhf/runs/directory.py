@@ -2,6 +2,7 @@
 
 config.json      what was asked for; a run is continued with the same or not at all
 metrics.jsonl    one JSON object a line, as training goes on
+tensorboard/     the same for TensorBoard, where asked for
 checkpoints/     the last two states
 stages/          results of finished parts, which are not computed again
 result.json      what came out, written last
@@ -10,7 +11,7 @@ result.json      what came out, written last
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from safetensors.numpy import save as save_arrays
 from metarlhf import files
 from metarlhf.runs.checkpoint import Checkpoints
 from metarlhf.runs.errors import UserError
+from metarlhf.runs.loggers import Logger
 from metarlhf.runs.metrics import MetricsLog
 
 Arrays = Mapping[str, Any]
@@ -31,13 +33,16 @@ Arrays = Mapping[str, Any]
 class RunDirectory:
     """Open while it lives: no other process gets it meanwhile, and none cleans up after it."""
 
-    def __init__(self, path: Path, config: Any, *, resume: bool = False):
+    def __init__(
+        self, path: Path, config: Any, *, resume: bool = False, loggers: Sequence[Logger] = ()
+    ):
         """Begin a run in `path`, or continue the one that is there.
 
         Args:
             path: made if it is not there.
             config: all that decides what the run does, a dataclass or a dictionary.
             resume: continue; without it a directory that holds a run is refused.
+            loggers: where metrics go besides metrics.jsonl; closed with the directory.
 
         Raises:
             UserError: the directory is in use, holds a run already, or one begun with another
@@ -59,13 +64,13 @@ class RunDirectory:
             raise UserError(
                 f"{path} cannot be made ({error.strerror}): name another --run-dir"
             ) from error
+        self.metrics = MetricsLog(path / "metrics.jsonl", loggers)
         self._lock = _lock(path)
         try:
             self._begin(wanted, begun, resume)
         except BaseException:
             self.close()
             raise
-        self.metrics = MetricsLog(path / "metrics.jsonl")
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     def _begin(self, wanted: dict[str, Any], begun: bool, resume: bool) -> None:
@@ -118,8 +123,11 @@ class RunDirectory:
         self.close()
 
     def close(self) -> None:
-        """Let others use the directory."""
-        os.close(self._lock)
+        """End its logs, and let others use the directory."""
+        try:
+            self.metrics.close()
+        finally:
+            os.close(self._lock)
 
 
 def _lock(path: Path) -> int:

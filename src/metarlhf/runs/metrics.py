@@ -1,55 +1,41 @@
-"""Metrics as JSON Lines: one object a line, each with the `step` that it tells of."""
+"""What a run has said so far: kept on disk as JSON Lines, and passed on to other loggers."""
 
-import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metarlhf import files
+from metarlhf.runs.loggers import JsonLines, Logger, Row
 
 
 class MetricsLog:
-    """What training has said so far, on disk line by line."""
+    """All rows up to now. The lines on disk are what a run goes on from; loggers follow them."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
+    def __init__(self, path: Path, loggers: Sequence[Logger] = ()):
+        self.rows: list[Row] = []
+        self._lines = JsonLines(path)
+        self._loggers: tuple[Logger, ...] = (self._lines, *loggers)
 
     def rewind(self, step: int) -> int:
         """Forget all that was said after `step`, and what a kill cut short; returns how many."""
-        found = _read(self.path)
+        found = self._lines.read()
         self.rows = [row for row in found if row["step"] <= step]
-        if self.path.exists():
-            files.write_text(self.path, "".join(map(_line, self.rows)))
+        for logger in self._loggers:
+            logger.begin(list(self.rows))
         return len(found) - len(self.rows)
 
     def append(self, step: int, metrics: dict[str, Any]) -> None:
-        """Add a line. Numbers that are not finite are written as null."""
+        """Add a row. Numbers that are not finite become None."""
         row = {"step": step} | {name: _finite(value) for name, value in metrics.items()}
         self.rows.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
+        for logger in self._loggers:
+            logger.log(dict(row))
 
-
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"
+    def close(self) -> None:
+        """Let every logger finish."""
+        for logger in self._loggers:
+            logger.close()
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """All whole lines up to the first that is not."""
-    rows: list[dict[str, Any]] = []
-    if not path.exists():
-        return rows
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(row, dict) or "step" not in row:
-            break
-        rows.append(row)
-    return rows
