@@ -5,16 +5,16 @@ their actions come. Noise is drawn for many steps at once beforehand; log-probab
 environment waits for, are computed of all steps together afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.host import HostEnv, HostObservation, HostStep
+from metarlhf.envs.host import FilmedEnv, HostEnv, HostObservation, HostStep
 from metarlhf.networks import Actor
 from metarlhf.networks.body import forget, initial_states
 from metarlhf.rollout import RolloutState
@@ -24,6 +24,9 @@ from metarlhf.types import State, Trajectory
 CHUNK = 128
 # Steps after which an evaluation gives up on an episode that has neither end nor time limit.
 ENDLESS = 10_000
+
+
+Picture = TypeVar("Picture")
 
 
 class Moment(NamedTuple):
@@ -89,6 +92,29 @@ def evaluate(
         if not going.any():
             break
     return total
+
+
+def film(
+    key: PRNGKeyArray,
+    env: FilmedEnv,
+    actor: Actor,
+    keep: Callable[[np.ndarray], Picture],
+    deterministic: bool = True,
+) -> tuple[list[Picture], float]:
+    """An episode, seen before every step, and its return: the first that `evaluate` plays.
+
+    `keep` makes of each frame what is kept of it, as whole ones may fill the memory.
+    """
+    seed_key, key = jax.random.split(key)
+    start = reset(env, actor, seed_of(seed_key))
+    pictures, total = [keep(env.frame())], 0.0
+    moments = _play(key, env, actor, start, CHUNK, deterministic)
+    for _, moment in zip(range(env.horizon or ENDLESS), moments, strict=False):
+        total += float(moment.step.reward[0])
+        if moment.ended.any():
+            break
+        pictures.append(keep(env.frame()))
+    return pictures, total
 
 
 def seed_of(key: PRNGKeyArray) -> int:

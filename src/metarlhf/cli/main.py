@@ -16,6 +16,7 @@ COMMANDS = {
     "meta-train": "learn a family of tasks, and publish a prior for new ones",
     "adapt": "teach one new task from a prior, with a handful of answers",
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
+    "play": "play episodes with the agent of a run, and draw one",
 }
 
 STOPPED = 130
@@ -28,8 +29,8 @@ commands:
 {commands}
 
 `metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and all but
-`tasks` take --run-dir, --seed and --resume. Exit status: 0 done, 2 bad input, 130 stopped by
-Ctrl-C and saved."""
+`tasks` and `play` take --run-dir, --seed and --resume. Exit status: 0 done, 2 bad input, 130
+stopped by Ctrl-C and saved."""
 
 
 def run() -> NoReturn:

@@ -4,12 +4,12 @@ from metarlhf.envs.base import Environment, Step, TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
-from metarlhf.envs.host import HostEnv, HostStep
+from metarlhf.envs.host import FilmedEnv, HostEnv, HostStep
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.envs.registry import check_name, make, make_family, names, register
-from metarlhf.envs.simulators import connect
+from metarlhf.envs.simulators import connect, film
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "register",
     "check_name",
     "connect",
+    "film",
     "UnknownTaskError",
     "SimulatorError",
     "MissingSimulatorError",
@@ -26,6 +27,7 @@ __all__ = [
     "TaskFamily",
     "Step",
     "HostEnv",
+    "FilmedEnv",
     "HostStep",
     "Box",
     "Discrete",

@@ -1,8 +1,13 @@
 """Any Gymnasium environment, or vector environment, as a `HostEnv`."""
 
 import difflib
+import gc
 import importlib
+import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +15,9 @@ from typing import Any, Literal
 import gymnasium
 import jax
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from jaxtyping import UInt8
 
 from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
 from metarlhf.envs.gymnasium_spaces import (
@@ -88,6 +95,82 @@ class FromGymnasium:
         return obs
 
 
+class Filmed(FromGymnasium):
+    """One environment that draws itself."""
+
+    def __init__(self, envs: VectorEnv, name: str, horizon: int | None = None):
+        super().__init__(envs, name, horizon)
+        self.frames_per_second = float(envs.metadata.get("render_fps") or 30.0)
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """How it looks now.
+
+        Raises:
+            SimulatorError: it cannot be drawn, as where there is no OpenGL.
+        """
+        with _drawing(self.name):
+            frames: Any = self.envs.render()
+            return np.array(frames[0], np.uint8)
+
+
+def film(name: str) -> Filmed:
+    """One environment of the id `name`, made so that it draws itself.
+
+    Raises:
+        UnknownTaskError, MissingSimulatorError: see `connect`.
+        SimulatorError: it cannot be drawn, or not as pictures.
+    """
+    screens = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform == "linux" and not any(os.environ.get(screen) for screen in screens):
+        # What MuJoCo tries first draws on screens, of which there is none.
+        os.environ["MUJOCO_GL"] = "egl"
+    spec = _spec(name)
+    make = partial(gymnasium.make, spec, disable_env_checker=True, render_mode="rgb_array")
+    with _drawing(name), _makes(name):
+        _must_draw(name, spec)
+        envs = SyncVectorEnv([make], copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+    return Filmed(envs, name, spec.max_episode_steps)
+
+
+def _must_draw(name: str, spec: Any) -> None:
+    """Refuse what says that it does not draw; what is made by a function says nothing."""
+    entry = spec.entry_point
+    made_by = load_env_creator(entry) if isinstance(entry, str) else entry
+    modes = getattr(made_by, "metadata", {"render_modes": ["rgb_array"]}).get("render_modes") or ()
+    if "rgb_array" not in modes:
+        raise SimulatorError(
+            f"{name} does not draw itself: expected 'rgb_array' among its render_modes, which are "
+            f"{', '.join(map(str, modes)) or 'none'}"
+        )
+
+
+@contextmanager
+def _drawing(name: str) -> Iterator[None]:
+    """One error for all that can be wrong with drawing; libraries have their own kinds of them."""
+    hook = sys.unraisablehook
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (SimulatorError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        # What a viewer that was never whole says when it goes would be a traceback of its own.
+        sys.unraisablehook = lambda _: None
+        error.__traceback__ = None
+        gc.collect()
+        how = ""
+        if any(word in text for word in ("GL", "gl", "MUJOCO")):
+            how = (
+                ". Without a screen MuJoCo draws with MUJOCO_GL=egl, which needs libegl1, or with "
+                "MUJOCO_GL=osmesa, which needs libosmesa6: set it before the command"
+            )
+        raise SimulatorError(f"{name} cannot be drawn here: {text}{how}") from None
+    finally:
+        sys.unraisablehook = hook
+
+
 def connect(name: str, num_envs: int, workers: Workers = "sync") -> FromGymnasium:
     """`num_envs` environments of the id `name`, in this process or each in one of its own.
 
@@ -104,16 +187,23 @@ def connect(name: str, num_envs: int, workers: Workers = "sync") -> FromGymnasiu
     if workers == "async":
         # Forking is unsafe beside JAX's threads.
         vector = partial(AsyncVectorEnv, context="spawn")
-    try:
+    with _makes(name):
         # Nothing is copied twice: `to_observation` copies what it gives.
         envs = vector([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+    return FromGymnasium(envs, name, spec.max_episode_steps)
+
+
+@contextmanager
+def _makes(name: str) -> Iterator[None]:
+    """What is wrong with making environments, said so that it can be mended."""
+    try:
+        yield
     except gymnasium.error.DependencyNotInstalled as error:
         if "mujoco" in str(error).lower():
             raise MissingSimulatorError("MuJoCo", "mujoco") from error
         raise SimulatorError(f"{name} cannot be made: {error}") from error
     except (gymnasium.error.Error, ImportError) as error:
         raise SimulatorError(f"{name} cannot be made: {error}") from error
-    return FromGymnasium(envs, name, spec.max_episode_steps)
 
 
 def _spec(name: str) -> Any:

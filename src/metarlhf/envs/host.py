@@ -10,7 +10,7 @@ So every step is a step of the task, and a truncated episode bootstraps from wha
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, PyTree, Shaped
+from jaxtyping import Bool, Float, PyTree, Shaped, UInt8
 
 from metarlhf.envs.base import Spaces
 
@@ -49,6 +49,18 @@ class HostEnv(Spaces, Protocol):
 
     def close(self) -> None:
         """End its processes, if it has any."""
+        ...
+
+
+@runtime_checkable
+class FilmedEnv(HostEnv, Protocol):
+    """A `HostEnv` of one environment that can be looked at."""
+
+    frames_per_second: float
+    """At which a film of every step shows it as fast as it is."""
+
+    def frame(self) -> UInt8[np.ndarray, "height width 3"]:
+        """How it looks now, in red, green and blue."""
         ...
 
 

@@ -3,10 +3,11 @@
 Each is an extra, imported when one is named and not before.
 """
 
+from types import ModuleType
 from typing import Literal
 
-from metarlhf.envs.errors import MissingSimulatorError
-from metarlhf.envs.host import HostEnv
+from metarlhf.envs.errors import MissingSimulatorError, SimulatorError
+from metarlhf.envs.host import FilmedEnv, HostEnv
 
 
 def connect(name: str, num_envs: int, workers: Literal["sync", "async"] = "sync") -> HostEnv:
@@ -27,8 +28,24 @@ def connect(name: str, num_envs: int, workers: Literal["sync", "async"] = "sync"
         except ImportError as error:
             raise MissingSimulatorError("envpool", "envpool", error) from error
         return FromEnvPool(name.removeprefix("envpool:"), num_envs)
+    return _gymnasium().connect(name, num_envs, workers)
+
+
+def film(name: str) -> FilmedEnv:
+    """One environment, of a Gymnasium id as above, that can be looked at; close it when done.
+
+    Raises:
+        UnknownTaskError, MissingSimulatorError: see `connect`.
+        SimulatorError: it does not draw itself, or cannot here; the message says what would do it.
+    """
+    if name.startswith("envpool:"):
+        raise SimulatorError(f"{name} cannot be filmed: EnvPool's environments do not draw")
+    return _gymnasium().film(name)
+
+
+def _gymnasium() -> ModuleType:
     try:
         from metarlhf.envs import from_gymnasium
     except ImportError as error:
         raise MissingSimulatorError("gymnasium", "gym", error) from error
-    return from_gymnasium.connect(name, num_envs, workers)
+    return from_gymnasium

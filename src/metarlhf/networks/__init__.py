@@ -14,5 +14,7 @@ from metarlhf.networks.encoders import example as example
 from metarlhf.networks.heads import head_of as head_of
 from metarlhf.networks.mlp import MLP as MLP
 from metarlhf.networks.moments import Moments as Moments
+from metarlhf.networks.published import AgentShape as AgentShape
+from metarlhf.networks.published import agent_shape as agent_shape
 from metarlhf.networks.published import load_agent as load_agent
 from metarlhf.networks.published import publish_agent as publish_agent

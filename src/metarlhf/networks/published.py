@@ -57,6 +57,16 @@ def publish_agent(folder: Path | str, agent: Agent, environment: str) -> Path:
     return files.publish(Path(folder), agent, {"kind": KIND, "shape": asdict(shape)})
 
 
+def agent_shape(folder: Path | str) -> AgentShape:
+    """Of what shape the agent in `folder` is, and where it acts; no array is read.
+
+    Raises:
+        files.PublishedFileError: there is none, or its description was changed.
+    """
+    folder = Path(folder)
+    return files.shape_in(folder, files.describe(folder, KIND), AgentShape, "agent")
+
+
 def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     """Read an agent that `publish_agent` wrote.
 
@@ -69,7 +79,7 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    shape = files.shape_in(folder, description, AgentShape, "agent")
+    shape = agent_shape(folder)
     spaces = make(shape.environment) if spaces is None else spaces
     like = jax.eval_shape(lambda: _build(shape, spaces))
     return files.read(folder, like, description)

@@ -1,0 +1,230 @@
+"""`metarlhf play`: the agent of a run plays again, and is watched."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+
+from metarlhf import rollout_host
+from metarlhf.cli.options import parse, say, show
+from metarlhf.cli.single import task_number
+from metarlhf.envs import Environment, TaskFamily, connect, draw_trajectory, film, make, names
+from metarlhf.files import kind, write_bytes
+from metarlhf.networks import AgentShape, agent_shape, load_agent
+from metarlhf.networks.published import KIND
+from metarlhf.report.film import FORMATS, small, write_film
+from metarlhf.report.style import picture
+from metarlhf.rollout import collect, episode_return, reset
+from metarlhf.runs import UserError
+from metarlhf.statistics import mean_interval
+from metarlhf.types import Task
+
+DRAWINGS = (".svg", ".png")
+SIZE = (4.2, 4.2)  # inches
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play episodes with the agent that a run of `metarlhf ppo`, `rlhf` or `adapt` trained."""
+
+    run: Annotated[Path, tyro.conf.Positional] = Path("run")
+    """Directory of the run, or a folder that `publish_agent` wrote."""
+    episodes: int = 10
+    """How many; their mean return has a 95 % bootstrap interval."""
+    draw: Path | None = None
+    """Draw the first episode: of a task family where it went, as .svg or .png; of a Gymnasium
+    environment a film, as .gif, .png (animated) or .webp."""
+    sample: bool = False
+    """Draw actions as in training; otherwise the likeliest are taken."""
+    number: int | None = None
+    """Which of the family's held-out tasks; the one that it was trained on unless named."""
+    agent: int = 0
+    """Which agent of a run with --seeds."""
+    seed: int = 0
+    """All randomness of the episodes follows from this."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be 1 or more, but is {self.episodes}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
+        for name in ("number", "agent"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+
+
+class Played(NamedTuple):
+    """What came of playing, and how to draw the first episode, where that was asked for."""
+
+    returns: np.ndarray
+    draw: Callable[[Path], Any] | None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    if not argv:
+        raise UserError("which run? metarlhf play RUN, where RUN is the directory of a run")
+    options = parse(Play, argv, "play", Play())
+    folder, config = _agent_of(options)
+    shape = agent_shape(folder)
+    if options.number is not None and shape.environment not in names():
+        raise UserError(f"--number is for task families: {shape.environment} has one task only")
+    compiled = shape.environment in names() or shape.environment.startswith("gymnax:")
+    played = (_compiled if compiled else _stepped)(options, folder, shape, config)
+    if options.draw and played.draw:
+        played.draw(options.draw)
+    mean, low, high = mean_interval(played.returns)
+    result = {
+        "command": "play",
+        "environment": shape.environment,
+        "agent": str(folder),
+        "episodes": options.episodes,
+        "return": mean,
+        "return_low": low,
+        "return_high": high,
+        "returns": played.returns.tolist(),
+        "drawing": str(options.draw) if options.draw else None,
+    }
+    lines = [f"episode {i + 1}: {value:.2f}" for i, value in enumerate(played.returns)]
+    lines.append(
+        f"return {mean:.2f} (95 % interval {low:.2f} to {high:.2f}) in {options.episodes} episodes "
+        f"of {shape.environment}"
+    )
+    lines += [f"the first of them is drawn in {options.draw}"] if options.draw else []
+    return show(result, lines, options.json)
+
+
+def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
+    """The agent's folder, and what its run was begun with.
+
+    Raises:
+        UserError: there is none, and why.
+    """
+    run = options.run
+    if kind(run) == KIND:
+        return run, _read(run.parent / "config.json")
+    if not run.is_dir():
+        raise UserError(f"there is no directory {run}: expected that of a run, as --run-dir said")
+    if not (run / "config.json").exists():
+        raise UserError(f"{run} holds no run: expected a directory with config.json and agent")
+    config, result = _read(run / "config.json"), _read(run / "result.json")
+    if (run / "agent").exists():
+        return run / "agent", config
+    agents = sorted((run / "agents").glob("*"))
+    if agents:
+        if options.agent >= len(agents):
+            raise UserError(
+                f"{run} has {len(agents)} agents, numbered from 0: there is no {options.agent}"
+            )
+        return run / "agents" / str(options.agent), config
+    if not result:
+        raise UserError(
+            f"{run} has no agent: its run is not finished. Go on with the same command and "
+            "--resume; runs of ppo, rlhf and adapt have one at their end"
+        )
+    raise UserError(
+        f"{run} is a run of metarlhf {result.get('command')}, which leaves no agent: expected one "
+        "of ppo, rlhf or adapt"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no file."""
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _check_suffix(path: Path | None, known: Sequence[str], what: str) -> None:
+    if path is not None and path.suffix not in known:
+        raise UserError(f"--draw {path}: {what} is written as {', '.join(known)}")
+
+
+@partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
+def _play(key, family, task, actor, episodes: int, deterministic: bool):
+    """Returns of whole episodes; what the first saw, before every step and last, and its ends."""
+    reset_key, collect_key = jax.random.split(key)
+    start = reset(reset_key, family, task, actor, episodes)
+    end = family.horizon
+    _, found = collect(collect_key, family, task, actor, start, end, deterministic)
+    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+    return episode_return(found), first((found.obs, found.next_obs, found.done))
+
+
+def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
+    family = make(shape.environment)
+    if options.draw and not isinstance(family, TaskFamily):
+        raise UserError(
+            f"--draw has drawings of task families and films of Gymnasium's environments, and "
+            f"{shape.environment} is neither"
+        )
+    _check_suffix(options.draw, DRAWINGS, f"a drawing of {shape.environment}")
+    task = _task(options, family, config)
+    actor, key = load_agent(folder).actor, jax.random.key(options.seed)
+    returns, seen = _play(key, family, task, actor, options.episodes, not options.sample)
+    returns = np.asarray(returns)
+    if not isinstance(family, TaskFamily):
+        return Played(returns, None)
+    return Played(returns, partial(_draw, family, task, *map(np.asarray, seen), float(returns[0])))
+
+
+def _draw(
+    family: TaskFamily,
+    task: Task,
+    obs: np.ndarray,
+    next_obs: np.ndarray,
+    done: np.ndarray,
+    paid: float,
+    path: Path,
+) -> None:
+    """Where the episode of these steps went, until its end, into a file."""
+    length = int(done.argmax()) + 1 if done.any() else len(done)
+    seen = np.concatenate([obs[:length], next_obs[length - 1 : length]])
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        draw_trajectory(axes, family, seen, task)
+        if not len(axes.get_xticks()):  # a place, with an outline of its own, and no scales
+            axes.spines[:].set_visible(False)
+        axes.set_title(f"{family.name}: return {paid:.2f} in {length} steps")
+
+    write_bytes(path, picture(draw, SIZE, path.suffix))
+
+
+def _task(options: Play, family: Environment, config: dict[str, Any]) -> Task:
+    """The task that it was trained on, or the one that is named."""
+    if not isinstance(family, TaskFamily):
+        return family.sample(jax.random.key(config.get("seed", 0)))
+    number = config.get("number", 0) if options.number is None else options.number
+    return task_number(family, number)
+
+
+def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
+    name, key = shape.environment, jax.random.key(options.seed)
+    _check_suffix(options.draw, list(FORMATS), f"a film of {name}")
+    if options.draw is None:
+        with closing(connect(name, options.episodes)) as env:
+            actor = load_agent(folder, env).actor
+            return Played(rollout_host.evaluate(key, env, actor, not options.sample), None)
+    # Filmed first: where nothing can be drawn nobody waits for the other episodes.
+    with closing(film(name)) as stage:
+        say(f"filming an episode of {name}")
+        actor, speed = load_agent(folder, stage).actor, stage.frames_per_second
+        frames, paid = rollout_host.film(key, stage, actor, small, not options.sample)
+    returns = np.array([paid], np.float32)
+    if options.episodes > 1:
+        with closing(connect(name, options.episodes)) as env:
+            others = rollout_host.evaluate(key, env, actor, not options.sample)
+        returns = np.concatenate([returns, others[1:]])
+    return Played(returns, lambda path: write_film(path, frames, speed))
