@@ -126,11 +126,21 @@ def _task_of(options: PPO, family: Environment) -> Task:
     return family.sample(jax.random.key(options.seed))
 
 
+def _steps(config: PPOConfig) -> int:
+    """Steps of a run in the compiled program: each ends with an evaluation."""
+    return -(-config.num_updates // config.evaluate_every)
+
+
+def _updates(config: PPOConfig, done: int) -> int:
+    """Updates of a step, after `done` steps: the last may have fewer."""
+    return min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
+
+
 def _compiled(options: PPO, family: Environment) -> Training:
     config, key, task = options.config, jax.random.key(options.seed), _task_of(options, family)
 
     def step(state, done):
-        updates = min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
+        updates = _updates(config, done)
         state, metrics = ppo.iterate_many(state, family, task, config, updates)
         found = true_return(state.key, family, task, state.agent, config.evaluation_episodes)
         means = {name: float(np.mean(values)) for name, values in metrics.items()}
@@ -138,7 +148,7 @@ def _compiled(options: PPO, family: Environment) -> Training:
         return state, {"steps": steps, "return": found} | means
 
     start = lambda: ppo.init(key, family, task, config)
-    return Training(family.name, start, step, -(-config.num_updates // config.evaluate_every))
+    return Training(family.name, start, step, _steps(config))
 
 
 def _side_by_side(options: PPO, family: Environment) -> Training:
@@ -147,7 +157,7 @@ def _side_by_side(options: PPO, family: Environment) -> Training:
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
 
     def step(states, done):
-        updates = min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
+        updates = _updates(config, done)
         states, metrics = ppo.iterate_seeds(states, family, task, config, updates)
         found = ppo.evaluate_seeds(states, family, task, config.evaluation_episodes)
         middle = interquartile_mean(found)
@@ -161,8 +171,7 @@ def _side_by_side(options: PPO, family: Environment) -> Training:
         } | means
 
     start = lambda: ppo.init_seeds(keys, family, task, config)
-    total = -(-config.num_updates // config.evaluate_every)
-    return Training(family.name, start, step, total, seeds=options.seeds)
+    return Training(family.name, start, step, _steps(config), seeds=options.seeds)
 
 
 def _stepped(options: PPO, env: ppo.host.HostEnv, evaluation_env: ppo.host.HostEnv) -> Training:
