@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.files import DESCRIPTION, PublishedFileError
 from metarlhf.feedback import Teacher
+from metarlhf.files import DESCRIPTION, PublishedFileError
 from metarlhf.meta import joint_gradient, outer
 from metarlhf.meta.baseline import judge
 from metarlhf.meta.config import MetaRLConfig

@@ -107,6 +107,7 @@ class JointConfig:
             ("normalise_obs", False),
             ("normalise_reward", False),
             ("squash", False),
+            ("shared_torso", False),
         ):
             if getattr(self.ppo, name) != only:
                 raise ValueError(
