@@ -129,10 +129,12 @@ def preset(family: str) -> Preset:
     twenty = replace(
         ten, labels=20, rounds=10, ask_envs=1, remembered_rounds=10, final_updates=10, ppo=practice
     )
-    # From scratch they differ most in how many answers they can use.
-    few_labels, few_steps = {"navigation": (200, 800), "pendulum": (120, 600)}.get(
-        general, (160, 600)
-    )
+    # From scratch they differ most in how many answers they can use. Few answers go furthest where
+    # one or two are asked at a time, each in the light of those before.
+    few_labels, updates, few_steps = {
+        "navigation": (130, 2, 800),
+        "pendulum": (60, 2, 600),
+    }.get(general, (50, 3, 600))
     scratch = PPOConfig(gamma=0.97, anneal_lr=False)
     small_batches = replace(scratch, num_envs=4, epochs=8)
     return Preset(
@@ -144,8 +146,8 @@ def preset(family: str) -> Preset:
         ratings=ratings,
         few_labels=RLHFConfig(
             labels=few_labels,
-            rounds=20,
-            updates=4,
+            rounds=40,
+            updates=updates,
             final_updates=20,
             remembered_rounds=3,
             ppo=scratch,

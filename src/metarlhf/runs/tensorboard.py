@@ -40,7 +40,8 @@ class TensorBoard:
                 "tensorboardX is not installed. It comes with the extra 'tensorboard': "
                 "pip install 'metarlhf[tensorboard]', or pip install '.[tensorboard]' in a checkout"
             ) from error
-        self._event: Any = event_pb2.Event
+        messages: Any = event_pb2  # Its classes are made at run time, unseen by a type checker.
+        self._event = messages.Event
         self._crc: Any = masked_crc32c
         self._folder, self._by = folder, by
         self._file: BinaryIO | None = None
