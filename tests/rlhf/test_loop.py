@@ -1,7 +1,6 @@
 """The loop: budgets, what the agent learns from and what stays hidden from it."""
 
 from dataclasses import replace
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -32,6 +31,14 @@ CONFIG = RLHFConfig(
 )  # fmt: skip
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
+practise = jax.jit(rlhf.practise, static_argnames=("family", "config", "updates"))
+
+
+class OverAtOnce(envs.Navigation):
+    """Every step ends the episode, but in the endless family, which is navigation's own."""
+
+    def step(self, key, state, action, task):
+        return super().step(key, state, action, task)._replace(terminated=jnp.array(True))
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +104,7 @@ def test_the_same_state_gives_the_same_round(rounds):
 
 
 def test_practice_goes_on_without_asking(rounds):
-    practise = jax.jit(partial(rlhf.practise, family=FAMILY, task=GOAL, config=CONFIG, updates=1))
-    after, metrics = practise(rounds[-1])
+    after, metrics = practise(rounds[-1], FAMILY, GOAL, CONFIG, 1)
     assert_same(after.answers, rounds[-1].answers)
     assert_same(after.belief, rounds[-1].belief)
     assert int(after.ppo.updates) - int(rounds[-1].ppo.updates) == 1
@@ -114,6 +120,18 @@ def test_an_agent_from_scratch_is_made_as_ppo_would_make_it():
     before, moments = (s.ppo.agent.actor.body.moments for s in (state, after))
     assert differ(before, moments)
     assert int(after.answers.count) == 2
+
+
+def test_no_end_of_an_episode_gives_the_task_away():
+    """Where the family ends episodes, it is taught as if it did not: asking as well as practice."""
+    config = replace(SMALL, updates=2)
+
+    def taught(family):
+        start = rlhf.from_scratch(KEY, family, GOAL, config, FEW)
+        after = run_round(start, family, GOAL, config)[0]
+        return start, after, practise(after, family, GOAL, config, 1)[0]
+
+    assert_same(taught(OverAtOnce()), taught(FAMILY))
 
 
 def test_marks_serve_as_well():
