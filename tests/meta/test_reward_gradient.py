@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.feedback import Library, Teacher
+from metarlhf.feedback import Teacher
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.reward_gradient import GradientRewardConfig, init, member_loss, train_step
 from metarlhf.types import Comparison, Feedback, Rating
+from tests.walks import walks
 
 FAMILY, KEY, STEPS = envs.make("navigation"), jax.random.key(0), 300
 CONFIG = GradientRewardConfig(
@@ -19,24 +20,11 @@ CONFIG = GradientRewardConfig(
 )
 
 
-def walks(key, count):
-    """Clips of walking straight on from anywhere: where they lead is what differs."""
-    start_key, move_key = jax.random.split(key)
-    start = jax.random.uniform(start_key, (count, 1, 2), minval=-0.7, maxval=0.7)
-    action = jax.random.uniform(move_key, (count, 1, 2), minval=-1.0, maxval=1.0)
-    steps = jnp.arange(FAMILY.segment_length + 1.0)[None, :, None]
-    path = start + 0.1 * action * steps
-    clips = Library.blank(FAMILY, count).clips
-    action = jnp.broadcast_to(action, clips.action.shape)
-    clips = type(clips)(path[:, :-1], action, clips.task_reward)
-    return Library(clips, path[:, 1:])
-
-
 @pytest.fixture(scope="module")
 def trained():
     """The states before and after, and the metrics of every step."""
     tasks = jax.vmap(FAMILY.sample)(jax.random.split(KEY, 64))
-    clips = walks(jax.random.key(1), 128)
+    clips = walks(jax.random.key(1), FAMILY, 128)
 
     @jax.jit
     def train():
@@ -57,7 +45,7 @@ def test_the_loss_of_the_adapted_reward_falls(trained):
 
 def test_on_tasks_and_clips_never_seen_ten_answers_make_it_rank_better(trained):
     """More than what is common to all tasks, and than ten answers do without meta-training."""
-    tasks, clips = held_out_tasks(FAMILY, 16, "validation"), walks(jax.random.key(7), 200)
+    tasks, clips = held_out_tasks(FAMILY, 16, "validation"), walks(jax.random.key(7), FAMILY, 200)
 
     @partial(jax.jit, static_argnames="adapted")
     def accuracy(reward, adapted):
@@ -112,7 +100,7 @@ def test_the_gradient_of_the_step_sizes_is_that_of_finite_differences():
         reward = jax.jit(lambda: init(KEY, FAMILY, CONFIG, STEPS).reward)()
         first = lambda tree: jax.tree.map(lambda x: x[0], tree)
         model, sizes = first(reward.initial), first(reward.log_step_sizes)
-        clips = walks(jax.random.key(1), 64)
+        clips = walks(jax.random.key(1), FAMILY, 64)
         true = clips.seen_under(FAMILY, jnp.array([0.3, -0.2])).task_reward
 
         @jax.jit
