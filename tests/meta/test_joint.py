@@ -74,6 +74,38 @@ def test_true_rewards_are_seen_by_the_teacher_alone(states):
     assert differ(begin.agent.actor, one.agent.actor)
 
 
+def test_what_a_policy_is_told_is_guessed_from_tasks_that_are_not_played():
+    """As it will be in a new task, whose own variable is not among those that it may be.
+
+    There are as many hypotheses as tasks that are not played, and answers say nothing of them; so
+    they are told their mean. The policy does what it is told, and what it is paid is its task.
+    """
+    config = replace(
+        CONFIG, tasks=2, told_all=0.0, inner_particles=4, pool=32, pool_new=32,
+        reward=replace(CONFIG.reward, num_tasks=6, batch_tasks=6, latent_size=2),
+        ppo=replace(CONFIG.ppo, hidden=()),
+    )  # fmt: skip
+    family = Paid()
+    begin = joint.init(jax.random.key(0), family, config)
+    tasks = jnp.stack([jnp.arange(6.0), jnp.zeros(6)], axis=1)
+    bank = jax.random.normal(jax.random.key(1), (6, 2))
+    decoder = jax.tree.map(jnp.zeros_like, begin.reward.model.decoder)
+    obey, log_std = (jnp.eye(4, 2, k=-2),), jnp.full(2, -30.0)
+    begin = eqx.tree_at(
+        lambda s: (
+            s.tasks, s.reward.bank, s.reward.model.decoder,
+            s.agent.actor.network.weights, s.agent.actor.log_std,
+        ),
+        begin,
+        (tasks, bank, decoder, obey, log_std),
+    )  # fmt: skip
+    clips = joint.iterate(begin, family, config)[0].pool.clips
+    played = np.unique(clips.task_reward).astype(int)
+    assert played.size == 2
+    told = np.delete(bank, played, axis=0).mean(0)
+    np.testing.assert_allclose(clips.action, np.broadcast_to(told, clips.action.shape), rtol=1e-5)
+
+
 def test_when_it_is_done_it_is_done_and_until_then_it_says_how_far_it_is(states):
     assert list(joint.meta_train(states[-1], LEARNING, CONFIG)) == []
     rest = list(joint.meta_train(states[1], LEARNING, CONFIG))
