@@ -33,6 +33,7 @@ ORDER = (
     "ppo-throughput",
     "ppo-vs-sb3",
     "ppo-vs-rejax",
+    "ppo-mujoco-vs-sb3",
     "ppo-roofline",
     "ppo-seeds",
     "ppo-compile",

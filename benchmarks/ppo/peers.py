@@ -6,13 +6,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from benchmarks.harness import ROOT, Options, Result
 from benchmarks.ppo.protocol import Measurement, Settings
 
 ENVIRONMENTS = ROOT / "runs" / "benchmarks" / "peers"
+EQUAL = Settings()
 TASKS = ("CartPole-v1", "Pendulum-v1")
 REPEATS = 7
 PATIENCE = 900  # seconds for one process
@@ -28,6 +29,8 @@ class Peer:
         updates: how many make a run of a few seconds.
         environment: the folder it is installed in; None: with the project itself.
         requirements: what is installed there.
+        workers: where its simulators step, see `Settings.workers`.
+        beside: packages, without what they need, that join the project's own for this peer.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Peer:
     updates: int
     environment: str | None = None
     requirements: tuple[str, ...] = ()
+    workers: str = "sync"
+    beside: tuple[str, ...] = ()
 
 
 TORCH = ("torch==2.13.0", "stable-baselines3==2.9.2", "gymnasium==1.4.0", "numpy==2.4.6")
@@ -72,14 +77,20 @@ def compare(row: str, peer: Peer, other: Peer, options: Options, **targets: floa
 
 
 def by_turns(
-    peers: Sequence[Peer], task: str, repeats: int, *, quick: bool = False
+    peers: Sequence[Peer],
+    task: str,
+    repeats: int,
+    base: Settings = EQUAL,
+    *,
+    quick: bool = False,
 ) -> dict[Peer, list[Measurement]]:
     """Measure each peer in turn, `repeats` times, so that a slow minute is slow for all."""
     runs: dict[Peer, list[Measurement]] = {peer: [] for peer in peers}
     for seed in range(repeats):
         for peer in peers:
             updates = max(1, peer.updates // 4) if quick else peer.updates
-            measured = run(peer, Settings(environment=task, updates=updates, seed=seed))
+            settings = replace(base, environment=task, updates=updates, seed=seed)
+            measured = run(peer, replace(settings, workers=peer.workers))
             print(f"{task}, {peer.name}: {measured.rate:,.0f} steps/s", flush=True)
             runs[peer].append(measured)
     return runs
@@ -90,6 +101,17 @@ def run(peer: Peer, settings: Settings) -> Measurement:
 
     Raises:
         RuntimeError: the driver failed, or did other work than it was asked to.
+    """
+    measured = answer(peer, settings)
+    check(peer, settings, measured)
+    return measured
+
+
+def answer(peer: Peer, settings: Settings) -> Measurement:
+    """What the peer's driver says, in a fresh process.
+
+    Raises:
+        RuntimeError: it failed.
     """
     command = [interpreter(peer), "-m", f"benchmarks.ppo.drivers.{peer.driver}"]
     asked = json.dumps(asdict(settings))
@@ -104,9 +126,7 @@ def run(peer: Peer, settings: Settings) -> Measurement:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{peer.name} failed on {asked}:\n{done.stderr[-2000:]}")
-    measured = Measurement(**json.loads(done.stdout.splitlines()[-1]))
-    check(peer, settings, measured)
-    return measured
+    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def check(peer: Peer, settings: Settings, measured: Measurement) -> None:
@@ -123,9 +143,11 @@ def check(peer: Peer, settings: Settings, measured: Measurement) -> None:
 
 def parameters(settings: Settings) -> int:
     """Weights and biases of policy and value function, and a deviation where actions are real."""
-    inputs, outputs, deviations = {"CartPole-v1": (4, 2, 0), "Pendulum-v1": (3, 1, 1)}[
-        settings.environment
-    ]
+    inputs, outputs, deviations = {
+        "CartPole-v1": (4, 2, 0),
+        "Pendulum-v1": (3, 1, 1),
+        "HalfCheetah-v5": (17, 6, 6),
+    }[settings.environment]
     total = deviations
     for last in (outputs, 1):
         sizes = (inputs, *settings.hidden, last)
@@ -149,10 +171,25 @@ def interpreter(peer: Peer) -> str:
     return str(python)
 
 
+def packages_beside(peer: Peer) -> str:
+    """The folder of a peer's packages beside the project's own, installed if they are not there."""
+    folder = ENVIRONMENTS / f"beside-{peer.workers}"
+    installed, wanted = folder / "requirements.txt", "\n".join(peer.beside)
+    if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
+        print(f"installing {', '.join(peer.beside)} into {folder}", flush=True)
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
+        subprocess.run([*install, "--target", folder, *peer.beside], check=True)
+        installed.write_text(wanted, encoding="utf-8")
+    return str(folder)
+
+
 def surroundings(peer: Peer) -> dict[str, str]:
     """Environment variables: a CPU for all, nothing compiled before, and no packages of ours."""
     hidden = {"JAX_COMPILATION_CACHE_DIR"} | ({"PYTHONPATH"} if peer.environment else set())
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    if peer.beside:
+        paths = [packages_beside(peer), kept.get("PYTHONPATH", "")]
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return kept | {"JAX_PLATFORMS": "cpu"}
 
 

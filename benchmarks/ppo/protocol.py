@@ -15,7 +15,10 @@ class Settings:
     """What to train, the same for every peer."""
 
     environment: str = "CartPole-v1"
-    """Gymnasium's name: CartPole-v1 or Pendulum-v1."""
+    """Gymnasium's name: CartPole-v1, Pendulum-v1 or HalfCheetah-v5."""
+    workers: str = "sync"
+    """Where a simulator steps that is not compiled: "sync" in the same process, one environment
+    after the other, "async" in a process for each, "envpool" in EnvPool's threads."""
     updates: int = 30
     """How many times to play and learn in the run that is timed."""
     seed: int = 0

@@ -4,8 +4,6 @@ Measured as `ppo_vs_sb3` says: the same settings and networks, on the CPU, each 
 its own, by turns. Both are compiled by the same release of JAX. Time to compile does not count; it
 is in the details. Rejax's evaluation is left out, and it is on Gymnax 0.0.9, the last it runs on.
 
-Our pendulum is not Pendulum-v1 but our family of it, see `benchmarks.ppo.drivers.ours`.
-
 Also, without a target: PureJaxRL's loop, written anew (`benchmarks.ppo.drivers.purejaxrl_loop`).
 """
 

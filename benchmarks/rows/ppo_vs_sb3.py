@@ -8,8 +8,6 @@ of threads it chooses. Each run is a process of its own, ours and theirs by turn
 ratio of medians, the interval the least and the greatest ratio of two runs in turn. Before it
 counts, every run must have made the same number of gradient steps on as many parameters.
 
-Our pendulum is not Pendulum-v1 but our family of it, see `benchmarks.ppo.drivers.ours`.
-
 Also, without a target: CleanRL's loop, written anew (`benchmarks.ppo.drivers.cleanrl_loop`).
 """
 

@@ -8,9 +8,8 @@ from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 from metarlhf import envs, ppo
 from metarlhf.types import Task
 
-# Our pendulum family is the rod of Pendulum-v1 (three numbers seen, one torque) with a hidden angle
-# to hold, stronger and with shorter episodes: as many operations a step, another task.
-FAMILIES = {"CartPole-v1": "cartpole", "Pendulum-v1": "pendulum"}
+# By our names: CartPole-v1 is a family of ours, Pendulum-v1 comes from Gymnax 1.0.
+FAMILIES = {"CartPole-v1": "cartpole", "Pendulum-v1": "gymnax:Pendulum-v1"}
 
 
 def config_of(settings: Settings) -> ppo.PPOConfig:
@@ -34,7 +33,7 @@ def config_of(settings: Settings) -> ppo.PPOConfig:
     )
 
 
-def setting_out(settings: Settings) -> tuple[envs.TaskFamily, Task, ppo.PPOConfig]:
+def setting_out(settings: Settings) -> tuple[envs.Environment, Task, ppo.PPOConfig]:
     """What our functions take: family, task and configuration."""
     family = envs.make(FAMILIES[settings.environment])
     return family, family.sample(jax.random.key(settings.seed)), config_of(settings)

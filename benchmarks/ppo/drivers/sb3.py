@@ -1,8 +1,9 @@
 """Stable-Baselines3's PPO.
 
 Its environments are stepped one after the other in its own process (`DummyVecEnv`), which for tasks
-as light as these is faster than a process each, and without the monitor that its helpers wrap
-around them. PyTorch uses as many threads as it likes.
+as light as CartPole is faster than a process each, or in such (`SubprocVecEnv`) where that is asked
+for; and without the monitor that its helpers wrap around them. PyTorch uses as many threads as it
+likes.
 """
 
 import time
@@ -10,7 +11,7 @@ import time
 import gymnasium
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 
@@ -18,10 +19,11 @@ from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 def make(settings: Settings) -> PPO:
     """The settings in its words."""
     make_env = lambda: gymnasium.make(settings.environment)
+    vector = SubprocVecEnv if settings.workers == "async" else DummyVecEnv
     layers = list(settings.hidden)
     return PPO(
         "MlpPolicy",
-        DummyVecEnv([make_env] * settings.num_envs),
+        vector([make_env] * settings.num_envs),
         n_steps=settings.num_steps,
         n_epochs=settings.epochs,
         batch_size=settings.batch_size // settings.minibatches,
