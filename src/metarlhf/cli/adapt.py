@@ -13,7 +13,7 @@ import tyro
 
 from metarlhf import files, rlhf
 from metarlhf.cli.options import TrainOptions, open_run, parse, peek, say, show
-from metarlhf.cli.single import check_number, task_number, true_return
+from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -148,23 +148,13 @@ def _start(key, family, task, prior, config):
     return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _round(state, family, task, config):
-    return rlhf.run_round(state, family, task, config)[0]
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _practise(state, family, task, config):
-    return rlhf.practise(state, family, task, config, config.final_updates)[0]
-
-
 def _by_answers(key, task: Task, prior: Prior, options: Adapt, run: RunDirectory) -> Agent:
     """Round after round, the policy being told what is believed after each; then practice."""
     family, config = prior.family, options.config
     learning = family.without_termination()
 
     def step(state, done):
-        proceed = _round if done < config.rounds else _practise
+        proceed = run_round if done < config.rounds else practise
         state = proceed(state, learning, task, config)
         found = true_return(state.key, family, task, state.ppo.agent)
         labels, steps = int(state.answers.count), int(state.steps)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import jax
 
 from metarlhf import rlhf
 from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, say, show
-from metarlhf.cli.single import check_number, task_number, true_return
+from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.envs.registry import make_family
 from metarlhf.meta.presets import preset
 from metarlhf.networks import publish_agent
@@ -35,16 +34,6 @@ class RLHF(TrainOptions):
         check_number(self.number)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _round(state, family, task, config):
-    return rlhf.run_round(state, family, task, config)[0]
-
-
-@partial(jax.jit, static_argnames=("family", "config", "updates"))
-def _practise(state, family, task, config, updates):
-    return rlhf.practise(state, family, task, config, updates)[0]
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     name = family_in(argv, RLHF.task)
@@ -66,10 +55,8 @@ def _train(options: RLHF, run: RunDirectory) -> int:
         return rlhf.from_scratch(key, learning, task, config, options.ensemble)
 
     def step(state, done):
-        if done < config.rounds:
-            state = _round(state, learning, task, config)
-        else:
-            state = _practise(state, learning, task, config, config.final_updates)
+        proceed = run_round if done < config.rounds else practise
+        state = proceed(state, learning, task, config)
         found = true_return(state.key, family, task, state.ppo.agent)
         labels, steps = int(state.answers.count), int(state.steps)
         return state, {"labels": labels, "steps": steps, "return": found}

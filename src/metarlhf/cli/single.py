@@ -6,9 +6,11 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from metarlhf import rlhf
 from metarlhf.envs import Environment, TaskFamily
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
+from metarlhf.rlhf import RLHFConfig
 from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.types import Task
 
@@ -26,6 +28,22 @@ def check_number(number: int) -> None:
 def task_number(family: TaskFamily, number: int) -> Task:
     """One of the family's held-out tasks, which meta-training never sees."""
     return jax.tree.map(lambda x: x[number], held_out_tasks(family, number + 1))
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def run_round(
+    state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
+) -> rlhf.RLHFState:
+    """A round of asking and learning, compiled."""
+    return rlhf.run_round(state, family, task, config)[0]
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def practise(
+    state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
+) -> rlhf.RLHFState:
+    """The updates after the last answer, compiled."""
+    return rlhf.practise(state, family, task, config, config.final_updates)[0]
 
 
 @partial(jax.jit, static_argnames=("family", "episodes"))
