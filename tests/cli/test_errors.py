@@ -1,10 +1,12 @@
 """Bad input: one clear message, exit status 2, no traceback, nothing lost."""
 
+import json
 import shutil
 
 import pytest
 
 from metarlhf.cli import main
+from metarlhf.meta.presets import preset
 from metarlhf.runs import RunDirectory
 from tests.cli.tiny import GRADIENT, JOINT, PPO, contents
 from tests.full_disk import full_disk
@@ -45,7 +47,11 @@ def said(capsys, argv):
         (["demo", "navigation", "--config.iterations=-1"], "iterations must be at least 1"),
         (["demo", "navigation", "--config.tasks=7"], "tasks * episodes = 28 must be a multiple of"),
         (["ppo", "navigation", "--config.lr=nan"], "lr must be above 0 and finite"),
+        (["ppo", "pendulum", "--seeds=2", *PPO, "--config.lr=1e30"], "diverged: in step 1"),
+        (["meta-train", "--method"], "--method: expected one argument"),
         (["adapt"], "which prior?"),
+        (["adapt", __file__], "is a file: name the folder"),
+        (["adapt", "/nowhere", "--preset"], "--preset: expected one argument"),
         (["adapt", "/nowhere"], "there is no /nowhere/description.json"),
         (["evaluate"], "which prior?"),
         (["evaluate", "/nowhere"], "there is no /nowhere/description.json"),
@@ -73,6 +79,23 @@ def test_what_cannot_be_done_with_a_prior_is_refused(
 ):
     words = [command, str(prior), option, "--run-dir", str(tmp_path / "run")]
     assert message in said(capsys, words)
+
+
+def test_a_typo_uses_up_no_directory(capsys, tmp_path):
+    run = tmp_path / "run"
+    for command in ("rlhf", "meta-train", "demo", "ppo"):
+        said(capsys, [command, "--run-dir", str(run), "navgation"])
+        assert not run.exists()
+
+
+def test_a_directory_named_like_a_task_is_no_task(tmp_path, monkeypatch):
+    """Presets are those of the task, wherever it stands among the words."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["meta-train", "--run-dir", "pendulum", "reacher", *JOINT]) == 0
+    begun = json.loads((tmp_path / "pendulum" / "config.json").read_text())
+    assert begun["task"] == "reacher"
+    assert begun["config"]["ppo"]["gamma"] == preset("reacher").joint.ppo.gamma
+    assert preset("reacher").joint.ppo.gamma != preset("pendulum").joint.ppo.gamma
 
 
 def test_a_prior_for_another_family_is_refused(capsys, prior):

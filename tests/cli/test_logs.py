@@ -12,6 +12,7 @@ MINE = """
 class Mine:
     def __init__(self, run_dir):
         self.path = run_dir / "mine.txt"
+        self.path.touch()  # It has its directory from the very beginning.
     def begin(self, rows):
         self.path.write_text("")
     def log(self, row):

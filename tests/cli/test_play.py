@@ -82,6 +82,16 @@ def test_every_agent_of_many_seeds_can_be_played(runs, capsys):
     assert returns[0] != returns[1]
 
 
+def test_an_agents_own_folder_is_of_the_run_that_it_stands_in(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["ppo", "reacher", "--number=5", "--seeds=2", *TINY, "--run-dir", str(run)]) == 0
+    by_run, by_folder, other = (
+        played(capsys, *words)["returns"]
+        for words in ([run], [run / "agents" / "0"], [run, "--number=0"])
+    )
+    assert by_run == by_folder != other
+
+
 def test_a_published_agent_needs_no_run(tmp_path, capsys):
     import jax
 
@@ -142,6 +152,7 @@ def refused(capsys, *words):
         (["gymnax", "--number=1"], "--number is for task families"),
         (["filmed", "--episodes=0"], "episodes must be 1 or more"),
         (["seeds", "--agent=2"], "has 2 agents, numbered from 0"),
+        (["navigation", "--agent=1"], "has one agent"),
     ],
 )
 def test_what_cannot_be_played_or_drawn_is_refused(runs, capsys, words, message):

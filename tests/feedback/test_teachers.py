@@ -153,3 +153,26 @@ def test_a_slip_of_a_mark_is_one_level():
     marks = np.asarray(teacher.rate(KEY, clip, (-1.0, 0.0)))
     share = [(marks == mark).mean() for mark in (5, 6, 7)]
     np.testing.assert_allclose(share, [0.2, 0.6, 0.2], atol=0.02)
+
+
+def test_an_oracle_calls_equal_what_is_exactly_alike():
+    """Or each would be "left", however they are shown."""
+    alike = np.zeros((1, 3))
+    preference, weight = asked(TEACHERS["oracle"], alike, alike)
+    assert (preference[0], weight[0]) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("beta", 0.0),
+        ("mistake", 1.5),
+        ("skip", -0.1),
+        ("equal", -1.0),
+        ("myopic", 2.0),
+        ("levels", 1),
+    ],
+)
+def test_a_teacher_that_makes_no_sense_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Teacher(**{name: value})

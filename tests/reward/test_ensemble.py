@@ -109,6 +109,18 @@ def test_discrete_actions_are_told_apart():
     assert float(paid[0, 0]) != float(paid[1, 0])
 
 
+def test_where_episodes_may_end_no_step_of_a_clip_is_worse_than_an_end(taught):
+    """Paid below nothing on average, an agent would learn to end its episodes."""
+    reference = clips(5, 40)
+    paid = LearnedReward(taught, reference, may_end=True)
+    as_is = LearnedReward(taught, reference)
+    seen = taught(reference.obs, reference.action)
+    each, usual = ((seen - r.offset) / r.std for r in (paid, as_is))
+    np.testing.assert_allclose(each.min(), 0.0, atol=1e-5)
+    np.testing.assert_allclose(usual.mean(), 0.0, atol=1e-4)
+    np.testing.assert_allclose(each - usual, (each - usual).mean(), atol=1e-4)
+
+
 def test_a_learned_reward_is_standardised_and_leaves_what_the_task_paid(taught):
     reference = clips(60, 40)
     reward = LearnedReward(taught, reference)

@@ -10,6 +10,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.feedback import Teacher, empty
+from metarlhf.ppo import PPOConfig
 from metarlhf.reward import LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
@@ -164,6 +165,19 @@ def test_settings_that_make_no_sense_are_refused():
         RLHFConfig(rounds=0)
     with pytest.raises(ValueError, match="updates must be 0 or more, but is -2"):
         RLHFConfig(updates=-2)
+    with pytest.raises(ValueError, match=r"ppo\.total_steps is 9, but in RLHF steps follow"):
+        RLHFConfig(ppo=PPOConfig(total_steps=9))
+    with pytest.raises(ValueError, match=r"teacher\.skip is about comparisons"):
+        RLHFConfig(feedback="ratings", teacher=Teacher(skip=0.1))
+
+
+@pytest.mark.parametrize("feedback", ["comparisons", "ratings"])
+def test_what_there_is_no_question_about_is_not_asked(belief, clips, feedback):
+    """Two clips: one pair to compare, two to mark, however many answers are wanted."""
+    config = replace(CONFIG, feedback=feedback, labels=5, rounds=1, candidates=300)
+    told = asked(belief, clips, config, showable=jnp.arange(COUNT) < 2)
+    expected = {"comparisons": 1, "ratings": 2}[feedback]
+    assert int(told.count) == float(told.feedback.count) == expected
 
 
 @pytest.mark.parametrize("feedback", ["comparisons", "ratings"])

@@ -168,3 +168,9 @@ def test_there_must_be_something_to_ask_about():
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     with pytest.raises(ValueError, match="ask_envs is 0, and there is no library"):
         rlhf.start(KEY, FAMILY, GOAL, agent, belief, replace(SMALL, ask_envs=0))
+
+
+def test_clips_longer_than_what_is_played_are_refused():
+    config = replace(SMALL, ppo=replace(SMALL.ppo, num_steps=5))
+    with pytest.raises(ValueError, match=r"ppo\.num_steps is 5, but clips of navigation.* have 10"):
+        rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)

@@ -41,7 +41,8 @@ def adding(fail_at=None):
 
 def run_to(path, total, logger, fail_at=None, **options):
     resume = (path / "config.json").exists()
-    with RunDirectory(path, {}, resume=resume, loggers=[logger]) as run:
+    with RunDirectory(path, {}, resume=resume) as run:
+        run.metrics.follow(logger)
         drive(run, "adding", lambda: jnp.zeros(()), adding(fail_at), total, **options)
         return run.metrics.rows
 
@@ -68,7 +69,8 @@ def test_what_a_logger_does_with_its_row_changes_no_other(tmp_path):
         def log(self, row):
             row.clear()
 
-    log = MetricsLog(tmp_path / "metrics.jsonl", [Greedy()])
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.follow(Greedy())
     log.rewind(0)
     log.append(1, {"return": 1.0})
     assert log.rows == [{"step": 1, "return": 1.0}]

@@ -95,6 +95,11 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
     if options.steps and not isinstance(prior, GradientPrior):
         raise UserError("--steps is for priors that adapt by gradient steps; this one needs none")
+    if isinstance(prior, GradientPrior) and options.config.feedback == "ratings":
+        raise UserError(
+            f"the prior in {options.prior} was meta-trained on comparisons, not on ratings: leave "
+            "--config.feedback as it is"
+        )
     digest = files.digest(options.prior) or ""
     name = f"adapt-{prior.family.name.replace('/', '-')}-{digest[:6]}-{options.number}"
     with open_run(options, name, digest) as run:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, say, show
 from metarlhf.cli.summary import lines
-from metarlhf.envs.registry import make_family
+from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.runs import RunDirectory
@@ -30,18 +30,16 @@ class Demo(MeasureOptions, TrainOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    name = family_in(argv, Demo.task)
-    presets = preset(name)
-    default = Demo(task=name, oracle=presets.oracle, config=presets.demo)
-    options = parse(Demo, argv, "demo", default)
+    default_of = lambda name: Demo(task=name, oracle=preset(name).oracle, config=preset(name).demo)
+    options = parse_task(Demo, argv, "demo", default_of)
+    family, presets = make_family(options.task), preset(options.task)
     with open_run(options, f"demo-{options.task.replace('/', '-')}") as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
-        return _demo(options, run, presets)
+        return _demo(options, run, family, presets)
 
 
-def _demo(options: Demo, run: RunDirectory, presets: Preset) -> int:
-    family = make_family(options.task)
+def _demo(options: Demo, run: RunDirectory, family: TaskFamily, presets: Preset) -> int:
     say(
         f"1. meta-train on {family.name}; 2. teach {options.tasks} tasks never seen with ten "
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import jax
 
-from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, peek, say, show
-from metarlhf.envs import TaskFamily
-from metarlhf.envs.registry import make_family
+from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, peek, say, show
+from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
@@ -93,21 +92,30 @@ def main(argv: Sequence[str]) -> int:
     scan.add_argument("--config.reward", default="teacher", dest="reward")
     found = peek(scan, argv)[0]
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
-    name = family_in(argv, MetaTrain.task)
-    if found.method in ("promp", "maml", "fomaml"):
-        config = by_gradient(name, found.method, reward)
-        default = MetaTrainByGradient(task=name, method=found.method, config=config)
-    else:
-        default = MetaTrain(task=name, config=preset(name).joint)
-    options = parse(type(default), argv, "meta-train", default)
+    by_gradients = found.method in ("promp", "maml", "fomaml")
+
+    def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
+        if by_gradients:
+            config = by_gradient(name, found.method, reward)
+            return MetaTrainByGradient(task=name, method=found.method, config=config)
+        return MetaTrain(task=name, config=preset(name).joint)
+
+    command = MetaTrainByGradient if by_gradients else MetaTrain
+    options = parse_task(command, argv, "meta-train", default_of)
+    family = make_family(options.task)
     with open_run(options, f"meta-train-{options.task.replace('/', '-')}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run)
+        return _train(options, run, family)
 
 
-def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory) -> int:
-    family = make_family(options.task)
+def _method(options: MetaTrain | MetaTrainByGradient) -> str:
+    if isinstance(options, MetaTrain):
+        return options.method
+    return options.config.policy.method  # which an option of its own may name, too
+
+
+def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory, family: TaskFamily) -> int:
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
     learned = meta_train(run, family, options.seed, options.config)
     folder = publish(learned, run, options.seed)
@@ -116,7 +124,7 @@ def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory) -> int:
         {
             "command": "meta-train",
             "family": family.name,
-            "method": options.method,
+            "method": _method(options),
             "iterations": options.config.iterations,
             "return": last["return"],
             "accuracy_hard": last.get("accuracy_hard"),

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -62,6 +63,23 @@ def parse(command: type[Command], argv: Sequence[str], prog: str, default: Comma
         raise UserError(str(error)) from error
 
 
+def parse_task(
+    command: type[Command], argv: Sequence[str], prog: str, default_of: Callable[[str], Command]
+) -> Command:
+    """As `parse`, of a command whose defaults are those of the task that it names.
+
+    Raises:
+        UnknownTaskError: there is no such task.
+    """
+    usual: str = command.task  # type: ignore[attr-defined]
+    if {"-h", "--help"} & set(argv):
+        return parse(command, argv, prog, default_of(family_in(argv, usual)))
+    # Which word is the task, and which an option's value, is known once the options are read.
+    named: str = parse(command, argv, prog, default_of(usual)).task  # type: ignore[attr-defined]
+    make(named)
+    return parse(command, argv, prog, default_of(named))
+
+
 def family_in(argv: Sequence[str], default: str) -> str:
     """The task family that the words of a command line name: its presets are the defaults.
 
@@ -116,9 +134,18 @@ def open_run(
     if begins_with is not None:
         kept["begins_with"] = begins_with
     chosen = options.log if isinstance(options, TrainOptions) else None
-    # Before there is a directory: a logger that cannot be had leaves none behind.
-    loggers = [logger(chosen, path, along)] if chosen else []
-    return RunDirectory(path, _plain(kept), resume=options.resume, loggers=loggers)
+    make = logger(chosen, along) if chosen else None
+    new = not path.exists()
+    run = RunDirectory(path, _plain(kept), resume=options.resume)
+    try:
+        if make:
+            run.metrics.follow(make(path))
+    except BaseException:
+        run.close()
+        if new:  # A logger that cannot be had leaves no run behind.
+            shutil.rmtree(path)
+        raise
+    return run
 
 
 def _plain(value: Any) -> Any:

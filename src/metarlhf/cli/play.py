@@ -111,13 +111,17 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
     """
     run = options.run
     if kind(run) == KIND:
-        return run, _read(run.parent / "config.json")
+        # RUN/agent, or RUN/agents/N.
+        of_run = run.parent.parent if run.parent.name == "agents" else run.parent
+        return run, _read(of_run / "config.json")
     if not run.is_dir():
         raise UserError(f"there is no directory {run}: expected that of a run, as --run-dir said")
     if not (run / "config.json").exists():
         raise UserError(f"{run} holds no run: expected a directory with config.json and agent")
     config, result = _read(run / "config.json"), _read(run / "result.json")
     if (run / "agent").exists():
+        if options.agent:
+            raise UserError(f"{run} has one agent: --agent is for runs with --seeds")
         return run / "agent", config
     agents = sorted((run / "agents").glob("*"))
     if agents:

@@ -13,9 +13,8 @@ from metarlhf import ppo
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
-    family_in,
     open_run,
-    parse,
+    parse_task,
     say,
     show,
     value_in,
@@ -76,8 +75,8 @@ class Training(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
-    name = PPO.task if env else family_in(argv, PPO.task)
-    options = parse(PPO, argv, "ppo", PPO(task=name, env=env, config=_defaults(env, name)))
+    default_of = lambda name: PPO(task=name, env=env, config=_defaults(env, name))
+    options = parse_task(PPO, argv, "ppo", default_of)
     if options.env and options.task != PPO.task:
         raise UserError(f"either the task {options.task!r} or --env {options.env}, not both")
     name = options.env or options.task
@@ -160,6 +159,8 @@ def _side_by_side(options: PPO, family: Environment) -> Training:
         updates = _updates(config, done)
         states, metrics = ppo.iterate_seeds(states, family, task, config, updates)
         found = ppo.evaluate_seeds(states, family, task, config.evaluation_episodes)
+        if not np.isfinite(found).all():  # no mean to speak of: the run stops at it, and says so
+            return states, {"return": float("nan"), "returns": np.asarray(found).tolist()}
         middle = interquartile_mean(found)
         means = {name: float(np.mean(values)) for name, values in metrics.items()}
         return states, {

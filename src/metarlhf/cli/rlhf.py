@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import jax
 
 from metarlhf import rlhf
-from metarlhf.cli.options import TaskName, TrainOptions, family_in, open_run, parse, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
-from metarlhf.envs.registry import make_family
+from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.presets import preset
 from metarlhf.networks import publish_agent
 from metarlhf.reward import EnsembleConfig
@@ -36,16 +36,17 @@ class RLHF(TrainOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    name = family_in(argv, RLHF.task)
-    options = parse(RLHF, argv, "rlhf", RLHF(task=name, config=preset(name).few_steps))
+    default_of = lambda name: RLHF(task=name, config=preset(name).few_steps)
+    options = parse_task(RLHF, argv, "rlhf", default_of)
+    family = make_family(options.task)
     with open_run(options, f"rlhf-{options.task.replace('/', '-')}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run)
+        return _train(options, run, family)
 
 
-def _train(options: RLHF, run: RunDirectory) -> int:
-    family, config = make_family(options.task), options.config
+def _train(options: RLHF, run: RunDirectory, family: TaskFamily) -> int:
+    config = options.config
     learning = family.without_termination()
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)

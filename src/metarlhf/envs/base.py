@@ -75,6 +75,8 @@ class TaskFamily(Environment, Protocol):
     reward_bounds: tuple[float, float]
     """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""
 
+    # Optional: `terminates`, whether an episode may end before the horizon (see `may_end`).
+
     def reward(
         self,
         obs: Float[Array, " obs"],
@@ -94,3 +96,8 @@ class TaskFamily(Environment, Protocol):
         Families whose episodes end for other reasons, or never, are returned as they are.
         """
         return self
+
+
+def may_end(family: Environment) -> bool:
+    """Whether an episode may end before the horizon: `family.terminates`, or yes without it."""
+    return getattr(family, "terminates", True)

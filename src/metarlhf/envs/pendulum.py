@@ -40,6 +40,7 @@ class Pendulum:
     name = "pendulum"
     varies = "angle to hold (1 number)"
     horizon = 100
+    terminates = False
     segment_length = 10
     reward_bounds = (-3.2, 0.0)
     observation_space = Box(3, -float("inf"), float("inf"), ("cos angle", "sin angle", "speed / 4"))

@@ -51,6 +51,7 @@ class Reacher:
     name = "reacher"
     varies = "target position (2 numbers)"
     horizon = 100
+    terminates = False
     segment_length = 10
     reward_bounds = (-1.5, 0.0)
     observation_space = Box(

@@ -47,6 +47,24 @@ class Teacher:
     levels: int = 10
     """Marks go from 1 to this."""
 
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"beta must be above 0, but is {self.beta}")
+        for name in ("mistake", "skip", "myopic"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+        if not self.equal >= 0:
+            raise ValueError(f"equal must be 0 or more, but is {self.equal}")
+        if self.levels < 2:
+            raise ValueError(f"levels must be 2 or more, but is {self.levels}")
+
+    @property
+    def only_compares(self) -> tuple[str, ...]:
+        """What of this teacher is about comparisons alone, and does not show in marks."""
+        default = Teacher()
+        names = ("beta", "skip", "equal", "myopic")
+        return tuple(name for name in names if getattr(self, name) != getattr(default, name))
+
     def compare(
         self,
         key: PRNGKeyArray,
@@ -65,14 +83,16 @@ class Teacher:
         recency = self.myopic ** jnp.arange(length - 1, -1, -1, dtype=jnp.float32)
         difference = ((right - left) * recency).sum(-1) / scale.spread
         if self.beta == float("inf"):
-            prefers_right = difference > 0
+            prefers_right = difference > 0  # what is exactly alike is called equal below
         else:
             chance = jax.nn.sigmoid(self.beta * difference)
             prefers_right = jax.random.uniform(choice_key, difference.shape) < chance
         slipped = jax.random.uniform(slip_key, difference.shape) < self.mistake
         preference = (prefers_right ^ slipped).astype(jnp.float32)
-        # Strict, so that a teacher who never says "equal" (0) does not say it of two like clips.
         equal = jnp.abs(right_sum - left_sum) < self.equal * scale.spread
+        if self.beta == float("inf"):
+            # Who never errs has no reason to say either; always "left" would be a bias.
+            equal = equal | (difference == 0)
         preference = jnp.where(equal, 0.5, preference)
         # "Poor" is counted from three spreads below the mean, the worst that is seen.
         poor = scale.mean - 3.0 * (1.0 - self.skip) * scale.spread

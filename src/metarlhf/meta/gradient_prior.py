@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from metarlhf import files
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import TaskFamily, may_end
 from metarlhf.envs.registry import make_family
 from metarlhf.feedback import Library
 from metarlhf.meta.config import MetaRLConfig
@@ -115,7 +115,7 @@ def adapt_rewards(
 
     def one(key: PRNGKeyArray, task: Task) -> tuple[LearnedReward, Answers]:
         belief, answers = ask_about(key, reward, library, family, task, config)
-        return LearnedReward(belief, library.clips), answers
+        return LearnedReward(belief, library.clips, may_end(family)), answers
 
     return jax.vmap(one)(keys, tasks)
 

@@ -5,7 +5,7 @@ cannot be copied, put back or saved. So training that goes on from a saved state
 with all that was learned, and is not bit for bit what it would have been without the stop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -98,18 +98,19 @@ def train(
     evaluation_env: HostEnv,
     config: PPOConfig,
     reward: RewardSource | None = None,
+    returns: Sequence[float] = (),
 ) -> Iterator[tuple[TrainState, dict[str, Any]]]:
     """Train until the policy has converged or the budget is spent.
+
+    `returns` are those of evaluations before, where it goes on from a state.
 
     Yields the state and metrics after every update; those after every `evaluate_every` have
     `return` too, the mean true return of an episode in each of `evaluation_env`.
     """
-    returns: list[float] = []
-    while int(state.updates) < config.num_updates:
+    returns = list(returns)
+    while int(state.updates) < config.num_updates and not converged(returns, config):
         state, metrics = iterate(state, env, config, reward)
         if is_due(state, config):
             returns.append(mean_return(state, evaluation_env))
             metrics["return"] = returns[-1]
         yield state, metrics
-        if converged(returns, config):
-            return

@@ -63,19 +63,22 @@ class Belief(Protocol):
 class LearnedReward(eqx.Module):
     """Pays trajectories with a belief's mean reward, standardised on `reference` clips.
 
-    A reward learned from comparisons is known up to scale and offset only.
+    A reward learned from comparisons is known up to scale and offset only. Where episodes may end
+    early (`may_end`), the offset decides whether an agent ends them. What comes after an end pays
+    nothing, so no step of the clips is paid less than that.
     """
 
     belief: Belief
-    mean: Float[Array, ""]
+    offset: Float[Array, ""]
     std: Float[Array, ""]
 
-    def __init__(self, belief: Belief, reference: Segment):
+    def __init__(self, belief: Belief, reference: Segment, may_end: bool = False):
         seen = belief(reference.obs, reference.action)
         self.belief = belief
-        self.mean, self.std = jnp.mean(seen), jnp.std(seen) + 1e-6
+        self.offset = jnp.min(seen) if may_end else jnp.mean(seen)
+        self.std = jnp.std(seen) + 1e-6
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
         """The same trajectory with the learned reward; what the task paid stays on record."""
         reward = self.belief(trajectory.obs, trajectory.action)
-        return trajectory.with_reward((reward - self.mean) / self.std)
+        return trajectory.with_reward((reward - self.offset) / self.std)

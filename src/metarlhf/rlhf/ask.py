@@ -35,7 +35,8 @@ def ask(
 ) -> Answers:
     """Ask the questions of one round about `clips`, and keep the answers.
 
-    A question that the teacher skips is replaced by another one; it costs nothing.
+    A question that the teacher skips is replaced by another one; it costs nothing. Where there is
+    nothing left to ask, less is asked.
     """
     if not config.labels:
         return answers
@@ -105,11 +106,13 @@ def _ask_comparison(key, belief, clips, sums, candidates, put, answers, scale, c
     again = jnp.any(again & (asked.weight > 0), axis=-1)
     again |= jnp.any(jnp.all(candidates.T[:, None] == put, axis=-1), axis=-1)
     again |= jnp.any(jnp.all(candidates[::-1].T[:, None] == put, axis=-1), axis=-1)
-    best = jnp.argmax(jnp.where((left == right) | again, -jnp.inf, score))
+    score = jnp.where((left == right) | again, -jnp.inf, score)
+    best = jnp.argmax(score)
     shown_left, shown_right = clips[left[best]], clips[right[best]]
     preference, weight = config.teacher.compare(
         answer_key, shown_left.task_reward, shown_right.task_reward, scale
     )
+    weight = weight * jnp.isfinite(score[best])
     feedback = record_comparison(
         answers.feedback, answers.count, shown_left, shown_right, preference, weight
     )
@@ -131,13 +134,16 @@ def _ask_rating(key, belief, clips, sums, candidates, put, answers, bounds, conf
         score = rating_information_gain(log_probability, belief.weight)
     asked = answers.feedback.ratings
     again = jnp.any(_same(clips[considered], asked.segment) & (asked.weight > 0), axis=-1)
-    best = jnp.argmax(jnp.where(again, -jnp.inf, score))
+    score = jnp.where(again, -jnp.inf, score)
+    best = jnp.argmax(score)
     shown = clips[considered[best]]
     mark = config.teacher.rate(key, shown.task_reward, bounds)
-    feedback = record_rating(answers.feedback, answers.count, shown, mark, levels, jnp.ones(()))
+    weight = jnp.isfinite(score[best]).astype(jnp.float32)
+    feedback = record_rating(answers.feedback, answers.count, shown, mark, levels, weight)
     likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
+    count = answers.count + (weight > 0)
     chosen = jnp.stack([considered[best], considered[best]])
-    return belief.condition(likelihood), Answers(feedback, answers.count + 1), chosen
+    return belief.condition(likelihood * weight), Answers(feedback, count), chosen
 
 
 def _same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:

@@ -17,7 +17,8 @@ class RLHFConfig:
     feedback: Literal["comparisons", "ratings"] = "comparisons"
     """Which of two clips is better, or a mark for one."""
     rounds: int = 5
-    """The answers are spread evenly over so many rounds."""
+    """Rounds of asking and learning; each asks labels / rounds questions, rounded up, until all
+    answers are given."""
     strategy: Strategy = "information-gain"
     """How questions are chosen."""
     candidates: int = 500
@@ -41,6 +42,11 @@ class RLHFConfig:
         for name in ("rounds", "candidates", "remembered_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.feedback == "ratings" and self.teacher.only_compares:
+            raise ValueError(
+                f"teacher.{self.teacher.only_compares[0]} is about comparisons and changes no "
+                "mark: with ratings a teacher has mistake and levels"
+            )
         if self.ppo.total_steps != PPOConfig.total_steps:
             raise ValueError(
                 f"ppo.total_steps is {self.ppo.total_steps}, but in RLHF steps follow from rounds, "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import TaskFamily, may_end
 from metarlhf.feedback import Library, blank, cut, empty
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, LearnedReward
@@ -64,6 +64,11 @@ def start(
     told = is_told(agent, belief)
     if told and not config.ask_envs and not len(library):
         raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
+    if not told and config.ppo.num_steps < family.segment_length:
+        raise ValueError(
+            f"ppo.num_steps is {config.ppo.num_steps}, but clips of {family.name} have "
+            f"{family.segment_length} steps: play at least so many between two updates"
+        )
     ppo_key, key = jax.random.split(key)
     train_state = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
     room = config.remembered_rounds * _clips_in_a_round(family, told, config)
@@ -76,7 +81,7 @@ def start(
         ppo=train_state,
         belief=belief,
         answers=nothing,
-        reward=LearnedReward(belief, like),
+        reward=LearnedReward(belief, like, may_end(family)),
         candidates=Candidates(blank(family, room), jnp.zeros(room, bool)),
         library=library.seen_under(family, task),
         steps=jnp.zeros((), jnp.int32),
@@ -122,7 +127,8 @@ def run_round(
         family.reward_bounds, config,
     )  # fmt: skip
     belief = state.belief.adapt(adapt_key, answers.feedback)
-    reward = LearnedReward(belief, state.library if trajectory is None else new.clips)
+    reference = state.library if trajectory is None else new.clips
+    reward = LearnedReward(belief, reference, may_end(family))
 
     updates = config.updates
     if updates and trajectory is not None and not told:

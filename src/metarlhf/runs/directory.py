@@ -11,7 +11,7 @@ result.json      what came out, written last
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from safetensors.numpy import save as save_arrays
 from metarlhf import files
 from metarlhf.runs.checkpoint import Checkpoints
 from metarlhf.runs.errors import UserError
-from metarlhf.runs.loggers import Logger
 from metarlhf.runs.metrics import MetricsLog
 
 Arrays = Mapping[str, Any]
@@ -33,16 +32,13 @@ Arrays = Mapping[str, Any]
 class RunDirectory:
     """Open while it lives: no other process gets it meanwhile, and none cleans up after it."""
 
-    def __init__(
-        self, path: Path, config: Any, *, resume: bool = False, loggers: Sequence[Logger] = ()
-    ):
+    def __init__(self, path: Path, config: Any, *, resume: bool = False):
         """Begin a run in `path`, or continue the one that is there.
 
         Args:
             path: made if it is not there.
             config: all that decides what the run does, a dataclass or a dictionary.
             resume: continue; without it a directory that holds a run is refused.
-            loggers: where metrics go besides metrics.jsonl; closed with the directory.
 
         Raises:
             UserError: the directory is in use, holds a run already, or one begun with another
@@ -64,7 +60,7 @@ class RunDirectory:
             raise UserError(
                 f"{path} cannot be made ({error.strerror}): name another --run-dir"
             ) from error
-        self.metrics = MetricsLog(path / "metrics.jsonl", loggers)
+        self.metrics = MetricsLog(path / "metrics.jsonl")
         self._lock = _lock(path)
         try:
             self._begin(wanted, begun, resume)

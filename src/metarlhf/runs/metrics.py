@@ -1,7 +1,6 @@
 """What a run has said so far: kept on disk as JSON Lines, and passed on to other loggers."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,14 @@ from metarlhf.runs.loggers import JsonLines, Logger, Row
 class MetricsLog:
     """All rows up to now. The lines on disk are what a run goes on from; loggers follow them."""
 
-    def __init__(self, path: Path, loggers: Sequence[Logger] = ()):
+    def __init__(self, path: Path):
         self.rows: list[Row] = []
         self._lines = JsonLines(path)
-        self._loggers: tuple[Logger, ...] = (self._lines, *loggers)
+        self._loggers: list[Logger] = [self._lines]
+
+    def follow(self, logger: Logger) -> None:
+        """Let `logger` have all rows, too; before training begins or goes on."""
+        self._loggers.append(logger)
 
     def rewind(self, step: int) -> int:
         """Forget all that was said after `step`, and what a kill cut short; returns how many."""
