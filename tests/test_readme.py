@@ -1,11 +1,13 @@
 """The README's snippets run as they stand, but for their budgets."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from metarlhf.cli import main
 from metarlhf.meta import presets
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.presets import FINN2017, preset
@@ -62,13 +64,20 @@ def test_a_snippet_runs(number, small_presets, capsys):
     assert capsys.readouterr().out.strip()
 
 
-def test_a_family_of_ones_own_goes_where_the_others_go(small_presets, capsys):
-    """Two snippets together, as the README says."""
-    exec(compile(SNIPPETS[5], "README.md, snippet 6", "exec"), {})
-    text = SNIPPETS[3].replace('"navigation"', '"line"')
+def test_a_family_of_ones_own_goes_where_the_others_go(
+    small_presets, capsys, tmp_path, monkeypatch
+):
+    """Two snippets together, as the README says; and the command finds it by its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(SNIPPETS[5])
+    text = SNIPPETS[3].replace('"navigation"', '"mine:line"')
     exec(compile(text, "README.md, snippet 4", "exec"), {})
     before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
     assert max(before, after) <= 0
+    assert main(["adapt", "runs/prior", "--number=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["family"] == "mine:line"
+    assert main(["adapt", "runs/prior", "--task", "mine:circle"]) == 2
+    assert "no task family is called 'mine:circle'" in capsys.readouterr().err
 
 
 def test_a_logger_of_ones_own_is_told(capsys, tmp_path):

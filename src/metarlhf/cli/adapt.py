@@ -72,6 +72,8 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
         )
     # Options come before it or after it, each with a value that is no prior.
     folder = next((path for path in folders if (path / files.DESCRIPTION).exists()), folders[0])
+    if (folder / "prior" / files.DESCRIPTION).exists():
+        raise UserError(f"{folder} is a run: its prior is in {folder / 'prior'}")
     if folder.is_file():
         raise UserError(
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
@@ -102,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
         )
     digest = files.digest(options.prior) or ""
     name = f"adapt-{prior.family.name.replace('/', '-')}-{digest[:6]}-{options.number}"
+    name += "" if options.preset == "ten" else f"-{options.preset}"
     with open_run(options, name, digest) as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)

@@ -11,7 +11,7 @@ from metarlhf.cli.options import open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.files import digest
 from metarlhf.meta.gradient_prior import GradientPrior
-from metarlhf.meta.presets import Preset
+from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory
 
@@ -31,7 +31,7 @@ class Evaluate(MeasureOptions):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     if {"-h", "--help"} & set(argv):
-        parse(Evaluate, argv, "evaluate", Evaluate())
+        parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = load_prior(argv, "evaluate")
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
     name = prior.family.name.replace("/", "-")

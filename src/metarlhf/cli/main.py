@@ -39,7 +39,12 @@ def run() -> NoReturn:
     Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
     threads is killed by a signal instead.
     """
-    status = main()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # Who read it, `head` say, has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     if status != STOPPED:
         sys.exit(status)
     sys.stdout.flush()

@@ -134,6 +134,8 @@ def open_run(
     if begins_with is not None:
         kept["begins_with"] = begins_with
     chosen = options.log if isinstance(options, TrainOptions) else None
+    if options.resume and not (path / "config.json").exists():
+        say(f"there is no run in {path} to resume: this is its beginning")
     make = logger(chosen, along) if chosen else None
     new = not path.exists()
     run = RunDirectory(path, _plain(kept), resume=options.resume)

@@ -84,7 +84,12 @@ def _train(options: RLHF, run: RunDirectory, family: TaskFamily) -> int:
         f"{last['steps']} steps; the agent is in {agent}"
     )
     lines = [line]
-    if last["return"] < before:
+    if last["labels"] < config.labels:
+        lines.append(
+            f"Of {config.labels} answers {last['labels']} were asked for: in the other rounds "
+            "there was no new question about clips that lie within one episode."
+        )
+    elif last["return"] < before:
         lines.append(
             "That is worse than before: so few answers say too little to begin from nothing. Give "
             "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     for name, family in families:
         table.add_row(
             name,
-            family.varies,
+            family.varies if name == family.name else f"the same as {family.name}",
             str(family.horizon),
             f"{family.observation_space.size} numbers",
             _action(family.action_space),

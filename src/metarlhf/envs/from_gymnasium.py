@@ -2,14 +2,12 @@
 
 import difflib
 import gc
-import importlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
@@ -27,6 +25,7 @@ from metarlhf.envs.gymnasium_spaces import (
     to_observation,
 )
 from metarlhf.envs.host import HostObservation, HostStep, host_step
+from metarlhf.envs.modules import module
 
 Workers = Literal["sync", "async"]
 
@@ -207,9 +206,9 @@ def _makes(name: str) -> Iterator[None]:
 
 
 def _spec(name: str) -> Any:
-    module, _, identifier = name.rpartition(":")
-    if module:
-        _import(module)
+    in_module, _, identifier = name.rpartition(":")
+    if in_module:
+        module(in_module)
     try:
         return gymnasium.spec(identifier)
     except gymnasium.error.Error as error:
@@ -218,19 +217,4 @@ def _spec(name: str) -> Any:
         raise UnknownTaskError(
             f"Gymnasium knows no environment {identifier!r}.{hint} Your own is named "
             "MODULE:ID, where importing MODULE registers ID"
-        ) from error
-
-
-def _import(module: str) -> None:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0] and error.name != module:
-            raise
-        raise UnknownTaskError(
-            f"there is no module {module!r} in {here} or among what is installed: expected "
-            "MODULE:ID, with MODULE as `import` knows it"
         ) from error

@@ -11,6 +11,7 @@ from typing import Any
 from metarlhf.envs.base import Environment, TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError
+from metarlhf.envs.modules import module
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
@@ -34,7 +35,8 @@ def names() -> tuple[str, ...]:
 def make(name: str, **options: Any) -> Environment:
     """The environment called `name`; `options` go to its constructor.
 
-    After `gymnax:` comes the name of any Gymnax environment, whose options are its parameters. The
+    After `gymnax:` comes the name of any Gymnax environment, whose options are its parameters; for
+    any other `MODULE:NAME` the module is imported, which registers it by that whole name. The
     same name and options give the same object: programs compiled for it are found again.
 
     Raises:
@@ -109,12 +111,14 @@ def _factory(name: str) -> Callable[..., Environment]:
         except ImportError as error:
             raise MissingSimulatorError("gymnax", "gymnax", error) from error
         return partial(FromGymnax, name.removeprefix("gymnax:"))
+    if name not in _factories and ":" in name:
+        module(name.partition(":")[0])
     if name not in _factories:
         close = difflib.get_close_matches(name, _factories, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTaskError(
-            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}; "
-            "your own joins them by metarlhf.envs.register."
+            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}; your "
+            "own is called MODULE:NAME, which MODULE.py hands to metarlhf.envs.register."
         )
     return _factories[name]
 
