@@ -113,6 +113,10 @@ def test_an_agent_is_not_taken_for_a_prior(capsys, prior, tmp_path):
     )
 
 
+def test_a_run_in_the_place_of_its_prior_is_told_where_that_is(capsys, prior):
+    assert f"its prior is in {prior}" in said(capsys, ["adapt", str(prior.parent)])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "tampered", "described", "gone"])
 def test_a_damaged_prior_is_refused(capsys, prior, tmp_path, damage):
     folder = shutil.copytree(prior, tmp_path / "prior")

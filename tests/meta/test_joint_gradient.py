@@ -104,7 +104,7 @@ def test_paid_by_the_task_it_is_the_outer_loop_of_meta_rl():
     def expected(policy):
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), policy.agent)
         play = partial(play_and_adapt, play_key, FAMILY, tasks, agents)
-        return outer.learn(policy, play(policy.rule, POLICY, 2), jnp.zeros((3, 0)), POLICY)[0]
+        return outer.learn(policy, play(policy.rule, POLICY, 2), POLICY)[0]
 
     for one, other in zip(
         jax.tree.leaves(expected(before.policy).agent),

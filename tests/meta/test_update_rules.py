@@ -90,11 +90,7 @@ def test_gradients_of_step_sizes_and_offsets_equal_finite_differences(method):
             )
         )
         agent, rule = double((state.agent, state.rule))
-        loss = jax.jit(
-            lambda rule: meta_loss(
-                (agent, rule), loop, jnp.zeros((2, 0)), jnp.full(2, 1e-3), config
-            )[0]
-        )
+        loss = jax.jit(lambda rule: meta_loss((agent, rule), loop, jnp.full(2, 1e-3), config)[0])
         gradient = jax.grad(loss)(rule)
         direction = jax.tree.map(
             lambda x: jax.random.normal(jax.random.key(x.size), x.shape, x.dtype), rule

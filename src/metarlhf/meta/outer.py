@@ -60,15 +60,12 @@ def init(
     key: PRNGKeyArray,
     family: TaskFamily,
     config: MetaRLConfig,
-    context_size: int = 0,
     agent: Agent | None = None,
 ) -> MetaRLState:
-    """Start meta-training `agent`, or a fresh one that is told `context_size` numbers of a task."""
+    """Start meta-training `agent`, or a fresh one."""
     agent_key, key = jax.random.split(key)
     if agent is None:
-        agent = build_agent(
-            agent_key, family, config.hidden, context_size, initial_std=config.initial_std
-        )
+        agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
     rule = initial_rule(agent.actor, config)
     return MetaRLState(
         agent=agent,
@@ -84,7 +81,6 @@ def task_loss(
     learned: Learned,
     support: Samples,
     query: Samples,
-    context: Float[Array, " context"],
     kl_coefficient: Float[Array, " inner_step"],
     config: MetaRLConfig,
 ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " inner_step"]]]:
@@ -96,7 +92,6 @@ def task_loss(
     """
     agent, learned_rule = learned
     rule = update_rule(learned_rule, config)
-    start = agent.with_context(context)
 
     @jax.checkpoint
     def step(carry, data):
@@ -109,7 +104,7 @@ def task_loss(
         return (agent, rule_state), (kl, surrogate, regression(agent.critic, query))
 
     _, (kl, surrogate, value_loss) = jax.lax.scan(
-        step, (start, optimise.begin(rule, start.actor)), (support, query)
+        step, (agent, optimise.begin(rule, agent.actor)), (support, query)
     )
     judged = jnp.mean if config.judge_every_step else lambda each: each[-1]
     loss = judged(surrogate) + jnp.sum(kl_coefficient * kl)
@@ -120,16 +115,15 @@ def task_loss(
 def meta_loss(
     learned: Learned,
     loop: InnerLoop,
-    contexts: Float[Array, "task context"],
     kl_coefficient: Float[Array, " inner_step"],
     config: MetaRLConfig,
 ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " inner_step"]]]:
     """Mean of `task_loss` over tasks: a pure function of what is learned and what was collected."""
 
-    def loss(support, query, context):
-        return task_loss(learned, support, query, context, kl_coefficient, config)
+    def loss(support, query):
+        return task_loss(learned, support, query, kl_coefficient, config)
 
-    losses, aux = jax.vmap(loss, (1, 1, 0))(loop.support, loop.query, contexts)
+    losses, aux = jax.vmap(loss, (1, 1))(loop.support, loop.query)
     return losses.mean(), jax.tree.map(lambda x: x.mean(0), aux)
 
 
@@ -166,14 +160,13 @@ def meta_step(
 
     Metrics hold the true mean return before adaptation (`return_before`) and after it (`return`).
     """
-    told = state.agent.actor.context
-    contexts = jnp.broadcast_to(told, (config.meta_batch, *told.shape))
-    agents = jax.vmap(state.agent.with_context)(contexts)
+    count = config.meta_batch
+    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.agent)
     loop = play_and_adapt(
         key, family, tasks, agents, state.rule, config, config.inner_steps, inner_reward,
         outer_reward,
     )  # fmt: skip
-    state, metrics = learn(state, loop, contexts, config)
+    state, metrics = learn(state, loop, config)
     state = eqx.tree_at(lambda s: s.iteration, state, state.iteration + 1)
     return (
         state,
@@ -189,7 +182,6 @@ def meta_step(
 def learn(
     state: MetaRLState,
     loop: InnerLoop,
-    contexts: Float[Array, "task context"],
     config: MetaRLConfig,
 ) -> tuple[MetaRLState, Metrics]:
     """`epochs` Adam steps on the collected inner loops. Metrics are those of the last step."""
@@ -201,7 +193,7 @@ def learn(
     def epoch(carry, _):
         learned, optimiser_state = carry
         gradient, (metrics, kl) = jax.grad(meta_loss, has_aux=True)(
-            learned, loop, contexts, state.kl_coefficient, config
+            learned, loop, state.kl_coefficient, config
         )
         metrics |= {"meta_gradient_norm": optax.tree.norm((gradient[0].actor, gradient[1]))}
         return optimise.step(optimiser(config), gradient, optimiser_state, learned), (metrics, kl)
