@@ -134,7 +134,7 @@ def preset(family: str) -> Preset:
     few_labels, updates, few_steps = {
         "navigation": (130, 2, 800),
         "pendulum": (60, 2, 600),
-    }.get(general, (50, 3, 600))
+    }.get(general, (70, 2, 600))
     scratch = PPOConfig(gamma=0.97, anneal_lr=False)
     small_batches = replace(scratch, num_envs=4, epochs=8)
     return Preset(
