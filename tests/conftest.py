@@ -20,3 +20,13 @@ from jaxtyping import install_import_hook
 # For the whole session and never uninstalled: every annotated function of the package, whenever it
 # is imported, has the shapes and types of its arguments and results checked.
 install_import_hook("metarlhf", "beartype.beartype")
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs():
+    """A process may hold only so many pieces of executable memory: beyond it, it is killed."""
+    yield
+    jax.clear_caches()

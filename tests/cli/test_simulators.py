@@ -93,6 +93,7 @@ def test_a_simulator_that_is_not_installed_is_named_with_its_extra(
 ):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"metarlhf.envs.{module}", raising=False)
+    monkeypatch.setattr("metarlhf.envs.registry._made", {})  # what was made before is kept
     import metarlhf.envs
 
     monkeypatch.delattr(metarlhf.envs, module, raising=False)

@@ -156,9 +156,7 @@ def library_meta_gradient(family, agent, task, method, **options):
         return jax.tree.map(lambda x: x[None, None], tree)  # (step, task)
 
     loop = InnerLoop(agent, lead(support), lead(query), jnp.zeros((2, 1, 1)))
-    gradient, _ = jax.grad(meta_loss, has_aux=True)(
-        (agent, rule), loop, jnp.zeros((1, 0)), jnp.zeros(1), config
-    )
+    gradient, _ = jax.grad(meta_loss, has_aux=True)((agent, rule), loop, jnp.zeros(1), config)
     return -flat(gradient[0].actor)
 
 
