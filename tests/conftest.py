@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 # Before JAX is imported, which reads these once. A CPU repeats itself bit for bit.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of what the tests do. Small programs compile faster than they are read back.
@@ -21,12 +23,11 @@ from jaxtyping import install_import_hook
 # is imported, has the shapes and types of its arguments and results checked.
 install_import_hook("metarlhf", "beartype.beartype")
 
-import jax
-import pytest
-
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten_programs():
     """A process may hold only so many pieces of executable memory: beyond it, it is killed."""
+    import jax
+
     yield
     jax.clear_caches()
