@@ -74,8 +74,10 @@ def test_a_family_of_ones_own_goes_where_the_others_go(
     exec(compile(text, "README.md, snippet 4", "exec"), {})
     before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
     assert max(before, after) <= 0
-    assert main(["adapt", "runs/prior", "--number=1", "--json"]) == 0
+    assert main(["adapt", "runs/prior", "--number=1", "--run-dir=runs/one", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["family"] == "mine:line"
+    assert main(["play", "runs/one", "--episodes=2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["returns"]) == 2
     assert main(["adapt", "runs/prior", "--task", "mine:circle"]) == 2
     assert "no task family is called 'mine:circle'" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import jax
 import tyro
 
 from metarlhf import files, rlhf
-from metarlhf.cli.options import TrainOptions, open_run, parse, peek, say, show
+from metarlhf.cli.options import TrainOptions, file_name, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
             "--config.feedback as it is"
         )
     digest = files.digest(options.prior) or ""
-    name = f"adapt-{prior.family.name.replace('/', '-')}-{digest[:6]}-{options.number}"
+    name = f"adapt-{file_name(prior.family.name)}-{digest[:6]}-{options.number}"
     name += "" if options.preset == "ten" else f"-{options.preset}"
     with open_run(options, name, digest) as run:
         if run.result:

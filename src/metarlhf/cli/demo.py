@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse_task, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.joint import JointConfig
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     default_of = lambda name: Demo(task=name, oracle=preset(name).oracle, config=preset(name).demo)
     options = parse_task(Demo, argv, "demo", default_of)
     family, presets = make_family(options.task), preset(options.task)
-    with open_run(options, f"demo-{options.task.replace('/', '-')}") as run:
+    with open_run(options, f"demo-{file_name(options.task)}") as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
         return _demo(options, run, family, presets)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metarlhf.cli.adapt import Kind, PriorPath, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import open_run, parse, say, show
+from metarlhf.cli.options import file_name, open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.files import digest
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = load_prior(argv, "evaluate")
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
-    name = prior.family.name.replace("/", "-")
+    name = file_name(prior.family.name)
     begins_with = digest(options.prior) or ""
     name = f"evaluate-{name}-{begins_with[:6]}-{options.preset}"
     with open_run(options, name, begins_with) as run:

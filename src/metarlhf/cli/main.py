@@ -47,7 +47,6 @@ def run() -> NoReturn:
         status = 0
     if status != STOPPED:
         sys.exit(status)
-    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 

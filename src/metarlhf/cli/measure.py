@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.cli.options import RunOptions, say
+from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.meta.evaluate import (
@@ -100,7 +100,7 @@ class Measurement:
 
 def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:
     """The family's figures (see `metarlhf.meta.study.summarise`)."""
-    family, name = what.family, what.family.name.replace("/", "-")
+    family, name = what.family, file_name(what.family.name)
     tasks = held_out_tasks(family, what.tasks)
     key = jax.random.key(what.seed)
     say(f"{family.name}: teaching {what.tasks} held-out tasks with {what.config.labels} answers")
@@ -143,7 +143,7 @@ def conclude(
         "families": [cast(FamilyResult, found)],
     }
     say("writing the report")
-    arrays = run.keep(f"{what.family.name.replace('/', '-')}-taught", dict)
+    arrays = run.keep(f"{file_name(what.family.name)}-taught", dict)
     drawn = {found["family"]: pictures(what.family, what.tasks, arrays, found["per_task"])}
     write_report(run.path / "report.html", results, drawn)
     return run.finish(found | results | {"seconds": found["seconds"], "total_seconds": seconds})
@@ -196,7 +196,7 @@ def _episodes(key, family, tasks, agents):
 
 def _from_scratch(run: RunDirectory, what: Measurement, tasks: Task) -> list[Curve]:
     """A curve for each schedule, of the first `scratch_tasks` tasks."""
-    family, name = what.family, what.family.name.replace("/", "-")
+    family, name = what.family, file_name(what.family.name)
     if not what.scratch_tasks:
         return []
     say(f"{family.name}: learning {what.scratch_tasks} of the tasks from scratch")

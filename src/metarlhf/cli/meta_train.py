@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 import jax
 
-from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, peek, say, show
+from metarlhf.cli.options import (
+    TaskName,
+    TrainOptions,
+    file_name,
+    open_run,
+    parse_task,
+    peek,
+    say,
+    show,
+)
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -103,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     command = MetaTrainByGradient if by_gradients else MetaTrain
     options = parse_task(command, argv, "meta-train", default_of)
     family = make_family(options.task)
-    with open_run(options, f"meta-train-{options.task.replace('/', '-')}") as run:
+    with open_run(options, f"meta-train-{file_name(options.task)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run, family)

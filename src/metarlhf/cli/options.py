@@ -75,9 +75,10 @@ def parse_task(
     if {"-h", "--help"} & set(argv):
         return parse(command, argv, prog, default_of(family_in(argv, usual)))
     # Which word is the task, and which an option's value, is known once the options are read.
-    named: str = parse(command, argv, prog, default_of(usual)).task  # type: ignore[attr-defined]
+    options = parse(command, argv, prog, default_of(usual))
+    named: str = options.task  # type: ignore[attr-defined]
     make(named)
-    return parse(command, argv, prog, default_of(named))
+    return options if named == usual else parse(command, argv, prog, default_of(named))
 
 
 def family_in(argv: Sequence[str], default: str) -> str:
@@ -115,6 +116,11 @@ def value_in(argv: Sequence[str], option: str) -> str | None:
         if word.startswith(f"{option}="):
             return word.removeprefix(f"{option}=")
     return None
+
+
+def file_name(name: str) -> str:
+    """An environment's name as part of a file's."""
+    return name.replace("/", "-").replace(":", "-")
 
 
 def open_run(

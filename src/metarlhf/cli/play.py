@@ -15,13 +15,22 @@ import tyro
 from metarlhf import rollout_host
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
-from metarlhf.envs import Environment, TaskFamily, connect, draw_trajectory, film, make, names
+from metarlhf.envs import (
+    Environment,
+    TaskFamily,
+    connect,
+    draw_trajectory,
+    film,
+    knows,
+    make,
+    names,
+)
 from metarlhf.files import kind, write_bytes
 from metarlhf.networks import AgentShape, agent_shape, load_agent
 from metarlhf.networks.published import KIND
 from metarlhf.report.film import FORMATS, small, write_film
 from metarlhf.report.style import picture
-from metarlhf.rollout import collect, episode_return, reset
+from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.runs import UserError
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
@@ -76,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Play, argv, "play", Play())
     folder, config = _agent_of(options)
     shape = agent_shape(folder)
+    compiled = knows(shape.environment)
     if options.number is not None and shape.environment not in names():
         raise UserError(f"--number is for task families: {shape.environment} has one task only")
-    compiled = shape.environment in names() or shape.environment.startswith("gymnax:")
     played = (_compiled if compiled else _stepped)(options, folder, shape, config)
     if options.draw and played.draw:
         played.draw(options.draw)
@@ -158,10 +167,7 @@ def _check_suffix(path: Path | None, known: Sequence[str], what: str) -> None:
 @partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
 def _play(key, family, task, actor, episodes: int, deterministic: bool):
     """Returns of whole episodes; what the first saw, before every step and last, and its ends."""
-    reset_key, collect_key = jax.random.split(key)
-    start = reset(reset_key, family, task, actor, episodes)
-    end = family.horizon
-    _, found = collect(collect_key, family, task, actor, start, end, deterministic)
+    found = play_episodes(key, family, task, actor, episodes, deterministic)
     first = lambda tree: jax.tree.map(lambda x: x[0], tree)
     return episode_return(found), first((found.obs, found.next_obs, found.done))
 

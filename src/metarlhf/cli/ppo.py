@@ -13,6 +13,7 @@ from metarlhf import ppo
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
+    file_name,
     open_run,
     parse_task,
     say,
@@ -83,15 +84,11 @@ def main(argv: Sequence[str]) -> int:
     # Before there is a directory: what cannot be made leaves none behind.
     with (
         _training(options) as training,
-        open_run(options, f"ppo-{_file_name(name)}", along="steps") as run,
+        open_run(options, f"ppo-{file_name(name)}", along="steps") as run,
     ):
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run, training)
-
-
-def _file_name(name: str) -> str:
-    return name.replace("/", "-").replace(":", "-")
 
 
 def _defaults(env: str | None, task: str) -> PPOConfig:

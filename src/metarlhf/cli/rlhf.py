@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jax
 
 from metarlhf import rlhf
-from metarlhf.cli.options import TaskName, TrainOptions, open_run, parse_task, say, show
+from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse_task, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.presets import preset
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     default_of = lambda name: RLHF(task=name, config=preset(name).few_steps)
     options = parse_task(RLHF, argv, "rlhf", default_of)
     family = make_family(options.task)
-    with open_run(options, f"rlhf-{options.task.replace('/', '-')}") as run:
+    with open_run(options, f"rlhf-{file_name(options.task)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run, family)

@@ -8,13 +8,14 @@ from metarlhf.envs.host import FilmedEnv, HostEnv, HostStep
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
-from metarlhf.envs.registry import check_name, make, make_family, names, register
+from metarlhf.envs.registry import check_name, knows, make, make_family, names, register
 from metarlhf.envs.simulators import connect, film
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
 __all__ = [
     "make",
     "make_family",
+    "knows",
     "names",
     "register",
     "check_name",

@@ -56,6 +56,15 @@ def make(name: str, **options: Any) -> Environment:
     return _made[call]
 
 
+def knows(name: str) -> bool:
+    """Whether `make` has an environment of this name; a module that it names is imported."""
+    try:
+        _factory(name)
+    except UnknownTaskError:
+        return False
+    return True
+
+
 def make_family(name: str, **options: Any) -> TaskFamily:
     """As `make`, of a family of tasks that a teacher can judge.
 

@@ -79,7 +79,7 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    shape = agent_shape(folder)
+    shape = files.shape_in(folder, description, AgentShape, "agent")
     spaces = make(shape.environment) if spaces is None else spaces
     like = jax.eval_shape(lambda: _build(shape, spaces))
     return files.read(folder, like, description)
