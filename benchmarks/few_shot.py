@@ -1,20 +1,18 @@
 """What the few-shot rows share: priors, references and learning from scratch, each made once.
 
-All are kept in runs/benchmarks/cache, by what they were made with and by the code that made them,
-so that several rows measure the same priors; `rm -r runs/benchmarks` makes everything anew.
+All are kept (`benchmarks.kept`), so that several rows measure the same priors.
 """
 
-import ast
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks.harness import ROOT, Options, Result, Stopwatch
+from benchmarks.harness import Options, Result, Stopwatch
+from benchmarks.kept import kept, path_of
 from metarlhf import envs, files, rlhf
 from metarlhf.meta import joint, presets
 from metarlhf.meta.evaluate import (
@@ -28,7 +26,6 @@ from metarlhf.meta.evaluate import (
 from metarlhf.meta.prior import Prior, load, publish
 from metarlhf.statistics import mean_interval
 
-CACHE = ROOT / "runs" / "benchmarks" / "cache"
 FAMILIES = presets.FAMILIES
 
 
@@ -63,36 +60,9 @@ class Plan:
         )
 
 
-@cache
-def _code() -> str:
-    """All that computes: the library without its comments, docstrings and commands, and JAX."""
-    text = [jax.__version__]
-    for path in sorted((ROOT / "src" / "metarlhf").rglob("*.py")):
-        # Presets are part of what the figures are made with, and what follows computes nothing.
-        if path.name == "presets.py" or path.parent.name in ("cli", "report", "runs"):
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [x for x in body if not _is_text(x)]  # type: ignore[attr-defined]
-        text.append(ast.dump(tree))
-    return "".join(text)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _path(kind: str, family: str, *made_with: Any):
-    made = repr(made_with) + _code()
-    digest = hashlib.sha256(made.encode()).hexdigest()[:12]
-    return CACHE / f"{kind}-{family}-{digest}"
-
-
 def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
     """Meta-trained on the family with this seed, or read back."""
-    path = _path("prior", family, seed, config)
+    path = path_of("prior", family, seed, config)
     if (path / files.DESCRIPTION).exists():  # written last
         return load(path)
     made = envs.make(family)
@@ -106,25 +76,13 @@ def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
     return prior
 
 
-def _kept(path, make) -> dict[str, np.ndarray]:
-    """Arrays in `path`, made if they are not there."""
-    path = path.with_suffix(".npz")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, **make())
-        temporary.rename(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
 def references_of(family: str, plan: Plan) -> References:
     """Both ends of the scale for the held-out tasks."""
     oracle = plan.preset(family).oracle
     made = envs.make(family)
     tasks = held_out_tasks(made, plan.num_tasks)
     make = lambda: references(jax.random.key(1), made, tasks, oracle)._asdict()
-    return References(**_kept(_path("references", family, plan.num_tasks, oracle), make))
+    return References(**kept(path_of("references", family, plan.num_tasks, oracle), make))
 
 
 def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
@@ -134,12 +92,12 @@ def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
     meta = plan.preset(family).joint
 
     def one(seed: int) -> Curve:
-        path = _path("taught", family, seed, meta, plan.num_tasks, config)
+        path = path_of("taught", family, seed, meta, plan.num_tasks, config)
         key = jax.random.fold_in(jax.random.key(seed), 0xADA)
         make = lambda: teach_from_prior(
             key, made, tasks, prior_of(family, seed, meta), config
         ).curve._asdict()
-        return Curve(**_kept(path, make))
+        return Curve(**kept(path, make))
 
     return [one(seed) for seed in plan.seeds]
 
@@ -171,8 +129,8 @@ def _learned(family: str, plan: Plan, config: rlhf.RLHFConfig, size: int = 8) ->
     curves = []
     for begin in range(0, plan.num_tasks, size):
         part = slice(begin, min(begin + size, plan.num_tasks))
-        path = _path("scratch", family, plan.num_tasks, part, config)
-        curves.append(Curve(**_kept(path, partial(teach, part))))
+        path = path_of("scratch", family, plan.num_tasks, part, config)
+        curves.append(Curve(**kept(path, partial(teach, part))))
     return curves[0]._replace(returns=np.concatenate([c.returns for c in curves], axis=1))
 
 

@@ -37,6 +37,7 @@ ORDER = (
     "ppo-roofline",
     "ppo-seeds",
     "ppo-compile",
+    "ppo-learning",
 )
 
 

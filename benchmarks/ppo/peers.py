@@ -8,15 +8,18 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 from benchmarks.harness import ROOT, Options, Result
-from benchmarks.ppo.protocol import Measurement, Settings
+from benchmarks.ppo.protocol import Learned, Measurement, Settings
 
 ENVIRONMENTS = ROOT / "runs" / "benchmarks" / "peers"
 EQUAL = Settings()
 TASKS = ("CartPole-v1", "Pendulum-v1")
 REPEATS = 7
-PATIENCE = 900  # seconds for one process
+PATIENCE = 3600  # seconds for one process
+
+Answer = TypeVar("Answer", Measurement, Learned)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def run(peer: Peer, settings: Settings) -> Measurement:
     return measured
 
 
-def answer(peer: Peer, settings: Settings) -> Measurement:
+def answer(peer: Peer, settings: Settings, kind: type[Answer] = Measurement) -> Answer:
     """What the peer's driver says, in a fresh process.
 
     Raises:
@@ -126,7 +129,7 @@ def answer(peer: Peer, settings: Settings) -> Measurement:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{peer.name} failed on {asked}:\n{done.stderr[-2000:]}")
-    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
+    return kind(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def check(peer: Peer, settings: Settings, measured: Measurement) -> None:

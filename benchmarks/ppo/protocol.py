@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
+# That a trained agent is judged by.
+EPISODES = 40
+
 
 @dataclass(frozen=True)
 class Settings:
     """What to train, the same for every peer."""
 
     environment: str = "CartPole-v1"
-    """Gymnasium's name: CartPole-v1, Pendulum-v1 or HalfCheetah-v5."""
+    """Gymnasium's name."""
     workers: str = "sync"
     """Where a simulator steps that is not compiled: "sync" in the same process, one environment
     after the other, "async" in a process for each, "envpool" in EnvPool's threads."""
@@ -38,6 +41,14 @@ class Settings:
     value_coefficient: float = 0.5
     """Weight of half the mean squared error."""
     max_grad_norm: float = 0.5
+    anneal_lr: bool = False
+    """Let the step size fall linearly to zero over the run."""
+    value_clip: bool = True
+    """Whether values are held, as above."""
+    normalise: bool = False
+    """Whether observations and rewards are, by their running mean and standard deviation."""
+    initial_std: float = 1.0
+    """How far actions stray at first, in the simulator's own units."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows lists alone
@@ -79,12 +90,29 @@ class Measurement:
         return self.steps / self.seconds
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a trained agent gets.
+
+    Attributes:
+        sampled: true return of each of some episodes, its actions drawn as in training.
+        mode: likewise, of its most likely actions.
+        seconds: what training took, however busy the machine was.
+        versions: what it ran on.
+    """
+
+    sampled: list[float]
+    mode: list[float]
+    seconds: float
+    versions: dict[str, str]
+
+
 def versions(*packages: str) -> dict[str, str]:
     """The installed releases."""
     return {package: metadata.version(package) for package in packages}
 
 
-def serve(run: Callable[[Settings], Measurement]) -> None:
-    """Read settings as JSON from standard input, run, and print the measurement in one line."""
+def serve(run: Callable[[Settings], Measurement | Learned]) -> None:
+    """Read settings as JSON from standard input, run, and print what it gives in one line."""
     settings = Settings(**json.load(sys.stdin))
     print(json.dumps(asdict(run(settings))))

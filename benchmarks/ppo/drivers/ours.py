@@ -8,8 +8,14 @@ from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 from metarlhf import envs, ppo
 from metarlhf.types import Task
 
-# By our names: CartPole-v1 is a family of ours, Pendulum-v1 comes from Gymnax 1.0.
-FAMILIES = {"CartPole-v1": "cartpole", "Pendulum-v1": "gymnax:Pendulum-v1"}
+# By our names: CartPole-v1 is a family of ours, the others come from Gymnax 1.0.
+FAMILIES = {
+    "CartPole-v1": "cartpole",
+    "Pendulum-v1": "gymnax:Pendulum-v1",
+    "Acrobot-v1": "gymnax:Acrobot-v1",
+}
+# Half the range of actions, which is our unit, where it is not 1 in the simulator's.
+HALF_RANGES = {"Pendulum-v1": 2.0}
 
 
 def config_of(settings: Settings) -> ppo.PPOConfig:
@@ -22,14 +28,17 @@ def config_of(settings: Settings) -> ppo.PPOConfig:
         minibatches=settings.minibatches,
         hidden=settings.hidden,
         lr=settings.lr,
-        anneal_lr=False,
+        anneal_lr=settings.anneal_lr,
         gamma=settings.gamma,
         gae_lambda=settings.gae_lambda,
         clip=settings.clip,
-        value_clip=settings.clip,
+        value_clip=settings.clip if settings.value_clip else 0.0,
         entropy_coefficient=settings.entropy_coefficient,
         value_coefficient=settings.value_coefficient,
         max_grad_norm=settings.max_grad_norm,
+        normalise_obs=settings.normalise,
+        normalise_reward=settings.normalise,
+        initial_std=settings.initial_std / HALF_RANGES.get(settings.environment, 1.0),
     )
 
 

@@ -6,12 +6,13 @@ for; and without the monitor that its helpers wrap around them. PyTorch uses as 
 likes.
 """
 
+import math
 import time
 
 import gymnasium
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 
@@ -20,24 +21,28 @@ def make(settings: Settings) -> PPO:
     """The settings in its words."""
     make_env = lambda: gymnasium.make(settings.environment)
     vector = SubprocVecEnv if settings.workers == "async" else DummyVecEnv
+    env = vector([make_env] * settings.num_envs)
+    if settings.normalise:
+        env = VecNormalize(env, gamma=settings.gamma)
     layers = list(settings.hidden)
     return PPO(
         "MlpPolicy",
-        vector([make_env] * settings.num_envs),
+        env,
         n_steps=settings.num_steps,
         n_epochs=settings.epochs,
         batch_size=settings.batch_size // settings.minibatches,
-        learning_rate=settings.lr,
+        learning_rate=(lambda left: left * settings.lr) if settings.anneal_lr else settings.lr,
         gamma=settings.gamma,
         gae_lambda=settings.gae_lambda,
         clip_range=settings.clip,
-        clip_range_vf=settings.clip,
+        clip_range_vf=settings.clip if settings.value_clip else None,
         ent_coef=settings.entropy_coefficient,
         vf_coef=settings.value_coefficient / 2,  # it weighs the whole mean squared error
         max_grad_norm=settings.max_grad_norm,
         policy_kwargs={
             "net_arch": {"pi": layers, "vf": layers},
             "activation_fn": torch.nn.Tanh,
+            "log_std_init": math.log(settings.initial_std),
         },
         device="cpu",
         seed=settings.seed,
