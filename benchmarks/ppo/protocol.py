@@ -98,13 +98,11 @@ class Learned:
         sampled: true return of each of some episodes, its actions drawn as in training.
         mode: likewise, of its most likely actions.
         seconds: what training took, however busy the machine was.
-        versions: what it ran on.
     """
 
     sampled: list[float]
     mode: list[float]
     seconds: float
-    versions: dict[str, str]
 
 
 def versions(*packages: str) -> dict[str, str]:

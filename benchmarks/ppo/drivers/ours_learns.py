@@ -8,7 +8,7 @@ import time
 import jax
 
 from benchmarks.ppo.drivers.ours import FAMILIES, config_of, setting_out
-from benchmarks.ppo.protocol import EPISODES, Learned, Settings, serve, versions
+from benchmarks.ppo.protocol import EPISODES, Learned, Settings, serve
 from metarlhf import envs, ppo
 from metarlhf.networks import Agent
 from metarlhf.rollout_host import evaluate
@@ -45,7 +45,6 @@ def run(settings: Settings) -> Learned:
         sampled=play(False),
         mode=play(True),
         seconds=seconds,
-        versions=versions("metarlhf", "jax", "jaxlib", "gymnasium"),
     )
 
 

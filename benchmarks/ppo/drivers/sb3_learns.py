@@ -8,7 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from benchmarks.ppo.drivers.sb3 import make
-from benchmarks.ppo.protocol import EPISODES, Learned, Settings, serve, versions
+from benchmarks.ppo.protocol import EPISODES, Learned, Settings, serve
 
 
 def run(settings: Settings) -> Learned:
@@ -30,7 +30,6 @@ def run(settings: Settings) -> Learned:
         sampled=[float(value) for value in play(False)],
         mode=[float(value) for value in play(True)],
         seconds=seconds,
-        versions=versions("stable-baselines3", "torch", "gymnasium", "numpy"),
     )
 
 
