@@ -31,7 +31,7 @@ ENVPOOL = (
     "envpool==1.2.5", "envpool-assets==0.3.0", "envpool-assets-mujoco-large==0.3.0",
     "dm-env==1.6", "dm-tree==0.1.9", "absl-py==2.3.1", "optree==0.20.0",
 )  # fmt: skip
-MUJOCO = (*TORCH, "mujoco==4.0.0", "imageio==2.38.1")
+MUJOCO = (*TORCH, "mujoco==4.0.0", "imageio==2.38.1", "packaging==26.3")
 OURS = {
     "Gymnasium, async": Peer("MetaRLHF, async", "ours_host", 20, workers="async"),
     "EnvPool": Peer("MetaRLHF, EnvPool", "ours_host", 20, workers="envpool", beside=ENVPOOL),
