@@ -51,7 +51,7 @@ def small_presets(monkeypatch, tmp_path):
 
 
 def test_there_is_a_snippet_for_each_of_the_two_by_two_and_one_for_what_is_ones_own():
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
     assert all(sum(budget in text for text in SNIPPETS) == 1 for budget in BUDGETS)
 
 
@@ -69,7 +69,7 @@ def test_a_family_of_ones_own_goes_where_the_others_go(
 ):
     """Two snippets together, as the README says; and the command finds it by its name."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "mine.py").write_text(SNIPPETS[5])
+    (tmp_path / "mine.py").write_text(SNIPPETS[6])
     text = SNIPPETS[3].replace('"navigation"', '"mine:line"')
     exec(compile(text, "README.md, snippet 4", "exec"), {})
     before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
@@ -91,3 +91,14 @@ def test_a_logger_of_ones_own_is_told(capsys, tmp_path):
     for step, value in enumerate((0.5, 2.0, 1.5), start=2):
         logger.log({"step": step, "return": value})
     assert capsys.readouterr().out == "step 3: 2.0\n"
+
+
+def test_an_environment_of_ones_own_is_trained_in(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("gymnasium")
+    (tmp_path / "walk.py").write_text(SNIPPETS[5])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sizes = ["--config.total-steps=512", "--config.num-steps=32", "--config.evaluate-every=1"]
+    assert main(["ppo", "--env", "walk:Walk-v0", *sizes, "--run-dir=run", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert -75 < result["return"] < 0

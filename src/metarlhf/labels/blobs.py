@@ -1,0 +1,46 @@
+"""Clips as bytes: safetensors, which hold arrays and nothing that could be run."""
+
+import hashlib
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from metarlhf.labels.errors import LabelError
+
+# Of a clip that is read from outside; a picture of 84 x 84 bytes for 500 steps has 3.5 million.
+LARGEST = 64 * 2**20
+
+
+def pack(arrays: dict[str, np.ndarray]) -> bytes:
+    """The arrays in one piece."""
+    return save({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())})
+
+
+def unpack(blob: bytes) -> dict[str, np.ndarray]:
+    """What `pack` was given.
+
+    Raises:
+        LabelError: it is no such piece, has no steps, or arrays of different lengths.
+    """
+    if len(blob) > LARGEST:
+        raise LabelError(f"a clip has {len(blob)} bytes, more than the {LARGEST} that one may have")
+    try:
+        arrays = load(blob)
+    except SafetensorError as error:
+        raise LabelError(f"a clip is not in the safetensors format: {error}") from error
+    steps = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
+    if not {"obs", "action"} <= arrays.keys() or len(steps) != 1 or 0 in steps:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise LabelError(
+            f"a clip has the arrays {shapes}; expected obs and action with as many steps each"
+        )
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise LabelError(f"{name} of a clip holds a number that is not finite")
+    return arrays
+
+
+def digest(blob: bytes) -> str:
+    """By which a clip is known."""
+    return hashlib.sha256(blob).hexdigest()

@@ -1,0 +1,150 @@
+"""Who answers: people of a run, each with a token that is shown once and kept as a hash alone."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from metarlhf.labels import tables
+from metarlhf.labels.errors import LabelError
+
+# How long a browser stays signed in, in seconds.
+SESSION = 30 * 24 * 3600.0
+
+
+class Annotator(NamedTuple):
+    """Somebody who answers."""
+
+    id: int
+    run: str
+    name: str
+
+
+class Session(NamedTuple):
+    """A browser that has signed in: what its cookie holds, and what its requests must say too."""
+
+    cookie: str
+    csrf: str
+
+
+def hashed(secret: str) -> str:
+    """As a secret is kept. They are random and long, so that a fast hash will do."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def local(connection: Connection, run: str, name: str = "you") -> Annotator:
+    """The person at this machine, who needs no token."""
+    table = tables.annotators
+    found = connection.execute(
+        select(table.c.id).where(table.c.run_id == run, table.c.name == name)
+    ).scalar()
+    if found is None:
+        row = {"run_id": run, "name": name, "made_at": time.time()}
+        found = connection.execute(insert(table).values(**row)).inserted_primary_key[0]
+    return Annotator(found, run, name)
+
+
+def invite(connection: Connection, run: str, name: str) -> str:
+    """A new person's token, or a new token for one known, whose old one is good no more.
+
+    Raises:
+        LabelError: the name is empty or too long.
+    """
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise LabelError(f"{name!r} is no name: expected 1 to 64 printable characters")
+    person, token = local(connection, run, name), secrets.token_urlsafe(32)
+    _sign_out(connection, person.id)
+    connection.execute(
+        update(tables.annotators)
+        .where(tables.annotators.c.id == person.id)
+        .values(token_hash=hashed(token), revoked_at=None)
+    )
+    return token
+
+
+def revoke(connection: Connection, run: str, name: str) -> None:
+    """Nobody gets in by this person's token any more. What they said stays.
+
+    Raises:
+        LabelError: there is nobody of that name.
+    """
+    table = tables.annotators
+    found = connection.execute(
+        select(table.c.id).where(table.c.run_id == run, table.c.name == name)
+    ).scalar()
+    if found is None:
+        known = ", ".join(sorted(names(connection, run))) or "nobody"
+        raise LabelError(f"there is nobody called {name!r} here; there is {known}")
+    _sign_out(connection, found)
+    connection.execute(update(table).where(table.c.id == found).values(revoked_at=time.time()))
+
+
+def names(connection: Connection, run: str) -> list[str]:
+    """All people of a run."""
+    table = tables.annotators
+    return list(connection.execute(select(table.c.name).where(table.c.run_id == run)).scalars())
+
+
+def with_token(connection: Connection, run: str, token: str) -> Annotator | None:
+    """Whose token that is; None where it is nobody's, or not any more."""
+    table, wanted = tables.annotators, hashed(token)
+    row = connection.execute(
+        select(table.c.id, table.c.name, table.c.token_hash).where(
+            table.c.run_id == run, table.c.token_hash == wanted, table.c.revoked_at.is_(None)
+        )
+    ).first()
+    if row is None or not hmac.compare_digest(row.token_hash, wanted):
+        return None
+    return Annotator(row.id, run, row.name)
+
+
+def sign_in(connection: Connection, annotator: Annotator) -> Session:
+    """Let a browser in."""
+    session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+    now = time.time()
+    connection.execute(delete(tables.sessions).where(tables.sessions.c.until < now))
+    connection.execute(
+        insert(tables.sessions).values(
+            hash=hashed(session.cookie),
+            annotator_id=annotator.id,
+            csrf_hash=hashed(session.csrf),
+            until=now + SESSION,
+        )
+    )
+    return session
+
+
+def signed_in(connection: Connection, run: str, cookie: str) -> tuple[Annotator, str] | None:
+    """Who has this cookie, and the hash of what their requests must say; None: nobody."""
+    sessions, annotators = tables.sessions, tables.annotators
+    row = connection.execute(
+        select(annotators.c.id, annotators.c.name, sessions.c.csrf_hash)
+        .join(annotators, annotators.c.id == sessions.c.annotator_id)
+        .where(
+            sessions.c.hash == hashed(cookie),
+            sessions.c.until > time.time(),
+            annotators.c.run_id == run,
+            annotators.c.revoked_at.is_(None),
+        )
+    ).first()
+    return None if row is None else (Annotator(row.id, run, row.name), row.csrf_hash)
+
+
+def renew_csrf(connection: Connection, cookie: str) -> str:
+    """A new word that a signed-in browser's requests must say, as after a reload."""
+    csrf = secrets.token_urlsafe(32)
+    connection.execute(
+        update(tables.sessions)
+        .where(tables.sessions.c.hash == hashed(cookie))
+        .values(csrf_hash=hashed(csrf))
+    )
+    return csrf
+
+
+def _sign_out(connection: Connection, annotator: int) -> None:
+    connection.execute(
+        delete(tables.sessions).where(tables.sessions.c.annotator_id == annotator)
+    )

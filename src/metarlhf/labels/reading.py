@@ -1,0 +1,179 @@
+"""What came of it: answers that stand, corrections, clips, how far people and model agree."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from metarlhf.labels import tables
+from metarlhf.labels.agreement import krippendorff_alpha
+from metarlhf.labels.answering import QUESTION
+from metarlhf.labels.blobs import unpack
+from metarlhf.labels.errors import LabelError
+from metarlhf.labels.records import Answer, Correction, Question
+
+
+class Status(NamedTuple):
+    """What the loop last said of itself, and a number that grows whenever it says something."""
+
+    status: dict[str, Any]
+    revision: int
+
+
+class Mark(NamedTuple):
+    """Tells whether anything was said or taken back since."""
+
+    answers: int
+    undone: int
+    corrections: int
+
+
+def status(connection: Connection, run: str) -> Status:
+    """What the loop does now.
+
+    Raises:
+        LabelError: there is no such run.
+    """
+    table = tables.runs
+    row = connection.execute(
+        select(table.c.status, table.c.revision).where(table.c.id == run)
+    ).first()
+    if row is None:
+        raise LabelError(f"there is no run {run!r} among these labels")
+    return Status(row.status, row.revision)
+
+
+def only_run(connection: Connection) -> str:
+    """The run, of labels that hold one.
+
+    Raises:
+        LabelError: they hold none, or several.
+    """
+    found = list(connection.execute(select(tables.runs.c.id)).scalars())
+    if len(found) != 1:
+        raise LabelError(
+            f"these labels hold {len(found)} runs"
+            + (f": name one of {', '.join(found)}" if found else ": nothing was asked yet")
+        )
+    return found[0]
+
+
+def mark(connection: Connection, run: str) -> Mark:
+    """Compare with an earlier one to see whether there is anything new."""
+    answers, corrections = tables.answers, tables.corrections
+    said = connection.execute(
+        select(func.count(), func.count(answers.c.undone_at)).where(answers.c.run_id == run)
+    ).one()
+    marked = connection.execute(
+        select(func.count() - func.count(corrections.c.undone_at)).where(
+            corrections.c.run_id == run
+        )
+    ).scalar_one()
+    return Mark(said[0], said[1], marked)
+
+
+def answers(
+    connection: Connection,
+    run: str,
+    annotator: str | None = None,
+    numbers: Iterable[int] | None = None,
+) -> list[Answer]:
+    """Answers in the order in which they came: those that stand, or those of these `numbers`."""
+    table, people = tables.answers, tables.annotators
+    query = (
+        select(table, people.c.name, *(column.label(f"q_{column.key}") for column in QUESTION))
+        .join(people, people.c.id == table.c.annotator_id)
+        .join(tables.questions, tables.questions.c.id == table.c.question_id)
+        .where(table.c.run_id == run)
+        .order_by(table.c.id)
+    )
+    if numbers is None:
+        query = query.where(table.c.undone_at.is_(None))
+    else:
+        query = query.where(table.c.id.in_(list(numbers)))
+    if annotator is not None:
+        query = query.where(people.c.name == annotator)
+    return [_answer(row._mapping) for row in connection.execute(query)]
+
+
+def _answer(row: Any) -> Answer:
+    question = {name[2:]: value for name, value in row.items() if name.startswith("q_")}
+    names = ("id", "preference", "mark", "levels", "skipped", "seconds", "given_at")
+    kept = {name: row[name] for name in names}
+    return Answer(question=Question(**question), annotator=row["name"], **kept)
+
+
+def corrections(
+    connection: Connection, run: str, numbers: Iterable[int] | None = None
+) -> list[Correction]:
+    """Moments that somebody called bad: those that stand, or those of these `numbers`."""
+    table, people = tables.corrections, tables.annotators
+    query = (
+        select(table.c.id, table.c.clip_id, table.c.step, people.c.name, table.c.given_at)
+        .join(people, people.c.id == table.c.annotator_id)
+        .where(table.c.run_id == run)
+        .order_by(table.c.id)
+    )
+    if numbers is None:
+        query = query.where(table.c.undone_at.is_(None))
+    else:
+        query = query.where(table.c.id.in_(list(numbers)))
+    return [Correction(*row) for row in connection.execute(query)]
+
+
+def arrays(connection: Connection, clips: Iterable[int]) -> dict[int, dict[str, np.ndarray]]:
+    """What clips hold, by their numbers."""
+    table = tables.clips
+    wanted = sorted(set(clips))
+    rows = connection.execute(select(table.c.id, table.c.arrays).where(table.c.id.in_(wanted)))
+    return {row.id: unpack(row.arrays) for row in rows}
+
+
+def open_questions(connection: Connection, run: str) -> int:
+    """How many more answers what was asked is good for."""
+    questions, given = tables.questions, tables.answers
+    standing = (
+        select(func.count())
+        .where(given.c.question_id == questions.c.id, given.c.undone_at.is_(None))
+        .scalar_subquery()
+    )
+    left = connection.execute(
+        select(questions.c.overlap - standing).where(
+            questions.c.run_id == run, questions.c.withdrawn_at.is_(None)
+        )
+    ).scalars()
+    return sum(max(0, count) for count in left)
+
+
+def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:
+    """From which iteration on the loop learned from which answers and corrections."""
+    table = tables.taken
+    rows = connection.execute(select(table).where(table.c.run_id == run).order_by(table.c.iteration))
+    return {row.iteration: (row.answers, row.corrections) for row in rows}
+
+
+def foreseen(given: Iterable[Answer], newest: int = 20) -> float | None:
+    """Share of the newest comparisons whose answer the model had foreseen before it was given.
+
+    Answers that are neither left nor right are left out; None where none is left.
+    """
+    right = [
+        (answer.question.predicted > 0.5) == (answer.preference == 1.0)
+        for answer in given
+        if answer.preference in (0.0, 1.0) and answer.question.predicted is not None
+    ]
+    return float(np.mean(right[-newest:])) if right else None
+
+
+def agreement(given: Iterable[Answer]) -> float | None:
+    """Krippendorff's alpha of all questions that several people answered."""
+    units: dict[int, dict[str, float]] = defaultdict(dict)
+    for answer in given:
+        value = answer.preference if answer.mark is None else float(answer.mark)
+        if value is not None:
+            # Marks have a scale of their own, of ten levels; both count from 0 to 1.
+            scale = 1.0 if answer.mark is None else 1.0 / (answer.levels or 1)
+            units[answer.question.id][answer.annotator] = scale * value
+    return krippendorff_alpha(units.values())

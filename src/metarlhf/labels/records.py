@@ -1,0 +1,108 @@
+"""What is put into the store and comes out of it: plain values, frozen."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["comparison", "rating"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of what an agent did: arrays by name, such as obs and action, a step a row.
+
+    Attributes:
+        arrays: what reward models see, and what a true reward is where one is known.
+        scene: how a page draws it (`metarlhf.envs.scenes`), or None for a film kept elsewhere.
+        source: "agent", "library" (the prior's), "demonstration", or "now" (shown, never asked).
+        round: how many rounds had been before it was made.
+    """
+
+    arrays: dict[str, np.ndarray]
+    scene: dict[str, Any] | None = None
+    source: str = "agent"
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class NewQuestion:
+    """A question to be put: which of two clips is better, or what mark one deserves.
+
+    Attributes:
+        first, second: as the loop has them; a rating has no second.
+        predicted: what the reward model gives to "the second is better" before it is asked.
+        gain: what the answer is expected to tell, in nats; the most telling are asked first.
+        overlap: how many people it is for.
+        round: how many rounds had been.
+    """
+
+    first: Clip
+    second: Clip | None = None
+    predicted: float | None = None
+    gain: float = 0.0
+    overlap: int = 1
+    round: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        """What is asked."""
+        return "comparison" if self.second is not None else "rating"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as it is shown. `swapped` says that the loop's second clip is on the left."""
+
+    id: int
+    kind: Kind
+    left: int
+    right: int | None
+    swapped: bool
+    predicted: float | None
+    round: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that stands.
+
+    Attributes:
+        preference: 0 for the loop's first clip, 1 for its second, 0.5 for equal; None for a
+            rating or a skipped question.
+        mark, levels: of a rating, one of 1 to `levels`.
+        skipped: "can't tell".
+        seconds: how long it took.
+        given_at: when, in seconds since 1970 (UTC).
+    """
+
+    id: int
+    question: Question
+    annotator: str
+    preference: float | None
+    mark: int | None
+    levels: int | None
+    skipped: bool
+    seconds: float
+    given_at: float
+
+
+@dataclass(frozen=True)
+class Correction:
+    """"This moment was bad": a step of a clip, marked by a person."""
+
+    id: int
+    clip: int
+    step: int
+    annotator: str
+    given_at: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A question that one person has for a while."""
+
+    question: Question
+    until: float
+    clips: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    """Each clip's scene, by its number."""
