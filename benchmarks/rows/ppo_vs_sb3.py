@@ -1,10 +1,10 @@
 """Steps a second of our PPO over Stable-Baselines3's, on CartPole-v1 and Pendulum-v1.
 
-64 environments of 128 steps, 4 passes in 4 minibatches, two tanh layers of 64 for policy and value
-function each, on the CPU; every other setting is the same too (`benchmarks.ppo.protocol.Settings`).
-A step is one of the environment, with its share of learning; what is compiled has been before.
-Stable-Baselines3 steps its 64 environments in one process (`DummyVecEnv`), PyTorch with the number
-of threads it chooses. Each run is a process of its own, ours and theirs by turns; the figure is the
+4 or 64 environments of 128 steps, 4 passes in 4 minibatches, two tanh layers of 64 for policy and
+value function each, on the CPU; every other setting is the same too
+(`benchmarks.ppo.protocol.Settings`). A step is one of the environment, with its share of learning;
+what is compiled has been before. Stable-Baselines3 steps its environments in one process
+(`DummyVecEnv`), PyTorch with the number of threads it chooses. Each run is a process of its own, ours and theirs by turns; the figure is the
 ratio of medians, the interval the least and the greatest ratio of two runs in turn. Before it
 counts, every run must have made the same number of gradient steps on as many parameters.
 

@@ -9,6 +9,7 @@ from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.envs.registry import check_name, knows, make, make_family, names, register
+from metarlhf.envs.scenes import scene
 from metarlhf.envs.simulators import connect, film
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
@@ -41,4 +42,5 @@ __all__ = [
     "Pendulum",
     "CartPole",
     "draw_trajectory",
+    "scene",
 ]

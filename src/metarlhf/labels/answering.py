@@ -226,9 +226,7 @@ def correct(
     if again is not None:
         return again
     found = connection.execute(
-        select(tables.clips.c.scene).where(
-            tables.clips.c.id == clip, tables.clips.c.run_id == run
-        )
+        select(tables.clips.c.scene).where(tables.clips.c.id == clip, tables.clips.c.run_id == run)
     ).first()
     if found is None:
         raise Refused(f"there is no clip {clip} here")
@@ -236,7 +234,5 @@ def correct(
     if not 0 <= step < steps:
         raise Refused(f"clip {clip} has steps 0 to {steps - 1}, not {step}")
     row = {"run_id": run, "clip_id": clip, "step": step, "annotator_id": annotator}
-    kept = connection.execute(
-        insert(table).values(request=request, given_at=time.time(), **row)
-    )
+    kept = connection.execute(insert(table).values(request=request, given_at=time.time(), **row))
     return kept.inserted_primary_key[0]

@@ -87,7 +87,9 @@ def withdraw(connection: Connection, run: str, before_round: int) -> int:
     A question that somebody has, or has answered, stays: theirs is never taken from under them.
     """
     questions, leases, answers = tables.questions, tables.leases, tables.answers
-    held = exists().where(and_(leases.c.question_id == questions.c.id, leases.c.until > time.time()))
+    held = exists().where(
+        and_(leases.c.question_id == questions.c.id, leases.c.until > time.time())
+    )
     said = exists().where(answers.c.question_id == questions.c.id)
     stale = (
         (questions.c.run_id == run)

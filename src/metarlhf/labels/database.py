@@ -87,9 +87,7 @@ def _engine(url: str) -> Engine:
         raise LabelError(
             f"{error.name} is missing, which PostgreSQL needs: pip install 'metarlhf[postgresql]'"
         ) from error
-    raise LabelError(
-        f"labels are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}"
-    )
+    raise LabelError(f"labels are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}")
 
 
 def _public(url: str) -> str:

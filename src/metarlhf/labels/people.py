@@ -145,6 +145,4 @@ def renew_csrf(connection: Connection, cookie: str) -> str:
 
 
 def _sign_out(connection: Connection, annotator: int) -> None:
-    connection.execute(
-        delete(tables.sessions).where(tables.sessions.c.annotator_id == annotator)
-    )
+    connection.execute(delete(tables.sessions).where(tables.sessions.c.annotator_id == annotator))

@@ -131,6 +131,12 @@ def arrays(connection: Connection, clips: Iterable[int]) -> dict[int, dict[str, 
     return {row.id: unpack(row.arrays) for row in rows}
 
 
+def questions(connection: Connection, run: str) -> list[Question]:
+    """Everything that was ever asked, in order."""
+    query = select(*QUESTION).where(tables.questions.c.run_id == run).order_by("id")
+    return [Question(**row._mapping) for row in connection.execute(query)]
+
+
 def open_questions(connection: Connection, run: str) -> int:
     """How many more answers what was asked is good for."""
     questions, given = tables.questions, tables.answers
@@ -150,7 +156,9 @@ def open_questions(connection: Connection, run: str) -> int:
 def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:
     """From which iteration on the loop learned from which answers and corrections."""
     table = tables.taken
-    rows = connection.execute(select(table).where(table.c.run_id == run).order_by(table.c.iteration))
+    rows = connection.execute(
+        select(table).where(table.c.run_id == run).order_by(table.c.iteration)
+    )
     return {row.iteration: (row.answers, row.corrections) for row in rows}
 
 

@@ -89,7 +89,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Correction:
-    """"This moment was bad": a step of a clip, marked by a person."""
+    """A step of a clip that a person called bad."""
 
     id: int
     clip: int

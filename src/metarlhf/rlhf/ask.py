@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback.library import Library
@@ -14,7 +14,7 @@ from metarlhf.feedback.teachers import Scale
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.losses import LAPSE, answer_log_likelihood, rating_log_likelihood
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.types import Feedback, Segment, Task
+from metarlhf.types import Comparison, Feedback, Rating, Segment, Task
 
 
 class Answers(NamedTuple):
@@ -52,9 +52,7 @@ def ask(
         belief, answers, put = carry
         attempt, key = inputs
         candidate_key, question_key = jax.random.split(key)
-        shape = (2, config.candidates)
-        logits = jnp.where(showable, 0.0, -jnp.inf)
-        candidates = jax.random.categorical(candidate_key, logits, shape=shape)
+        candidates = draw_candidates(candidate_key, showable, config)
         belief, answers, chosen = question(
             question_key, belief, clips, sums, candidates, put, answers, standard, config
         )
@@ -68,6 +66,14 @@ def ask(
     inputs = (jnp.arange(attempts), jax.random.split(key, attempts))
     (_, answers, _), _ = jax.lax.scan(step, (belief, answers, put), inputs)
     return answers
+
+
+def draw_candidates(
+    key: PRNGKeyArray, showable: Bool[Array, " clip"], config: RLHFConfig
+) -> Integer[Array, "2 pair"]:
+    """Pairs of clips that may be shown, by number."""
+    logits = jnp.where(showable, 0.0, -jnp.inf)
+    return jax.random.categorical(key, logits, shape=(2, config.candidates))
 
 
 def ask_about(
@@ -94,12 +100,62 @@ def ask_about(
 
 def _ask_comparison(key, belief, clips, sums, candidates, put, answers, scale, config):
     score_key, answer_key = jax.random.split(key)
+    asked = answers.feedback.comparisons
+    best = best_comparison(score_key, belief, clips, sums, candidates, put, asked, config)
+    left, right = clips[best.clips[0]], clips[best.clips[1]]
+    preference, weight = config.teacher.compare(
+        answer_key, left.task_reward, right.task_reward, scale
+    )
+    weight = weight * jnp.isfinite(best.score)
+    feedback = record_comparison(answers.feedback, answers.count, left, right, preference, weight)
+    likelihood = answer_log_likelihood(best.logit, preference, LAPSE) * weight
+    count = answers.count + (weight > 0)
+    return belief.condition(likelihood), Answers(feedback, count), best.clips
+
+
+def _ask_rating(key, belief, clips, sums, candidates, put, answers, bounds, config):
+    levels = config.teacher.levels
+    best = best_rating(belief, clips, sums, candidates[0], answers.feedback.ratings, config)
+    shown = clips[best.clips[0]]
+    mark = config.teacher.rate(key, shown.task_reward, bounds)
+    weight = jnp.isfinite(best.score).astype(jnp.float32)
+    feedback = record_rating(answers.feedback, answers.count, shown, mark, levels, weight)
+    likelihood = rating_log_likelihood(best.logit, mark, belief.rating_log_std, levels)
+    count = answers.count + (weight > 0)
+    return belief.condition(likelihood * weight), Answers(feedback, count), best.clips
+
+
+class Best(NamedTuple):
+    """The question of several that is worth most.
+
+    `clips` are its two by number, one twice for a rating; `score` is -inf where there is no new
+    question; `logit` is what each member predicts, the mean reward of a step for a rating.
+    """
+
+    clips: Integer[Array, "2"]
+    score: Float[Array, ""]
+    logit: Float[Array, " member"]
+
+
+def best_comparison(
+    key: PRNGKeyArray,
+    belief: Belief,
+    clips: Segment,
+    sums: Float[Array, "member clip"],
+    candidates: Integer[Array, "2 pair"],
+    put: Integer[Array, "round 2"],
+    asked: Comparison,
+    config: RLHFConfig,
+) -> Best:
+    """The best of some pairs.
+
+    No clip is compared with itself, and no question put twice: what the reward model gets wrong
+    about a clip it gets wrong every time, so the same answer again would count for too much.
+    `asked` are the questions of rounds before, `put` those of this round, by number of clip.
+    """
     left, right = candidates
     logit = belief.sharpness * (sums[:, right] - sums[:, left])
-    score = score_pairs(score_key, jax.nn.sigmoid(logit), belief.weight, config.strategy)
-    # No clip is compared with itself, and no question put twice: what the reward model gets wrong
-    # about a clip it gets wrong every time, so the same answer again would count for too much.
-    asked = answers.feedback.comparisons
+    score = score_pairs(key, jax.nn.sigmoid(logit), belief.weight, config.strategy)
     one, other = clips[left], clips[right]
     again = _same(one, asked.left) & _same(other, asked.right)
     again |= _same(one, asked.right) & _same(other, asked.left)
@@ -108,42 +164,34 @@ def _ask_comparison(key, belief, clips, sums, candidates, put, answers, scale, c
     again |= jnp.any(jnp.all(candidates[::-1].T[:, None] == put, axis=-1), axis=-1)
     score = jnp.where((left == right) | again, -jnp.inf, score)
     best = jnp.argmax(score)
-    shown_left, shown_right = clips[left[best]], clips[right[best]]
-    preference, weight = config.teacher.compare(
-        answer_key, shown_left.task_reward, shown_right.task_reward, scale
-    )
-    weight = weight * jnp.isfinite(score[best])
-    feedback = record_comparison(
-        answers.feedback, answers.count, shown_left, shown_right, preference, weight
-    )
-    likelihood = answer_log_likelihood(logit[:, best], preference, LAPSE) * weight
-    count = answers.count + (weight > 0)
-    return belief.condition(likelihood), Answers(feedback, count), candidates[:, best]
+    return Best(candidates[:, best], score[best], logit[:, best])
 
 
-def _ask_rating(key, belief, clips, sums, candidates, put, answers, bounds, config):
+def best_rating(
+    belief: Belief,
+    clips: Segment,
+    sums: Float[Array, "member clip"],
+    candidates: Integer[Array, " clip"],
+    asked: Rating,
+    config: RLHFConfig,
+    fresh: Bool[Array, " clip"] | None = None,
+) -> Best:
+    """The best of some clips to be given a mark; none is given two, nor any that is not `fresh`."""
     levels = config.teacher.levels
-    considered = candidates[0]
-    predicted = sums[:, considered] / clips.obs.shape[-2]
+    predicted = sums[:, candidates] / clips.obs.shape[-2]
     if config.strategy == "uniform":
-        score = jnp.zeros(considered.shape)
+        score = jnp.zeros(candidates.shape)
     else:
         marks = jnp.arange(1.0, levels + 1.0)[:, None, None]
         log_std = jnp.reshape(belief.rating_log_std, (-1, 1))
         log_probability = rating_log_likelihood(predicted, marks, log_std, levels)
         score = rating_information_gain(log_probability, belief.weight)
-    asked = answers.feedback.ratings
-    again = jnp.any(_same(clips[considered], asked.segment) & (asked.weight > 0), axis=-1)
+    again = jnp.any(_same(clips[candidates], asked.segment) & (asked.weight > 0), axis=-1)
+    again = again if fresh is None else again | ~fresh
     score = jnp.where(again, -jnp.inf, score)
     best = jnp.argmax(score)
-    shown = clips[considered[best]]
-    mark = config.teacher.rate(key, shown.task_reward, bounds)
-    weight = jnp.isfinite(score[best]).astype(jnp.float32)
-    feedback = record_rating(answers.feedback, answers.count, shown, mark, levels, weight)
-    likelihood = rating_log_likelihood(predicted[:, best], mark, belief.rating_log_std, levels)
-    count = answers.count + (weight > 0)
-    chosen = jnp.stack([considered[best], considered[best]])
-    return belief.condition(likelihood * weight), Answers(feedback, count), chosen
+    chosen = jnp.stack([candidates[best], candidates[best]])
+    return Best(chosen, score[best], predicted[:, best])
 
 
 def _same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:

@@ -107,45 +107,61 @@ def from_scratch(
 def run_round(
     state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
 ) -> tuple[RLHFState, dict[str, Float[Array, ""]]]:
-    """One round with a simulated teacher. Pure; vmap it over tasks.
+    """One round with a simulated teacher: look, ask, take in, practise. Pure; vmap it."""
+    key, look_key, ask_key, take_key = jax.random.split(state.key, 4)
+    state, trajectory = look(look_key, state, family, task, config)
+    answers = ask(
+        ask_key, state.belief, *choice(state), state.answers, family.reward_bounds, config
+    )
+    state = take_in(take_key, state, answers, trajectory, family, config)
+    state = eqx.tree_at(lambda s: (s.round, s.key), state, (state.round + 1, key))
+    return practise(state, family, task, config, config.updates - learns(state, config))
+
+
+def look(
+    key: PRNGKeyArray, state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
+) -> tuple[RLHFState, Trajectory | None]:
+    """Let the agent play, and remember its clips to ask about.
 
     An agent that is told what is believed shows what it would do if this or that were wanted. Any
-    other shows what it does, and its first update of the round learns from that very trajectory.
+    other shows what it does, and its next update learns from that very trajectory. None where
+    nobody plays, as there is a library to ask about.
     """
-    key, play_key, ask_key, adapt_key = jax.random.split(state.key, 4)
-    train, trajectory = state.ppo, None
-    family = family.without_termination()
-    told = is_told(state.ppo.agent, state.belief)
-    if not told:
+    family, train, trajectory = family.without_termination(), state.ppo, None
+    if not is_told(train.agent, state.belief):
         train, trajectory = ppo.play(train, family, task, config.learning)
     elif config.ask_envs:
-        trajectory = explore(play_key, family, task, train.agent, state.belief, config)
-    new = _clips_of(trajectory, family)
-    candidates = _remember(state.candidates, new)
-    answers = ask(
-        ask_key, state.belief, *_choice(candidates, state.library), state.answers,
-        family.reward_bounds, config,
-    )  # fmt: skip
-    belief = state.belief.adapt(adapt_key, answers.feedback)
-    reference = state.library if trajectory is None else new.clips
-    reward = LearnedReward(belief, reference, may_end(family))
+        trajectory = explore(key, family, task, train.agent, state.belief, config)
+    candidates = _remember(state.candidates, _clips_of(trajectory, family))
+    steps = state.steps + (0 if trajectory is None else trajectory.reward.size)
+    changed = lambda s: (s.ppo, s.candidates, s.steps)
+    return eqx.tree_at(changed, state, (train, candidates, steps)), trajectory
 
-    updates = config.updates
-    if updates and trajectory is not None and not told:
+
+def take_in(
+    key: PRNGKeyArray,
+    state: RLHFState,
+    answers: Answers,
+    trajectory: Trajectory | None,
+    family: TaskFamily,
+    config: RLHFConfig,
+) -> RLHFState:
+    """Believe what all answers so far say, and learn from what was just played."""
+    family = family.without_termination()
+    belief = state.belief.adapt(key, answers.feedback)
+    played = _clips_of(trajectory, family).clips
+    reference = state.library if trajectory is None else played
+    reward, train = LearnedReward(belief, reference, may_end(family)), state.ppo
+    if learns(state, config):
+        assert trajectory is not None
         train, _ = ppo.learn(train, reward(trajectory), config.learning)
-        updates -= 1
-    state = RLHFState(
-        ppo=tell(train, belief),
-        belief=belief,
-        answers=answers,
-        reward=reward,
-        candidates=candidates,
-        library=state.library,
-        steps=state.steps + (0 if trajectory is None else trajectory.reward.size),
-        round=state.round + 1,
-        key=key,
-    )
-    return practise(state, family, task, config, updates)
+    changed = lambda s: (s.ppo, s.belief, s.answers, s.reward)
+    return eqx.tree_at(changed, state, (tell(train, belief), belief, answers, reward))
+
+
+def learns(state: RLHFState, config: RLHFConfig) -> bool:
+    """Whether a round's first update learns from what was played to ask about."""
+    return config.updates > 0 and not is_told(state.ppo.agent, state.belief)
 
 
 def practise(
@@ -207,10 +223,10 @@ def _remember(old: Candidates, new: Candidates) -> Candidates:
     return jax.tree.map(lambda a, b: jnp.concatenate([b, a])[:room], old, new)
 
 
-def _choice(candidates: Candidates, library: Segment) -> Candidates:
-    """All clips that may be asked about."""
-    kept = Candidates(library, jnp.ones(library.obs.shape[0], bool))
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), candidates, kept)
+def choice(state: RLHFState) -> Candidates:
+    """All clips that may be asked about: the agent's own, and the library's."""
+    kept = Candidates(state.library, jnp.ones(state.library.obs.shape[0], bool))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), state.candidates, kept)
 
 
 def _clips_in_a_round(family: TaskFamily, told: bool, config: RLHFConfig) -> int:

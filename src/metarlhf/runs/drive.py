@@ -50,6 +50,7 @@ def drive(
     *,
     stop: Callable[[list[Metrics]], bool] = lambda rows: False,
     restored: Callable[[State], State] = lambda state: state,
+    ready: Callable[[State], bool] = lambda state: True,
     save_seconds: float = 10.0,
 ) -> State:
     """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
@@ -62,6 +63,8 @@ def drive(
         total: number of steps.
         stop: whether to stop before, seeing all metrics so far.
         restored: sets up anew what no checkpoint holds, in the state that one gave.
+        ready: whether there is anything to do; asked again and again until there is, so it should
+            take a moment to say no.
         save_seconds: time between two checkpoints.
 
     Raises:
@@ -72,23 +75,28 @@ def drive(
     done, kept = run.checkpoints.restore(state) or (0, None)
     state = state if kept is None else restored(kept)
     lost = run.metrics.rewind(done)
-    saved = time.monotonic()
+    saved, unsaved = time.monotonic(), False
     with Progress(what, total, done) as progress, _stop_requests() as stop_requested:
         if lost:
             progress.say(f"{what}: {lost} steps were done after the last checkpoint, and are again")
         while done < total and not stop(run.metrics.rows):
-            before, (state, metrics) = state, step(state, done)
-            _stop_at_nan(run, what, done, before, state, metrics)
-            done += 1
-            run.metrics.append(done, metrics)
-            progress.show(done, metrics)
-            if stop_requested() or time.monotonic() - saved > save_seconds:
-                run.checkpoints.save(done, state)
-                saved = time.monotonic()
+            while not (stop_requested() or ready(state)):
+                if unsaved:  # Nobody knows for how long.
+                    run.checkpoints.save(done, state)
+                    saved, unsaved = time.monotonic(), False
             if stop_requested():
+                run.checkpoints.save(done, state)
                 raise Interrupted(
                     f"stopped after {done} of {total}; go on with the same command and --resume"
                 )
+            before, (state, metrics) = state, step(state, done)
+            _stop_at_nan(run, what, done, before, state, metrics)
+            done, unsaved = done + 1, True
+            run.metrics.append(done, metrics)
+            progress.show(done, metrics)
+            if time.monotonic() - saved > save_seconds:
+                run.checkpoints.save(done, state)
+                saved, unsaved = time.monotonic(), False
     run.checkpoints.save(done, state)
     return state
 

@@ -1,0 +1,173 @@
+"""Where a loop's questions are put, and people's answers come back as it takes them in.
+
+A database in between is all that the loop and the page share: either may stop, be killed and go on
+without the other.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from metarlhf.envs import TaskFamily, scene
+from metarlhf.labels import asking, reading
+from metarlhf.labels.database import Database
+from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion
+from metarlhf.rlhf.propose import Proposal, Said
+from metarlhf.types import Segment
+
+# Time between two looks for answers, in seconds: a look takes a thousandth.
+PAUSE = 0.05
+
+
+class Desk:
+    """One run's questions and answers.
+
+    Args:
+        database: where they are kept.
+        run: the run's number.
+        family: draws the clips.
+        annotator: learn from this person's answers alone; None: from everybody's.
+        overlap: how many people each question is for.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        run: str,
+        family: TaskFamily,
+        *,
+        annotator: str | None = None,
+        overlap: int = 1,
+    ):
+        self.database, self.run, self.family = database, run, family
+        self.annotator, self.overlap = annotator, overlap
+        self._clips: dict[int, Segment] = {}
+        self._mark: reading.Mark | None = None
+        self._looked = 0.0
+
+    def put(self, proposal: Proposal, count: int, number: int, ratings: bool) -> int:
+        """Ask the first `count` questions, of round `number`; returns how many there were to put.
+
+        Older ones that nobody has looked at are taken back.
+        """
+        found = jax.device_get(proposal)
+        new = [
+            NewQuestion(
+                first=self._clip(found.first[i], number),
+                second=None if ratings else self._clip(found.second[i], number),
+                predicted=float(found.predicted[i]),
+                gain=float(gain),
+                overlap=self.overlap,
+                round=number,
+            )
+            for i, gain in enumerate(found.gain[:count])
+            if np.isfinite(gain)
+        ]
+        with self.database.write() as connection:
+            asking.withdraw(connection, self.run, number)
+            asking.ask(connection, self.run, new)
+        return len(new)
+
+    def _clip(self, clip: Segment, number: int) -> Clip:
+        arrays = {"obs": clip.obs, "action": clip.action, "task_reward": clip.task_reward}
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        return Clip(arrays, scene(self.family, arrays["obs"]), round=number)
+
+    def open(self) -> int:
+        """How many more answers what was asked is good for."""
+        with self.database.read() as connection:
+            return reading.open_questions(connection, self.run)
+
+    def news(self) -> bool:
+        """Whether anything was said or taken back since `said`; looks now and then only."""
+        if self._mark is not None and time.monotonic() - self._looked < PAUSE:
+            return False
+        self._looked = time.monotonic()
+        with self.database.read() as connection:
+            return reading.mark(connection, self.run) != self._mark
+
+    def said(self) -> tuple[list[Answer], list[Correction]]:
+        """Everything that stands now."""
+        with self.database.read() as connection:
+            self._mark = reading.mark(connection, self.run)
+            answers = reading.answers(connection, self.run, self.annotator)
+            corrections = reading.corrections(connection, self.run)
+        return answers, corrections
+
+    def take(self, iteration: int, answers: list[int], corrections: list[int]) -> None:
+        """Put on record what the loop learns from, from this iteration on, by number."""
+        with self.database.write() as connection:
+            asking.record_taken(connection, self.run, iteration, answers, corrections)
+
+    def taken_before(self, count: int) -> tuple[list[int], list[int]] | None:
+        """What the loop learned from when it had taken something in `count` times."""
+        with self.database.read() as connection:
+            taken = list(reading.taken(connection, self.run).values())
+        return taken[count - 1] if 0 < count <= len(taken) else None
+
+    def as_said(self, answers: Sequence[Answer], marks: Sequence[Correction]) -> list[Said]:
+        """Answers with their clips, in the loop's order of first and second."""
+        self._fetch([c for one in answers for c in (one.question.left, one.question.right)])
+        self._fetch([one.clip for one in marks])
+        return [self._said(one) for one in answers] + [self._corrected(one) for one in marks]
+
+    def _said(self, answer: Answer) -> Said:
+        question = answer.question
+        shown = [self._clips[clip] for clip in (question.left, question.right) if clip is not None]
+        if question.swapped:
+            shown.reverse()
+        second = shown[1] if len(shown) == 2 else None
+        value = answer.preference if second is not None else answer.mark
+        return Said(
+            first=shown[0],
+            second=second,
+            value=0.5 if value is None else float(value),
+            weight=0.0 if answer.skipped else 1.0,
+            levels=answer.levels or 10,
+        )
+
+    def _corrected(self, mark: Correction) -> Said:
+        """A bad moment: the clip as it is, is better than one that were all like it."""
+        clip = self._clips[mark.clip]
+        moment = jax.tree.map(lambda x: np.repeat(x[mark.step : mark.step + 1], len(x), 0), clip)
+        return Said(first=moment, second=clip, value=1.0)
+
+    def _fetch(self, clips: Sequence[int | None]) -> None:
+        missing = {clip for clip in clips if clip is not None} - self._clips.keys()
+        if not missing:
+            return
+        with self.database.read() as connection:
+            found = reading.arrays(connection, missing)
+        for number, arrays in found.items():
+            paid = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))
+            self._clips[number] = Segment(arrays["obs"], arrays["action"], paid)
+
+    def asked(self) -> list[Said]:
+        """Every question that was ever put, so that none is put twice."""
+        with self.database.read() as connection:
+            questions = reading.questions(connection, self.run)
+        self._fetch([clip for one in questions for clip in (one.left, one.right)])
+        return [
+            Said(
+                self._clips[one.left],
+                None if one.right is None else self._clips[one.right],
+                0.5 if one.right is not None else 1.0,
+            )
+            for one in questions
+        ]
+
+    def show(self, status: dict[str, Any], now: Any = None) -> None:
+        """Tell the page what the loop does; `now` are observations of what the agent does."""
+        with self.database.write() as connection:
+            if now is not None:
+                obs = np.asarray(now)
+                clip = Clip(
+                    {"obs": obs, "action": np.zeros(len(obs), np.float32)},
+                    scene(self.family, obs),
+                    source="now",
+                )
+                status = status | {"now": asking.keep(connection, self.run, clip)}
+            asking.set_status(connection, self.run, status)

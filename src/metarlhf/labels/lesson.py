@@ -1,0 +1,263 @@
+"""The loop that waits for nobody: it puts questions, takes answers as they come, and practises.
+
+The agent has as many updates as its configuration gives for the answers so far. Until those are
+made it waits for no answer. Then it does, as more updates would only find out where its reward is
+still wrong; and its questions lie there, so that nobody waits for it but at the very beginning.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf import ppo, rlhf
+from metarlhf.envs import TaskFamily
+from metarlhf.feedback import blank
+from metarlhf.labels import reading
+from metarlhf.labels.desk import PAUSE, Desk
+from metarlhf.labels.records import Answer, Correction
+from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.rlhf.ask import Answers
+from metarlhf.rlhf.loop import learns, look, take_in
+from metarlhf.rlhf.propose import Said, gather, propose
+from metarlhf.rollout import play_episodes
+from metarlhf.types import Task
+
+# The page is told at most so often, in seconds: each time is a write that is synced to disk.
+TELL = 0.5
+# Corrections that count: the newest ones.
+CORRECTIONS = 64
+# Questions that are remembered, so that none is put twice, for each answer of the budget.
+REMEMBERED = 4
+
+Taken = tuple[list[Answer], list[Correction]]
+
+
+class Showing(NamedTuple):
+    """What the agent does now, and what its reward says to it."""
+
+    obs: Float[Array, "time obs"]
+    learned_return: Float[Array, ""]
+
+
+class Lesson:
+    """One agent, taught by people; `begin`, `ready`, `step` and `over` are what `drive` takes.
+
+    Args:
+        desk: where questions go and answers come from.
+        family, task: where the agent acts. What the task pays is never looked at.
+        config: how it asks and learns; `labels` is the budget of answers.
+        ahead: answers that open questions are good for, at least.
+        wait: ask a round at a time, and do nothing until all of it is answered.
+        recorded: what was taken in at which iteration, of a run to be done again without anybody.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        family: TaskFamily,
+        task: Task,
+        config: RLHFConfig,
+        *,
+        ahead: int = 3,
+        wait: bool = False,
+        recorded: dict[int, Taken] | None = None,
+    ):
+        self.desk, self.family, self.task, self.config = desk, family, task, config
+        self.ahead = config.labels_per_round if wait else ahead
+        self.wait, self.recorded = wait, recorded
+        self._like = blank(family, 1)[0]
+        self._page = Page(desk, config.labels)
+        self._taken: tuple[list[int], list[int]] = ([], [])
+        self._begun = False
+
+    @property
+    def total(self) -> int:
+        """No lesson has more steps: first questions, answers, corrections, updates."""
+        config = self.config
+        return 1 + 3 * (config.labels + CORRECTIONS) + self.allowed(config.labels)
+
+    def begin(self, make: Callable[[], RLHFState]) -> RLHFState:
+        """The state that `make` begins with, with room for all that may be said."""
+        return eqx.tree_at(lambda s: s.answers, make(), self._gathered([], []))
+
+    def resumed(self, state: RLHFState) -> RLHFState:
+        """Know again what a state was taught that comes from a checkpoint."""
+        given = self.desk.taken_before(int(state.round))
+        self._taken = given if given else ([], [])
+        return state
+
+    def allowed(self, answers: int) -> int:
+        """Updates that so many answers are good for."""
+        config, regular = self.config, self.config.rounds * self.config.updates
+        if answers >= config.labels:
+            return regular + config.final_updates
+        return answers * regular // config.labels
+
+    def over(self, rows: list[dict[str, Any]]) -> bool:
+        """Whether all is said and learned, as `drive` asks."""
+        return bool(rows) and bool(rows[-1]["done"])
+
+    def ready(self, state: RLHFState) -> bool:
+        """Whether there is something to do; takes a moment to say no."""
+        if not self._begun or self.recorded is not None or self._may_practise(state):
+            return True
+        if self.desk.news() and not (self.wait and self.desk.open()):
+            return True
+        self._page.tell(state, "waiting")
+        time.sleep(PAUSE)
+        return False
+
+    def step(self, state: RLHFState, iteration: int) -> tuple[RLHFState, dict[str, Any]]:
+        """Play, ask, and take in what was said or else make an update."""
+        keys = jax.random.split(jax.random.fold_in(state.key, iteration), 4)
+        look_key, ask_key, take_key, show_key = keys
+        state, trajectory = _look(look_key, state, self.family, self.task, self.config)
+        spent = self.recorded is None and not self._put_questions(ask_key, state)
+        taken = self._news(iteration)
+        if taken is not None:
+            found = self._gathered(*taken)
+            state = _take_in(take_key, state, found, trajectory, self.family, self.config)
+            showing = _show(show_key, state, self.family, self.task)
+            self._page.learned(taken[0], jax.device_get(showing))
+        elif self._may_practise(state):
+            state = _practise(state, trajectory, self.family, self.task, self.config)
+        self._begun = True
+        done = self._is_done(state, spent)
+        self._page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
+        return state, {
+            "labels": int(state.answers.count),
+            "steps": int(state.steps),
+            "updates": int(state.ppo.updates),
+            "learned_return": self._page.learned_return,
+            "foreseen": self._page.foreseen,
+            "done": done,
+        }
+
+    def _may_practise(self, state: RLHFState) -> bool:
+        count = int(state.answers.count)
+        return count > 0 and int(state.ppo.updates) < self.allowed(count)
+
+    def _is_done(self, state: RLHFState, spent: bool) -> bool:
+        """All answers are there, or there is nothing more to ask; and all is learned from them."""
+        count = int(state.answers.count)
+        if self.recorded is not None:
+            spent = int(state.round) >= len(self.recorded)
+        return (count >= self.config.labels or spent) and not self._may_practise(state)
+
+    def _put_questions(self, key: PRNGKeyArray, state: RLHFState) -> bool:
+        """Ask about the newest behaviour where too little is open; False: nothing is left."""
+        left, open_ = self.config.labels - int(state.answers.count), self.desk.open()
+        wanted = min(self.ahead, left) - open_
+        if wanted <= 0 or (self.wait and open_):
+            return True
+        asked = self._room(self.desk.asked())
+        proposal = _propose(key, state, asked, self.ahead, self.config)
+        count = -(-wanted // self.desk.overlap)
+        ratings = self.config.feedback == "ratings"
+        put = self.desk.put(proposal, count, int(state.round), ratings)
+        return put > 0 or open_ > 0
+
+    def _news(self, iteration: int) -> Taken | None:
+        """What is to be learned from, if that is not what was learned from last."""
+        if self.recorded is not None:
+            return self.recorded.get(iteration)
+        if not self.desk.news() or (self.wait and self.desk.open()):
+            return None
+        given, corrections = self.desk.said()
+        given = [one for one in given if not one.skipped][: self.config.labels]
+        corrections = corrections[-CORRECTIONS:]
+        numbers = [one.id for one in given], [one.id for one in corrections]
+        if numbers == self._taken or not given:
+            return None
+        self._taken = numbers
+        self.desk.take(iteration, *numbers)
+        return given, corrections
+
+    def _gathered(self, given: list[Answer], corrections: list[Correction]) -> Answers:
+        """In arrays whose size is the same from beginning to end."""
+        ratings = self.config.labels if self.config.feedback == "ratings" else 0
+        room = (CORRECTIONS if ratings else self.config.labels + CORRECTIONS), ratings
+        answers = gather(self.desk.as_said(given, corrections), self._like, *room)
+        return answers._replace(count=jnp.full((), len(given), jnp.int32))
+
+    def _room(self, asked: list[Said]):
+        room = REMEMBERED * self.config.labels + self.ahead
+        sizes = (0, room) if self.config.feedback == "ratings" else (room, 0)
+        return gather(asked[-room:], self._like, *sizes).feedback
+
+
+class Page:
+    """What people are told about the lesson, now and then."""
+
+    def __init__(self, desk: Desk, labels: int):
+        self.desk, self.labels = desk, labels
+        self.learned_return: float | None = None
+        self.foreseen: float | None = None
+        self._curve: list[tuple[int, float]] = []
+        self._about: dict[str, Any] = {}
+        self._now: Any = None
+        self._told = ("", 0.0)
+
+    def learned(self, given: list[Answer], showing: Showing) -> None:
+        """There were answers, and the agent does something else now."""
+        self.learned_return = float(showing.learned_return)
+        self.foreseen = reading.foreseen(given)
+        self._curve.append((len(given), self.learned_return))
+        self._now = showing.obs
+        self._about = {"foreseen": self.foreseen, "agreement": reading.agreement(given)}
+
+    def tell(self, state: RLHFState, doing: str, at_once: bool = False) -> None:
+        """Say what is done now, if that is new or was said some time ago."""
+        before, when = self._told
+        if not at_once and (doing == before or time.monotonic() - when < TELL):
+            return
+        self._told = doing, time.monotonic()
+        status = {
+            "doing": doing,
+            "answers": int(state.answers.count),
+            "labels": self.labels,
+            "steps": int(state.steps),
+            "updates": int(state.ppo.updates),
+            "curve": self._curve[-500:],
+            "at": time.time(),
+            **self._about,
+        }
+        self.desk.show(status, self._now)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _look(key, state, family, task, config):
+    return look(key, state, family, task, config)
+
+
+@partial(jax.jit, static_argnames=("count", "config"))
+def _propose(key, state, asked, count, config):
+    return propose(key, state, asked, count, config)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _take_in(key, state, answers, trajectory, family, config):
+    state = take_in(key, state, answers, trajectory, family, config)
+    return eqx.tree_at(lambda s: s.round, state, state.round + 1)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _practise(state, trajectory, family, task, config):
+    """One update: from what was just played, or where nobody played, from what is played now."""
+    if trajectory is None or not learns(state, config):
+        return rlhf.practise(state, family, task, config, 1)[0]
+    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
+    return eqx.tree_at(lambda s: s.ppo, state, train)
+
+
+@partial(jax.jit, static_argnames=("family",))
+def _show(key, state, family, task) -> Showing:
+    actor = state.ppo.agent.actor
+    episode = play_episodes(key, family.without_termination(), task, actor, 1, deterministic=True)
+    return Showing(episode.obs[0], state.reward(episode).reward.sum())

@@ -1,0 +1,108 @@
+"""Questions for somebody who answers later, and what they said as the loop takes it in."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarlhf.feedback import empty
+from metarlhf.rlhf.ask import Answers, best_comparison, best_rating, draw_candidates
+from metarlhf.rlhf.config import RLHFConfig
+from metarlhf.rlhf.loop import RLHFState, choice
+from metarlhf.types import Comparison, Feedback, Rating, Segment
+
+
+class Proposal(NamedTuple):
+    """Questions, the most telling first.
+
+    `predicted` is what the belief gives to "the second is better", or the mean reward of a rated
+    clip's steps. `gain` is what an answer is expected to tell, in nats; -inf where there was no
+    further question.
+    """
+
+    first: Segment
+    second: Segment
+    predicted: Float[Array, " question"]
+    gain: Float[Array, " question"]
+
+
+def propose(
+    key: PRNGKeyArray, state: RLHFState, asked: Feedback, count: int, config: RLHFConfig
+) -> Proposal:
+    """The `count` questions most worth asking now; none of `asked` comes again.
+
+    They are for different people, or for one who is quick: nobody knows yet what is said to the
+    first when the second is chosen. So few at a time are worth more each.
+    """
+    candidates = choice(state)
+    clips, showable = candidates
+    sums = state.belief.clip_sums(clips)
+
+    def step(put, inputs):
+        number, key = inputs
+        draw_key, score_key = jax.random.split(key)
+        drawn = draw_candidates(draw_key, showable, config)
+        if config.feedback == "ratings":
+            fresh = ~jnp.isin(drawn[0], put)
+            best = best_rating(state.belief, clips, sums, drawn[0], asked.ratings, config, fresh)
+            predicted = state.belief.weight @ best.logit
+        else:
+            best = best_comparison(
+                score_key, state.belief, clips, sums, drawn, put, asked.comparisons, config
+            )
+            predicted = state.belief.weight @ jax.nn.sigmoid(best.logit)
+        gain = jnp.where(showable.any(), best.score, -jnp.inf)
+        return put.at[number].set(best.clips), (best.clips, predicted, gain)
+
+    put = jnp.full((count, 2), -1)
+    inputs = (jnp.arange(count), jax.random.split(key, count))
+    _, (chosen, predicted, gain) = jax.lax.scan(step, put, inputs)
+    return Proposal(clips[chosen[:, 0]], clips[chosen[:, 1]], predicted, gain)
+
+
+class Said(NamedTuple):
+    """One answer. `second` is None for a rating, whose `value` is a mark of `levels`; otherwise
+    `value` is the preference for the second: 0, 0.5 or 1. `weight` 0: asked, but not answered.
+    """
+
+    first: Segment
+    second: Segment | None
+    value: float
+    weight: float = 1.0
+    levels: int = 10
+
+
+def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) -> Answers:
+    """Answers as arrays of fixed size, those that count first, so that programs are found again.
+
+    `like` is one clip; there is room for so many of each kind.
+
+    Raises:
+        ValueError: there are more than there is room for.
+    """
+    kinds = (
+        [one for one in said if one.second is not None],
+        [one for one in said if one.second is None],
+    )
+    for kind, room, name in zip(
+        kinds, (comparisons, ratings), ("comparisons", "ratings"), strict=True
+    ):
+        if len(kind) > room:
+            raise ValueError(f"{len(kind)} {name} do not fit into room for {room}")
+    feedback = jax.tree.map(np.array, empty(like, comparisons, ratings))
+    for row, one in enumerate(sorted(kinds[0], key=lambda one: -one.weight)):
+        answer = Comparison(one.first, one.second, one.value, one.weight)
+        _set(feedback.comparisons, row, answer)
+    for row, one in enumerate(sorted(kinds[1], key=lambda one: -one.weight)):
+        _set(feedback.ratings, row, Rating(one.first, one.value, one.levels, one.weight))
+    count = sum(one.weight > 0 for one in said)
+    return Answers(jax.tree.map(jnp.asarray, feedback), jnp.full((), count, jnp.int32))
+
+
+def _set(store, row, item) -> None:
+    """In place: these are NumPy's arrays, of this call alone."""
+    for kept, new in zip(jax.tree.leaves(store), jax.tree.leaves(item), strict=True):
+        kept[row] = new
