@@ -1,5 +1,6 @@
 """Rollouts on the host: every step is a step of the task, whatever a simulator does at its end."""
 
+import os
 from functools import partial
 
 import gymnasium
@@ -11,6 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from metarlhf import envs
 from metarlhf.envs.from_gymnasium import FromGymnasium
+from metarlhf.envs.herds import Herds, herds_for
 from metarlhf.networks import build_agent
 from metarlhf.networks.body import forget
 from metarlhf.rollout_host import collect, evaluate, reset
@@ -19,8 +21,8 @@ from tests.envs.counting import Counting, worked_out
 NUM_ENVS, STEPS, SEED = 3, 17, 4
 
 
-def counting(mode=AutoresetMode.SAME_STEP, vector=SyncVectorEnv):
-    return FromGymnasium(vector([Counting] * NUM_ENVS, autoreset_mode=mode), "counting")
+def counting(mode=AutoresetMode.SAME_STEP, vector=SyncVectorEnv, count=NUM_ENVS):
+    return FromGymnasium(vector([Counting] * count, autoreset_mode=mode), "counting")
 
 
 AGENT = build_agent(jax.random.key(0), counting(), (4,))
@@ -57,6 +59,26 @@ def test_all_that_is_recorded_is_as_worked_out_by_hand(mode, vector):
         np.testing.assert_array_equal(trajectory.reward[i], obs[:STEPS])
         assert end.obs[i, 0] == obs[STEPS]
     np.testing.assert_array_equal(trajectory.task_reward, trajectory.reward)
+
+
+def test_herds_give_what_their_environments_would_give_one_by_one():
+    """Two herds of two: seeds, episodes that end within a herd, final observations, order."""
+    herds, alone = Herds(Counting, 4, "counting", None), counting(count=4)
+    assert herds.herds == herds_for(4, os.cpu_count())
+    (end, found, returns), (same_end, expected, same) = rollout(herds), rollout(alone)
+    herds.close()
+    for name in ("obs", "next_obs", "reward", "terminated", "truncated"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(end.obs, same_end.obs)
+    np.testing.assert_array_equal(returns, same)
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "cores", "processes"),
+    [(8, 2, 2), (8, 3, 2), (8, 16, 8), (5, 2, 5), (1, 4, 1), (6, 4, 3), (5, 1, 1)],
+)
+def test_herds_are_as_many_as_there_are_cores_where_that_divides(num_envs, cores, processes):
+    assert herds_for(num_envs, cores) == processes
 
 
 def test_a_simulator_that_resets_more_than_it_should_is_refused():

@@ -14,7 +14,7 @@ import gymnasium
 import jax
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from jaxtyping import UInt8
 
 from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
@@ -24,7 +24,8 @@ from metarlhf.envs.gymnasium_spaces import (
     to_action,
     to_observation,
 )
-from metarlhf.envs.host import HostObservation, HostStep, host_step
+from metarlhf.envs.herds import Herds
+from metarlhf.envs.host import HostEnv, HostObservation, HostStep, host_step
 from metarlhf.envs.modules import module
 
 Workers = Literal["sync", "async"]
@@ -170,8 +171,8 @@ def _drawing(name: str) -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def connect(name: str, num_envs: int, workers: Workers = "sync") -> FromGymnasium:
-    """`num_envs` environments of the id `name`, in this process or each in one of its own.
+def connect(name: str, num_envs: int, workers: Workers = "sync") -> HostEnv:
+    """`num_envs` environments of the id `name`, in this process or in one for each core.
 
     A name `module:id` imports the module first, also one that lies in the current directory.
 
@@ -182,13 +183,11 @@ def connect(name: str, num_envs: int, workers: Workers = "sync") -> FromGymnasiu
     spec = _spec(name)
     # A specification goes to other processes whole; an id would have to be registered there again.
     make = partial(gymnasium.make, spec, disable_env_checker=True)
-    vector: Any = SyncVectorEnv
-    if workers == "async":
-        # Forking is unsafe beside JAX's threads.
-        vector = partial(AsyncVectorEnv, context="spawn")
     with _makes(name):
+        if workers == "async":
+            return Herds(make, num_envs, name, spec.max_episode_steps)
         # Nothing is copied twice: `to_observation` copies what it gives.
-        envs = vector([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        envs = SyncVectorEnv([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
     return FromGymnasium(envs, name, spec.max_episode_steps)
 
 

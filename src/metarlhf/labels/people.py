@@ -23,13 +23,6 @@ class Annotator(NamedTuple):
     name: str
 
 
-class Session(NamedTuple):
-    """A browser that has signed in: what its cookie holds, and what its requests must say too."""
-
-    cookie: str
-    csrf: str
-
-
 def hashed(secret: str) -> str:
     """As a secret is kept. They are random and long, so that a fast hash will do."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -101,27 +94,20 @@ def with_token(connection: Connection, run: str, token: str) -> Annotator | None
     return Annotator(row.id, run, row.name)
 
 
-def sign_in(connection: Connection, annotator: Annotator) -> Session:
-    """Let a browser in."""
-    session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
-    now = time.time()
+def sign_in(connection: Connection, annotator: Annotator) -> str:
+    """Let a browser in; returns what its cookie is to hold."""
+    cookie, now = secrets.token_urlsafe(32), time.time()
     connection.execute(delete(tables.sessions).where(tables.sessions.c.until < now))
-    connection.execute(
-        insert(tables.sessions).values(
-            hash=hashed(session.cookie),
-            annotator_id=annotator.id,
-            csrf_hash=hashed(session.csrf),
-            until=now + SESSION,
-        )
-    )
-    return session
+    row = {"hash": hashed(cookie), "annotator_id": annotator.id, "until": now + SESSION}
+    connection.execute(insert(tables.sessions).values(**row))
+    return cookie
 
 
-def signed_in(connection: Connection, run: str, cookie: str) -> tuple[Annotator, str] | None:
-    """Who has this cookie, and the hash of what their requests must say; None: nobody."""
+def signed_in(connection: Connection, run: str, cookie: str) -> Annotator | None:
+    """Who has this cookie; None: nobody, or nobody any more."""
     sessions, annotators = tables.sessions, tables.annotators
     row = connection.execute(
-        select(annotators.c.id, annotators.c.name, sessions.c.csrf_hash)
+        select(annotators.c.id, annotators.c.name)
         .join(annotators, annotators.c.id == sessions.c.annotator_id)
         .where(
             sessions.c.hash == hashed(cookie),
@@ -130,18 +116,7 @@ def signed_in(connection: Connection, run: str, cookie: str) -> tuple[Annotator,
             annotators.c.revoked_at.is_(None),
         )
     ).first()
-    return None if row is None else (Annotator(row.id, run, row.name), row.csrf_hash)
-
-
-def renew_csrf(connection: Connection, cookie: str) -> str:
-    """A new word that a signed-in browser's requests must say, as after a reload."""
-    csrf = secrets.token_urlsafe(32)
-    connection.execute(
-        update(tables.sessions)
-        .where(tables.sessions.c.hash == hashed(cookie))
-        .values(csrf_hash=hashed(csrf))
-    )
-    return csrf
+    return None if row is None else Annotator(row.id, run, row.name)
 
 
 def _sign_out(connection: Connection, annotator: int) -> None:

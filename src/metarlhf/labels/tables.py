@@ -64,7 +64,6 @@ sessions = Table(
     metadata,
     Column("hash", String(64), primary_key=True),
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
-    Column("csrf_hash", String(64), nullable=False),
     Column("until", Float, nullable=False),
 )
 

@@ -1,0 +1,1 @@
+"""The page on which people teach: a small server, and what it serves. Nothing below knows of it."""

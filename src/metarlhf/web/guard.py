@@ -1,0 +1,147 @@
+"""Who may do what: sessions, forged requests, size, rate, and what a browser is told to refuse."""
+
+import hashlib
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "metarlhf-session"
+CSRF_HEADER = "x-csrf-token"
+# No request here says more than an answer; in bytes.
+LARGEST = 16 * 1024
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "media-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+def csrf_of(cookie: str) -> str:
+    """What requests of a session must say. It follows from a cookie that no script can read."""
+    return hashlib.sha256(b"csrf:" + cookie.encode()).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Compared in a time that does not tell how far they agree."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def refusal(status: int, message: str, **headers: str) -> JSONResponse:
+    """What is said to somebody who may not."""
+    return JSONResponse({"error": message}, status, headers | HEADERS)
+
+
+class Guard:
+    """Refuses before anything is read: foreign hosts and origins, requests that are too large.
+
+    Adds to every response what a browser is to refuse on this page.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None = None):
+        """`hosts` are the names that the page goes by, without ports; None: any."""
+        self.app, self.hosts = app, None if hosts is None else {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._refused(scope, Headers(scope=scope))
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > LARGEST:  # It said that it would be shorter, or nothing.
+                raise TooLargeError
+            return message
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except TooLargeError:
+            await self._too_large()(scope, receive, send)
+
+    def _refused(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host = headers.get("host", "")
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+        if self.hosts is not None and name not in self.hosts:
+            return refusal(400, f"this page does not go by the name {name!r}")
+        origin, asks = headers.get("origin"), scope["method"] in ("GET", "HEAD")
+        if not asks and origin is not None and urlsplit(origin).netloc != host:
+            return refusal(403, "requests from other sites are refused")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > LARGEST:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> JSONResponse:
+        return refusal(413, f"a request here has {LARGEST} bytes at most")
+
+
+class TooLargeError(Exception):
+    """A request was longer than it said."""
+
+
+class Bucket(NamedTuple):
+    """How much somebody may still do, and when that was."""
+
+    left: float
+    at: float
+
+
+class Rate:
+    """So many requests a second for each of many callers, and some at once.
+
+    The callers that have been quiet for longest are forgotten beyond `most`: they would be full
+    again anyway.
+    """
+
+    def __init__(self, per_second: float, at_once: float, most: int = 10_000):
+        self.per_second, self.at_once, self.most = per_second, at_once, most
+        self._buckets: OrderedDict[object, Bucket] = OrderedDict()
+
+    def allows(self, caller: object, now: float | None = None) -> bool:
+        """Whether the caller may, this time; it counts."""
+        now = time.monotonic() if now is None else now
+        before = self._buckets.pop(caller, Bucket(self.at_once, now))
+        left = min(self.at_once, before.left + self.per_second * (now - before.at))
+        allowed = left >= 1.0
+        self._buckets[caller] = Bucket(left - allowed, now)
+        if len(self._buckets) > self.most:
+            self._buckets.popitem(last=False)
+        return allowed
