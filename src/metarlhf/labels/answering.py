@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from metarlhf.labels import tables
+from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import Refused
 from metarlhf.labels.records import Lease, Question
 
@@ -164,7 +165,7 @@ def answer(
             **values,
         )
     )
-    return kept.inserted_primary_key[0]
+    return number_of(kept)
 
 
 def _values(kind: str, swapped: bool, choice: str | None, mark: int | None) -> dict[str, Any]:
@@ -235,4 +236,4 @@ def correct(
         raise Refused(f"clip {clip} has steps 0 to {steps - 1}, not {step}")
     row = {"run_id": run, "clip_id": clip, "step": step, "annotator_id": annotator}
     kept = connection.execute(insert(table).values(request=request, given_at=time.time(), **row))
-    return kept.inserted_primary_key[0]
+    return number_of(kept)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, select, update
 
 from metarlhf.labels import tables
 from metarlhf.labels.blobs import digest, pack
+from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import LabelError
 from metarlhf.labels.records import Clip, NewQuestion
 
@@ -51,7 +52,7 @@ def keep(connection: Connection, run: str, clip: Clip, film: bytes | None = None
         "film": film,
         "made_at": time.time(),
     }
-    return connection.execute(insert(table).values(**row)).inserted_primary_key[0]
+    return number_of(connection.execute(insert(table).values(**row)))
 
 
 def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> list[int]:
@@ -76,8 +77,7 @@ def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> l
             "round": question.round,
             "asked_at": time.time(),
         }
-        result = connection.execute(insert(tables.questions).values(**row))
-        numbers.append(result.inserted_primary_key[0])
+        numbers.append(number_of(connection.execute(insert(tables.questions).values(**row))))
     return numbers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from metarlhf.labels.errors import LabelError
@@ -65,6 +65,13 @@ class Database:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331)")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def number_of(inserted: CursorResult) -> int:
+    """The number that a row got."""
+    key = inserted.inserted_primary_key
+    assert key is not None
+    return key[0]
 
 
 def _engine(url: str) -> Engine:

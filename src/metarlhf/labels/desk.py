@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metarlhf.envs import TaskFamily, scene
@@ -132,7 +133,7 @@ class Desk:
     def _corrected(self, mark: Correction) -> Said:
         """A bad moment: the clip as it is, is better than one that were all like it."""
         clip = self._clips[mark.clip]
-        moment = jax.tree.map(lambda x: np.repeat(x[mark.step : mark.step + 1], len(x), 0), clip)
+        moment = jax.tree.map(lambda x: jnp.repeat(x[mark.step][None], len(x), 0), clip)
         return Said(first=moment, second=clip, value=1.0)
 
     def _fetch(self, clips: Sequence[int | None]) -> None:
@@ -143,7 +144,8 @@ class Desk:
             found = reading.arrays(connection, missing)
         for number, arrays in found.items():
             paid = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))
-            self._clips[number] = Segment(arrays["obs"], arrays["action"], paid)
+            parts = (arrays["obs"], arrays["action"], paid)
+            self._clips[number] = Segment(*map(jnp.asarray, parts))
 
     def asked(self) -> list[Said]:
         """Every question that was ever put, so that none is put twice."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from metarlhf.labels import tables
+from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import LabelError
 
 # How long a browser stays signed in, in seconds.
@@ -36,7 +37,7 @@ def local(connection: Connection, run: str, name: str = "you") -> Annotator:
     ).scalar()
     if found is None:
         row = {"run_id": run, "name": name, "made_at": time.time()}
-        found = connection.execute(insert(table).values(**row)).inserted_primary_key[0]
+        found = number_of(connection.execute(insert(table).values(**row)))
     return Annotator(found, run, name)
 
 

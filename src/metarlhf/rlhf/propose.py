@@ -1,7 +1,7 @@
 """Questions for somebody who answers later, and what they said as the loop takes it in."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from metarlhf.feedback import empty
 from metarlhf.rlhf.ask import Answers, best_comparison, best_rating, draw_candidates
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.loop import RLHFState, choice
-from metarlhf.types import Comparison, Feedback, Rating, Segment
+from metarlhf.types import Feedback, Segment
 
 
 class Proposal(NamedTuple):
@@ -94,15 +94,14 @@ def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) 
             raise ValueError(f"{len(kind)} {name} do not fit into room for {room}")
     feedback = jax.tree.map(np.array, empty(like, comparisons, ratings))
     for row, one in enumerate(sorted(kinds[0], key=lambda one: -one.weight)):
-        answer = Comparison(one.first, one.second, one.value, one.weight)
-        _set(feedback.comparisons, row, answer)
+        _set(feedback.comparisons, row, (one.first, one.second, one.value, one.weight))
     for row, one in enumerate(sorted(kinds[1], key=lambda one: -one.weight)):
-        _set(feedback.ratings, row, Rating(one.first, one.value, one.levels, one.weight))
+        _set(feedback.ratings, row, (one.first, one.value, one.levels, one.weight))
     count = sum(one.weight > 0 for one in said)
     return Answers(jax.tree.map(jnp.asarray, feedback), jnp.full((), count, jnp.int32))
 
 
-def _set(store, row, item) -> None:
-    """In place: these are NumPy's arrays, of this call alone."""
+def _set(store: Any, row: int, item: Any) -> None:
+    """In place: these are NumPy's arrays, of this call alone. Fields are in the store's order."""
     for kept, new in zip(jax.tree.leaves(store), jax.tree.leaves(item), strict=True):
         kept[row] = new

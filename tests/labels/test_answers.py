@@ -1,0 +1,248 @@
+"""Questions, leases and answers, on both databases."""
+
+import time
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, update
+
+from metarlhf.labels import (
+    Clip,
+    Database,
+    LabelError,
+    NewQuestion,
+    Refused,
+    answering,
+    asking,
+    people,
+    reading,
+    tables,
+)
+
+
+def clip(number, source="agent"):
+    obs = np.full((10, 2), number, np.float32)
+    return Clip({"obs": obs, "action": obs}, {"steps": 10}, source)
+
+
+def put(database, run, count=3, **options):
+    """Ask about so many pairs; returns the questions' numbers."""
+    new = [
+        NewQuestion(clip(2 * i), clip(2 * i + 1), gain=float(i), **options) for i in range(count)
+    ]
+    with database.write() as connection:
+        return asking.ask(connection, run, new)
+
+
+def lease(database, run, who):
+    with database.write() as connection:
+        return answering.lease(connection, run, who)
+
+
+def answer(database, run, who, question, choice, request="r"):
+    with database.write() as connection:
+        return answering.answer(connection, run, who, question, request, 1.5, choice=choice)
+
+
+def standing(database, run, **options):
+    with database.read() as connection:
+        return reading.answers(connection, run, **options)
+
+
+def another(database, run, name="ben"):
+    with database.write() as connection:
+        return people.local(connection, run, name).id
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(database):
+    with database.read() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_opening_again_changes_nothing(database, run):
+    url = database.engine.url.render_as_string(hide_password=False)
+    again = Database(url)
+    with again.read() as connection:
+        assert reading.only_run(connection) == run
+    again.close()
+
+
+def test_what_is_most_telling_is_asked_first_and_stays_with_who_has_it(database, run, someone):
+    numbers = put(database, run)
+    first = lease(database, run, someone)
+    assert first.question.id == numbers[2]
+    assert lease(database, run, someone).question.id == numbers[2]
+    assert lease(database, run, another(database, run)).question.id == numbers[1]
+
+
+def test_what_is_newest_is_asked_before_what_is_old(database, run, someone):
+    put(database, run, round=0)
+    newer = put(database, run, 1, round=1)
+    assert lease(database, run, someone).question.id == newer[0]
+
+
+def test_a_question_comes_back_when_nobody_answers(database, run, someone):
+    (question,) = put(database, run, 1)
+    assert lease(database, run, someone).question.id == question
+    ben = another(database, run)
+    assert lease(database, run, ben) is None
+    with database.write() as connection:
+        connection.execute(update(tables.leases).values(until=time.time() - 1))
+    assert lease(database, run, ben).question.id == question
+    answer(database, run, ben, question, "left")
+    # Who comes late is told so.
+    with pytest.raises(Refused, match="somebody else has answered it"):
+        answer(database, run, someone, question, "left")
+
+
+@pytest.mark.parametrize(
+    ("choice", "shown", "swapped"),
+    [("left", 0.0, 1.0), ("right", 1.0, 0.0), ("equal", 0.5, 0.5), ("skip", None, None)],
+)
+def test_an_answer_is_kept_in_the_loops_order_whatever_was_shown_where(
+    database, run, someone, choice, shown, swapped
+):
+    for flag, expected in ((False, shown), (True, swapped)):
+        (question,) = put(database, run, 1)
+        with database.write() as connection:
+            connection.execute(
+                update(tables.questions)
+                .where(tables.questions.c.id == question)
+                .values(swapped=flag)
+            )
+        answer(database, run, someone, question, choice, f"r{question}")
+        found = standing(database, run)[-1]
+        assert (found.preference, found.skipped) == (expected, choice == "skip")
+        assert (found.annotator, found.seconds) == ("ana", 1.5)
+
+
+def test_which_clip_is_on_the_left_is_drawn_by_lot(database, run):
+    put(database, run, 40)
+    with database.read() as connection:
+        swapped = [one.swapped for one in reading.questions(connection, run)]
+    assert 5 < sum(swapped) < 35
+
+
+def test_the_same_request_is_one_answer(database, run, someone):
+    first, second = put(database, run, 2)
+    kept = answer(database, run, someone, first, "left", "one")
+    assert answer(database, run, someone, first, "left", "one") == kept
+    assert len(standing(database, run)) == 1
+    with pytest.raises(Refused, match=r"answered question .* already"):
+        answer(database, run, someone, first, "right", "two")
+    with pytest.raises(Refused, match="an answer to another question"):
+        answer(database, run, someone, second, "left", "one")
+    with pytest.raises(Refused, match="no question 999"):
+        answer(database, run, someone, 999, "left", "three")
+
+
+def test_what_is_taken_back_is_asked_again_and_stays_on_record(database, run, someone):
+    first, second = put(database, run, 2)
+    one = answer(database, run, someone, first, "left", "one")
+    answer(database, run, someone, second, "left", "two")
+    undo = lambda: answering.undo(connection, run, someone)
+    with database.write() as connection:
+        assert [undo(), undo(), undo()] == [second, first, None]
+    assert standing(database, run) == []
+    assert lease(database, run, someone).question.id == first
+    answer(database, run, someone, first, "right", "three")
+    with database.read() as connection:
+        table = tables.answers
+        rows = connection.execute(select(table.c.id, table.c.undone_at).order_by("id")).all()
+    assert len(rows) == 3
+    assert rows[0].id == one
+    assert rows[0].undone_at is not None
+    assert [a.id for a in standing(database, run, numbers=[one])] == [one]
+
+
+def test_nobody_takes_back_or_repeats_what_another_said(database, run, someone):
+    (question,) = put(database, run, 1)
+    answer(database, run, someone, question, "left")
+    with database.write() as connection:
+        assert (
+            answering.undo(connection, run, another_id := people.local(connection, run, "ben").id)
+            is None
+        )
+    assert len(standing(database, run)) == 1
+    assert standing(database, run, annotator="ben") == []
+    assert another_id != someone
+
+
+def test_with_overlap_several_are_asked_and_their_agreement_is_told(database, run, someone):
+    questions = put(database, run, 2, overlap=2)
+    ben, eva = another(database, run), another(database, run, "eva")
+    for who, name in ((someone, "a"), (ben, "b")):
+        for question in questions:
+            answer(database, run, who, question, "left", f"{name}{question}")
+    assert lease(database, run, eva) is None
+    with database.read() as connection:
+        assert reading.open_questions(connection, run) == 0
+        assert reading.agreement(reading.answers(connection, run)) == 1.0
+
+
+def test_marks_are_of_their_scale(database, run, someone):
+    with database.write() as connection:
+        (question,) = asking.ask(connection, run, [NewQuestion(clip(0))])
+    rate = lambda mark, request: answering.answer(
+        connection, run, someone, question, request, 1.0, mark=mark
+    )
+    for mark in (0, 11, None):
+        with database.write() as connection, pytest.raises(Refused, match="a mark from 1 to 10"):
+            rate(mark, f"r{mark}")
+    with database.write() as connection:
+        rate(7, "ok")
+    (found,) = standing(database, run)
+    assert (found.mark, found.levels, found.preference) == (7, 10, None)
+
+
+def test_stale_questions_go_but_none_that_somebody_has_or_has_answered(database, run, someone):
+    first, second, third = put(database, run, 3)
+    assert lease(database, run, someone).question.id == third
+    answer(database, run, another(database, run), second, "left")
+    with database.write() as connection:
+        assert asking.withdraw(connection, run, 1) == 1
+        assert reading.open_questions(connection, run) == 1
+    assert lease(database, run, someone).question.id == third
+    assert first not in {third, second}
+
+
+def test_the_same_clip_is_kept_once(database, run):
+    with database.write() as connection:
+        one = asking.keep(connection, run, clip(1))
+        assert asking.keep(connection, run, clip(1)) == one
+        assert asking.keep(connection, run, clip(2)) != one
+    with database.read() as connection:
+        np.testing.assert_array_equal(
+            reading.arrays(connection, [one])[one]["obs"], clip(1).arrays["obs"]
+        )
+
+
+def test_a_moment_can_be_called_bad_once(database, run, someone):
+    (question,) = put(database, run, 1)
+    shown = lease(database, run, someone).question
+    with database.write() as connection:
+        one = answering.correct(connection, run, someone, shown.left, 3, "c1")
+        assert answering.correct(connection, run, someone, shown.left, 3, "c1") == one
+        with pytest.raises(Refused, match="steps 0 to 9, not 10"):
+            answering.correct(connection, run, someone, shown.left, 10, "c2")
+        (found,) = reading.corrections(connection, run)
+    assert (found.clip, found.step, found.annotator) == (shown.left, 3, "ana")
+    assert question == shown.id
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "is no database"),
+        ("mysql://a@b/c", "SQLite or PostgreSQL"),
+        ("sqlite:////nowhere/at/all/labels.db", "unable to open"),
+        ("postgresql://a:secret@127.0.0.1:1/x", r"postgresql://a:\*\*\*@127.0.0.1:1/x cannot be"),
+    ],
+)
+def test_what_is_no_database_is_refused_without_its_password(url, message):
+    with pytest.raises(LabelError, match=message) as refused:
+        Database(url)
+    assert "secret" not in str(refused.value)
