@@ -1,0 +1,262 @@
+"""The server's routes: a question, an answer, taking it back, and how it goes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, select
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from metarlhf.labels import Database, LabelError, Lease, Refused, answering, people, tables
+from metarlhf.labels.people import Annotator
+from metarlhf.web import events
+from metarlhf.web.guard import COOKIE, CSRF_HEADER, HEADERS, Guard, Rate, csrf_of, refusal, same
+from metarlhf.web.settings import Settings
+from metarlhf.web.writer import Writer
+
+STATIC = Path(__file__).parent / "static"
+REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+NUMBER = Field(ge=0, le=2**31 - 1)
+
+
+class Strict(BaseModel):
+    """Nothing is taken that is not asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SignIn(Strict):
+    """Who comes; the token is what an invitation gave, none at one's own machine."""
+
+    token: str | None = Field(None, max_length=200)
+
+
+class Given(Strict):
+    """An answer. `request` is made up by the page, so that asking twice is answering once."""
+
+    question: int = NUMBER
+    request: str = REQUEST
+    seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
+    choice: Literal["left", "right", "equal", "skip"] | None = None
+    mark: int | None = Field(None, ge=1, le=answering.LEVELS)
+
+
+class Marked(Strict):
+    """A moment of a clip that was bad."""
+
+    clip: int = NUMBER
+    step: int = NUMBER
+    request: str = REQUEST
+
+
+def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
+    """The page of one run's lesson."""
+    writer = Writer(database)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(writer.close)
+
+    app = FastAPI(
+        title="MetaRLHF", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+    )  # fmt: skip
+    app.add_middleware(Guard, hosts=settings.hosts)
+    app.state.settings, app.state.run, app.state.database = settings, run, database
+    app.state.writer, app.state.sessions = writer, Sessions(database, run)
+    app.state.rate = Rate(settings.answers_per_second, 2 * settings.answers_per_second)
+    app.state.sign_ins = Rate(settings.sign_ins_per_minute / 60, settings.sign_ins_per_minute)
+    _pages(app, settings)
+    _talk(app, database, run, writer)
+    app.exception_handler(Refused)(lambda request, error: refusal(409, str(error)))
+    app.exception_handler(LabelError)(lambda request, error: refusal(503, str(error)))
+    app.exception_handler(HTTPException)(
+        lambda request, error: refusal(error.status_code, str(error.detail))
+    )
+    return app
+
+
+class Sessions:
+    """Who is signed in, known again for a moment without asking the database."""
+
+    KNOWN = 2.0  # seconds that somebody revoked may go on for
+    MOST = 1_000
+
+    def __init__(self, database: Database, run: str):
+        self._database, self._run = database, run
+        self._known: dict[str, tuple[float, Annotator]] = {}
+
+    async def who(self, cookie: str, now: float) -> Annotator | None:
+        """Whose cookie it is; None: nobody's."""
+        at, known = self._known.get(cookie, (0.0, None))
+        if known is not None and now - at < self.KNOWN:
+            return known
+        found = await run_in_threadpool(self._look, cookie)
+        self._known.pop(cookie, None)
+        if found is not None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            self._known[cookie] = now, found
+        return found
+
+    def _look(self, cookie: str) -> Annotator | None:
+        with self._database.read() as connection:
+            return people.signed_in(connection, self._run, cookie)
+
+
+async def annotator(request: Request) -> Annotator:
+    """Who asks. What changes something must also say what another site cannot know."""
+    cookie = request.cookies.get(COOKIE, "")
+    found = await request.app.state.sessions.who(cookie, events.now()) if cookie else None
+    if found is None:
+        raise HTTPException(401, "sign in first: open the page by the address that you were given")
+    if request.method != "GET" and not same(request.headers.get(CSRF_HEADER, ""), csrf_of(cookie)):
+        raise HTTPException(403, "this request does not come from the page: reload it")
+    if not request.app.state.rate.allows(found.id):
+        raise HTTPException(429, "that is faster than anybody can look: wait a second")
+    return found
+
+
+Someone = Annotated[Annotator, Depends(annotator)]
+
+
+def _pages(app: FastAPI, settings: Settings) -> None:
+    """What is there to be looked at."""
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/report", include_in_schema=False)
+    async def report(who: Someone) -> Response:
+        path = settings.report
+        if path is None or not path.exists():
+            raise HTTPException(404, "there is no report yet: it comes when all is answered")
+        # It is a page of its own, with styles inside; it may load and run nothing at all.
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+        return FileResponse(path, headers={"content-security-policy": policy})
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
+    """What the page asks and says."""
+
+    @app.post("/api/session")
+    async def sign_in(request: Request, body: SignIn) -> Response:
+        """Sign in, or be known again."""
+        address = request.client.host if request.client else ""
+        if not app.state.sign_ins.allows(address):
+            raise HTTPException(429, "too many attempts to sign in: wait a minute")
+        cookie = request.cookies.get(COOKIE, "")
+        known = await app.state.sessions.who(cookie, events.now()) if cookie else None
+        if known is None or body.token is not None:
+            known, cookie = await writer.write(lambda c: _admit(c, run, app.state.settings, body))
+        told = {"name": known.name, "csrf": csrf_of(cookie), "levels": answering.LEVELS}
+        response = JSONResponse(told, headers=HEADERS)
+        response.set_cookie(
+            COOKIE, cookie, max_age=int(people.SESSION), httponly=True, samesite="strict",
+            secure=request.url.scheme == "https", path="/",
+        )  # fmt: skip
+        return response
+
+    @app.post("/api/next")
+    async def following(who: Someone) -> dict[str, Any]:
+        """A question for a while, if there is any."""
+        return {"next": await writer.write(lambda c: _lease(c, run, who))}
+
+    @app.post("/api/answers")
+    async def answer(who: Someone, body: Given) -> dict[str, Any]:
+        """Keep an answer, and give the next question. When this returns, both are on disk."""
+
+        def keep(connection: Connection) -> dict[str, Any]:
+            number = answering.answer(
+                connection, run, who.id, body.question, body.request, body.seconds,
+                choice=body.choice, mark=body.mark,
+            )  # fmt: skip
+            return {"answer": number, "next": _lease(connection, run, who)}
+
+        return await writer.write(keep)
+
+    @app.post("/api/undo")
+    async def undo(who: Someone) -> dict[str, Any]:
+        """Take back one's newest answer; its question is the next."""
+
+        def take_back(connection: Connection) -> dict[str, Any]:
+            question = answering.undo(connection, run, who.id)
+            return {"undone": question, "next": _lease(connection, run, who)}
+
+        return await writer.write(take_back)
+
+    @app.post("/api/corrections")
+    async def correct(who: Someone, body: Marked) -> dict[str, int]:
+        """Call a moment bad."""
+        keep = lambda c: answering.correct(c, run, who.id, body.clip, body.step, body.request)
+        return {"correction": await writer.write(keep)}
+
+    @app.get("/api/status")
+    async def status(who: Someone) -> dict[str, Any]:
+        """How it goes."""
+        return await run_in_threadpool(_read, database, lambda c: events.told(c, run, who.id)[0])
+
+    @app.get("/api/clips/{clip}")
+    async def scene(who: Someone, clip: Annotated[int, NUMBER]) -> dict[str, Any]:
+        """How a clip is drawn."""
+        found = await run_in_threadpool(_read, database, lambda c: _scene(c, run, clip))
+        if found is None:
+            raise HTTPException(404, f"there is no clip {clip} here")
+        return found
+
+    @app.get("/api/events")
+    async def follow(request: Request, who: Someone) -> StreamingResponse:
+        """How it goes, whenever that changes, as server-sent events."""
+        stream = events.stream(request, database, run, who.id)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+
+def _read(database: Database, look: Callable[[Connection], Any]) -> Any:
+    with database.read() as connection:
+        return look(connection)
+
+
+def _admit(
+    connection: Connection, run: str, settings: Settings, body: SignIn
+) -> tuple[Annotator, str]:
+    """Let somebody in who may come in."""
+    if settings.needs_tokens:
+        who = people.with_token(connection, run, body.token or "")
+        if who is None:
+            raise HTTPException(401, "this is not, or no longer, a token of this lesson")
+    else:
+        who = people.local(connection, run)
+    return who, people.sign_in(connection, who)
+
+
+def _lease(connection: Connection, run: str, who: Annotator) -> dict[str, Any] | None:
+    """The next question as the page takes it. Which clip is whose stays here."""
+    found: Lease | None = answering.lease(connection, run, who.id)
+    if found is None:
+        return None
+    question = found.question
+    shown = [clip for clip in (question.left, question.right) if clip is not None]
+    return {
+        "question": question.id,
+        "kind": question.kind,
+        "clips": [{"clip": clip, "scene": found.clips[clip]} for clip in shown],
+        "until": found.until,
+    }
+
+
+def _scene(connection: Connection, run: str, clip: int) -> dict[str, Any] | None:
+    table = tables.clips
+    row = connection.execute(
+        select(table.c.scene).where(table.c.id == clip, table.c.run_id == run)
+    ).first()
+    return None if row is None else {"clip": clip, "scene": row.scene}

@@ -1,0 +1,297 @@
+// The page: one question after another, and how it goes.
+
+import { Problem, get, post, requestName, signIn, surely } from "./api.js";
+import { curve } from "./curve.js";
+import { Picture, Player } from "./scene.js";
+
+const $ = (name) => document.getElementById(name);
+const show = (name, yes) => ($(name).hidden = !yes);
+const say = (text) => ($("said").textContent = text);
+
+let levels = 10;
+let current = null; // the question that is shown
+let since = 0; // when it was shown
+let busy = false;
+let latest = null; // how it goes
+let shownNow = null;
+let fetching = false;
+
+const player = new Player((step, steps) => {
+  $("scrub").max = steps - 1;
+  $("scrub").value = step;
+  $("scrub").setAttribute("aria-valuetext", `step ${step + 1} of ${steps}`);
+});
+const nowPlayer = new Player();
+
+function problem(text) {
+  $("problem").textContent = text ?? "";
+  show("problem", Boolean(text));
+}
+
+function clipFigure(clip, name, key) {
+  const figure = document.createElement("figure");
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${name}: ${clip.scene.words}`);
+  const caption = document.createElement("figcaption");
+  const title = document.createElement("strong");
+  title.textContent = name;
+  const bad = document.createElement("button");
+  bad.type = "button";
+  bad.className = "small";
+  bad.textContent = "Bad moment";
+  bad.title = `Call the moment that is shown bad${key ? ` (${key})` : ""}`;
+  bad.addEventListener("click", () => correct(clip.clip, bad));
+  caption.append(title, bad);
+  figure.append(canvas, caption);
+  if (current.kind === "comparison") {
+    canvas.addEventListener("click", () => answer({ choice: name.toLowerCase() }));
+  }
+  return [figure, new Picture(canvas, clip.scene)];
+}
+
+function ask(question) {
+  const before = current?.question;
+  current = question;
+  show("question", question !== null);
+  if (question === null) return;
+  if (question.question !== before) since = performance.now();
+  const comparison = question.kind === "comparison";
+  const names = comparison ? ["Left", "Right"] : ["Clip"];
+  $("asked").textContent = comparison ? "Which do you like better?" : "How good is this?";
+  show("comparison", comparison);
+  show("rating", !comparison);
+  $("clips").classList.toggle("one", !comparison);
+  const made = question.clips.map((clip, i) => clipFigure(clip, names[i]));
+  $("clips").replaceChildren(...made.map(([figure]) => figure));
+  player.show(made.map(([, picture]) => picture));
+  const told = question.clips.map((clip, i) => `${names[i]}: ${clip.scene.words}`).join(" ");
+  say(`${$("asked").textContent} ${told}`);
+}
+
+async function answer(value) {
+  if (busy || current === null) return;
+  busy = true;
+  const given = {
+    question: current.question,
+    request: requestName(),
+    seconds: (performance.now() - since) / 1000,
+    ...value,
+  };
+  const index = { left: 0, right: 1 }[value.choice];
+  if (index !== undefined) $("clips").children[index]?.classList.add("chosen");
+  try {
+    const { next } = await surely("/api/answers", given, ({ message }) => problem(message));
+    problem();
+    $("undo").disabled = false;
+    ask(next);
+    waitingWords();
+  } catch (refused) {
+    problem(refused.message);
+    await fetchNext();
+  } finally {
+    busy = false;
+  }
+}
+
+async function undo() {
+  if (busy) return;
+  busy = true;
+  try {
+    const { undone, next } = await post("/api/undo");
+    problem();
+    $("undo").disabled = undone === null;
+    ask(next);
+    say(undone === null ? "There is nothing to take back." : "Taken back. The question again.");
+    waitingWords();
+  } catch (refused) {
+    problem(refused.message);
+  } finally {
+    busy = false;
+  }
+}
+
+async function correct(clip, button) {
+  const step = Math.min(player.step, current.clips.find((one) => one.clip === clip).scene.frames.length - 1);
+  try {
+    await surely("/api/corrections", { clip, step, request: requestName() }, ({ message }) => problem(message));
+    problem();
+    button.textContent = `Step ${step + 1} noted`;
+    say(`Step ${step + 1} is noted as bad.`);
+  } catch (refused) {
+    problem(refused.message);
+  }
+}
+
+async function fetchNext() {
+  if (fetching) return;
+  fetching = true;
+  try {
+    const { next } = await post("/api/next");
+    problem();
+    ask(next);
+  } catch (refused) {
+    if (!(refused instanceof Problem)) throw refused;
+    problem(refused.message);
+  } finally {
+    fetching = false;
+    waitingWords();
+  }
+}
+
+function waitingWords() {
+  if (latest === null) return;
+  const over = latest.doing === "done";
+  const stale = latest.at && Date.now() / 1000 - latest.at > 20 && latest.doing !== "waiting" && !over;
+  const words = over
+    ? "All is learned."
+    : stale
+      ? "The agent was stopped. Your answers are kept for when it goes on."
+      : current !== null
+        ? latest.doing === "waiting" ? "It waits for you." : "It practises while you look."
+        : "You wait for it: it looks for something to ask.";
+  if ($("state").textContent !== words) $("state").textContent = words;
+  show("over", over);
+  show("nothing", current === null && !over);
+  $("why").textContent = "There is nothing to answer at this moment. The next question comes by itself.";
+  if (over) {
+    show("question", false);
+    $("asked").textContent = "It has learned what you like";
+    $("outcome").textContent = `${latest.answers} answers, ${latest.steps} steps of practice. On the right is what it does now.`;
+    show("report", Boolean(latest.report));
+  }
+}
+
+async function heard(status) {
+  latest = status;
+  const given = status.given ?? 0;
+  const labels = status.labels ?? 0;
+  $("given").textContent = given;
+  $("left").textContent = Math.max(0, labels - given);
+  $("spent").max = Math.max(1, labels);
+  $("spent").value = given;
+  $("people").textContent = status.people > 1 ? `, ${status.mine} of them by you; ${status.people} people answer` : "";
+  $("undo").disabled = status.mine === 0;
+  if (status.curve?.length) $("curve").replaceChildren(curve(status.curve));
+  const agreement = status.agreement === null || status.agreement === undefined
+    ? "" : ` People agree to ${status.agreement.toFixed(2)} (Krippendorff’s alpha).`;
+  if (status.foreseen !== null && status.foreseen !== undefined) {
+    $("foreseen").textContent =
+      `Of the newest answers it had foreseen ${Math.round(100 * status.foreseen)} %; guessing gives 50 %.${agreement}`;
+  }
+  if (status.now && status.now !== shownNow) await showNow(status.now);
+  if (current === null && status.open > 0 && status.doing !== "done") await fetchNext();
+  waitingWords();
+}
+
+async function showNow(clip) {
+  shownNow = clip;
+  try {
+    const { scene } = await get(`/api/clips/${clip}`);
+    const figure = document.createElement("figure");
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `What it does now: ${scene.words}`);
+    figure.append(canvas);
+    $("now").replaceChildren(figure);
+    nowPlayer.show([new Picture(canvas, scene)]);
+  } catch {
+    shownNow = null;
+  }
+}
+
+function follow() {
+  const source = new EventSource("/api/events");
+  source.addEventListener("message", (event) => {
+    problem();
+    heard(JSON.parse(event.data));
+  });
+  source.addEventListener("error", async () => {
+    $("state").textContent = "The server does not answer. This goes on by itself when it does.";
+    if (source.readyState === EventSource.CLOSED) {
+      // Signed out, or the server said no: sign in again and listen anew.
+      source.close();
+      await new Promise((done) => setTimeout(done, 1000));
+      begin();
+    }
+  });
+}
+
+async function begin(token) {
+  try {
+    ({ levels } = await signIn(token));
+  } catch (refused) {
+    if (refused.status === 401) {
+      show("token", true);
+      $("state").textContent = token ? refused.message : "Sign in with the token that you were given.";
+      return;
+    }
+    $("state").textContent = refused.message;
+    setTimeout(begin, 1000, token);
+    return;
+  }
+  show("token", false);
+  history.replaceState(null, "", "/");
+  await fetchNext();
+  follow();
+}
+
+function ratingButtons() {
+  const buttons = Array.from({ length: levels }, (_, i) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = i + 1;
+    button.setAttribute("aria-label", `Mark ${i + 1} of ${levels}`);
+    button.addEventListener("click", () => answer({ mark: i + 1 }));
+    return button;
+  });
+  const skip = document.createElement("button");
+  skip.type = "button";
+  skip.textContent = "Can’t tell";
+  skip.addEventListener("click", () => answer({ choice: "skip" }));
+  $("rating").replaceChildren(...buttons, skip);
+}
+
+const KEYS = {
+  ArrowLeft: "left", ArrowRight: "right", e: "equal", ArrowUp: "equal", s: "skip", ArrowDown: "skip",
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat || !$("keys").checked) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key === "u") undo();
+  else if (key === " " && !event.target.closest("button")) pause();
+  else if (current?.kind === "comparison" && KEYS[key]) answer({ choice: KEYS[key] });
+  else if (current?.kind === "rating" && key === "s") answer({ choice: "skip" });
+  else if (current?.kind === "rating" && /^[0-9]$/.test(key)) answer({ mark: Number(key) || 10 });
+  else return;
+  event.preventDefault();
+});
+
+function pause() {
+  player.paused = !player.paused;
+  $("pause").textContent = player.paused ? "Play" : "Pause";
+  $("pause").setAttribute("aria-pressed", String(player.paused));
+}
+
+$("pause").addEventListener("click", pause);
+$("pause").textContent = player.paused ? "Play" : "Pause";
+$("scrub").addEventListener("input", () => {
+  if (!player.paused) pause();
+  player.seek(Number($("scrub").value));
+});
+$("speed").addEventListener("change", () => (player.speed = Number($("speed").value)));
+$("undo").addEventListener("click", undo);
+$("comparison").addEventListener("click", (event) => {
+  const choice = event.target.closest("button")?.dataset.choice;
+  if (choice) answer({ choice });
+});
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  begin(new FormData(event.target).get("token").trim());
+});
+
+ratingButtons();
+// An invitation's token is behind the #, which no server and no log is told.
+begin(new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined);
