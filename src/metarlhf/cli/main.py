@@ -16,6 +16,7 @@ COMMANDS = {
     "meta-train": "learn a family of tasks, and publish a prior for new ones",
     "adapt": "teach one new task from a prior, with a handful of answers",
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
+    "teach": "teach an agent what you like, on a page in your browser",
     "play": "play episodes with the agent of a run, and draw one",
 }
 

@@ -124,18 +124,22 @@ def file_name(name: str) -> str:
 
 
 def open_run(
-    options: RunOptions, name: str, begins_with: str | None = None, along: str = "step"
+    options: RunOptions,
+    name: str,
+    begins_with: str | None = None,
+    along: str = "step",
+    passing: Sequence[str] = (),
 ) -> RunDirectory:
     """The run's directory; `options` without those that do not decide what the run does.
 
-    `begins_with` tells apart what the run begins with: a prior published anew in the same place.
-    `along` is the metric that TensorBoard draws the others over.
+    `passing` are more of those. `begins_with` tells apart what the run begins with: a prior
+    published anew in the same place. `along` is the metric that TensorBoard draws the others over.
     """
     path = options.run_dir or Path("runs") / name
     kept = {
         entry.name: getattr(options, entry.name)
         for entry in fields(options)
-        if entry.name not in PASSING
+        if entry.name not in (*PASSING, *passing)
     }
     if begins_with is not None:
         kept["begins_with"] = begins_with

@@ -45,6 +45,8 @@ class Desk:
     ):
         self.database, self.run, self.family = database, run, family
         self.annotator, self.overlap = annotator, overlap
+        # Where clips are read; a lesson that is done again reads those of the one that was.
+        self.clips_from = database, run
         self._clips: dict[int, Segment] = {}
         self._mark: reading.Mark | None = None
         self._looked = 0.0
@@ -140,7 +142,7 @@ class Desk:
         missing = {clip for clip in clips if clip is not None} - self._clips.keys()
         if not missing:
             return
-        with self.database.read() as connection:
+        with self.clips_from[0].read() as connection:
             found = reading.arrays(connection, missing)
         for number, arrays in found.items():
             paid = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))

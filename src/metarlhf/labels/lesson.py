@@ -30,6 +30,8 @@ from metarlhf.types import Task
 
 # The page is told at most so often, in seconds: each time is a write that is synced to disk.
 TELL = 0.5
+# So often it is told that nothing has changed: it is heard whether there is anybody.
+BEAT = 5.0
 # Corrections that count: the newest ones.
 CORRECTIONS = 64
 # Questions that are remembered, so that none is put twice, for each answer of the budget.
@@ -72,7 +74,7 @@ class Lesson:
         self.ahead = config.labels_per_round if wait else ahead
         self.wait, self.recorded = wait, recorded
         self._like = blank(family, 1)[0]
-        self._page = Page(desk, config.labels)
+        self.page = Page(desk, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
         self._begun = False
 
@@ -109,7 +111,7 @@ class Lesson:
             return True
         if self.desk.news() and not (self.wait and self.desk.open()):
             return True
-        self._page.tell(state, "waiting")
+        self.page.tell(state, "waiting")
         time.sleep(PAUSE)
         return False
 
@@ -124,18 +126,18 @@ class Lesson:
             found = self._gathered(*taken)
             state = _take_in(take_key, state, found, trajectory, self.family, self.config)
             showing = _show(show_key, state, self.family, self.task)
-            self._page.learned(taken[0], jax.device_get(showing))
+            self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
         self._begun = True
         done = self._is_done(state, spent)
-        self._page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
+        self.page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
         return state, {
             "labels": int(state.answers.count),
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
-            "learned_return": self._page.learned_return,
-            "foreseen": self._page.foreseen,
+            "learned_return": self.page.learned_return,
+            "foreseen": self.page.foreseen,
             "done": done,
         }
 
@@ -199,36 +201,42 @@ class Page:
         self.desk, self.labels = desk, labels
         self.learned_return: float | None = None
         self.foreseen: float | None = None
-        self._curve: list[tuple[int, float]] = []
+        self.curve: list[tuple[int, float]] = []
         self._about: dict[str, Any] = {}
-        self._now: Any = None
+        self.now: Any = None
         self._told = ("", 0.0)
 
     def learned(self, given: list[Answer], showing: Showing) -> None:
         """There were answers, and the agent does something else now."""
         self.learned_return = float(showing.learned_return)
         self.foreseen = reading.foreseen(given)
-        self._curve.append((len(given), self.learned_return))
-        self._now = showing.obs
+        self.curve.append((len(given), self.learned_return))
+        self.now = showing.obs
         self._about = {"foreseen": self.foreseen, "agreement": reading.agreement(given)}
 
     def tell(self, state: RLHFState, doing: str, at_once: bool = False) -> None:
         """Say what is done now, if that is new or was said some time ago."""
         before, when = self._told
-        if not at_once and (doing == before or time.monotonic() - when < TELL):
+        if not at_once and time.monotonic() - when < (BEAT if doing == before else TELL):
             return
         self._told = doing, time.monotonic()
-        status = {
+        self.desk.show(self._status(state, doing), self.now)
+
+    def finish(self, state: RLHFState) -> None:
+        """All is learned, and the report written."""
+        self.desk.show(self._status(state, "done") | {"report": True}, self.now)
+
+    def _status(self, state: RLHFState, doing: str) -> dict[str, Any]:
+        return {
             "doing": doing,
             "answers": int(state.answers.count),
             "labels": self.labels,
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
-            "curve": self._curve[-500:],
+            "curve": self.curve[-500:],
             "at": time.time(),
             **self._about,
         }
-        self.desk.show(status, self._now)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

@@ -82,6 +82,17 @@ def names(connection: Connection, run: str) -> list[str]:
     return list(connection.execute(select(table.c.name).where(table.c.run_id == run)).scalars())
 
 
+def has_token(connection: Connection, run: str, name: str) -> bool:
+    """Whether somebody of that name may come in already."""
+    table = tables.annotators
+    found = connection.execute(
+        select(table.c.token_hash).where(
+            table.c.run_id == run, table.c.name == name, table.c.revoked_at.is_(None)
+        )
+    ).scalar()
+    return found is not None
+
+
 def with_token(connection: Connection, run: str, token: str) -> Annotator | None:
     """Whose token that is; None where it is nobody's, or not any more."""
     table, wanted = tables.annotators, hashed(token)

@@ -1,0 +1,288 @@
+"""`metarlhf teach`: people teach an agent what they like, on a page."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from metarlhf import files, rlhf
+from metarlhf.cli import supervise
+from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse, say, show
+from metarlhf.cli.options import family_in as task_in
+from metarlhf.cli.single import check_number, task_number
+from metarlhf.envs import TaskFamily, make_family
+from metarlhf.meta.presets import Preset, preset
+from metarlhf.meta.prior import Prior, load
+from metarlhf.networks import publish_agent
+from metarlhf.report.lesson import write_lesson
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.runs import RunDirectory, UserError, drive
+
+Kind = Literal["ten", "twenty", "ratings"]
+
+
+@dataclass(frozen=True)
+class Teach(TrainOptions):
+    """Open a page on which a person teaches an agent, from scratch or from a prior."""
+
+    task: TaskName = "navigation"
+    """The task family; its preset is what the options below start from."""
+    prior: Path | None = None
+    """Folder that `metarlhf meta-train` published: then ten answers do."""
+    preset: Kind = "ten"
+    """With a prior: ten comparisons, twenty, or ten ratings."""
+    number: int = 0
+    """Which of the family's held-out tasks the agent acts in; what it pays is never looked at."""
+    config: RLHFConfig = field(default_factory=RLHFConfig)
+    """How the agent asks and learns."""
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """The reward model, without a prior."""
+    wait: bool = False
+    """Ask a round at a time and do nothing until it is answered, as studies want it."""
+    ahead: int = 3
+    """Answers that open questions are good for, at least; several people need more."""
+    overlap: int = 1
+    """People that each question is for."""
+    learn_from: str | None = None
+    """Learn from this person's answers alone; from everybody's unless named."""
+    replay: str | None = None
+    """Do a lesson again without its people: the directory of its run."""
+    labels: str | None = None
+    """Where labels are kept, sqlite:///PATH or postgresql://USER@HOST/NAME; in the run's directory
+    unless named."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but this machine's own needs --annotators."""
+    port: int = 8765
+    """Port of the page."""
+    annotators: tuple[str, ...] = ()
+    """Names of people, each of whom gets a token, shown once."""
+    linger: float = 600.0
+    """How long the page stays when all is learned, in seconds."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.number)
+        for name in ("ahead", "overlap"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
+        if not 1 <= self.port <= 65_535:
+            raise ValueError(f"port must be from 1 to 65535, but is {self.port}")
+        if self.linger < 0:
+            raise ValueError(f"linger must be 0 or more, but is {self.linger}")
+        if self.host not in supervise.LOOPBACK and not self.annotators and self.replay is None:
+            raise ValueError(
+                f"whoever reaches {self.host} could answer: name people (--annotators ANA BEN), "
+                "each of whom gets a token, or leave --host as it is"
+            )
+        if len(set(self.annotators)) < len(self.annotators):
+            raise ValueError("annotators must have different names")
+        if self.wait and self.config.labels % self.config.rounds:
+            raise ValueError(
+                f"with wait, labels = {self.config.labels} must be a multiple of rounds = "
+                f"{self.config.rounds}"
+            )
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lives."""
+        return self.run_dir or Path("runs") / f"teach-{file_name(self.task)}"
+
+    @property
+    def url(self) -> str:
+        """Where its labels are."""
+        return self.labels or f"sqlite:///{self.directory / 'labels.db'}"
+
+
+# What does not decide what a lesson is: it goes on with others, too.
+PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command: this process watches over two others, the page's and the agent's."""
+    options = read(argv)
+    if os.environ.get(supervise.PART) == "agent" or options.replay is not None:
+        return train(options)
+    return supervise.watch(options, argv)
+
+
+def read(argv: Sequence[str]) -> Teach:
+    """The options; those of the prior or of the family are what the rest starts from.
+
+    Raises:
+        UserError: what cannot be.
+    """
+    first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
+    if first.prior is None:
+        return first
+    prior = load(first.prior)
+    usual = _default(prior.family.name, first.preset, first.prior)
+    options = parse(Teach, argv, "teach", usual)
+    if options.task != prior.family.name:
+        raise UserError(
+            f"the prior in {first.prior} is for {prior.family.name}, not for {options.task}"
+        )
+    return options
+
+
+def _default(task: str, kind: Kind, prior: Path | None) -> Teach:
+    presets: Preset = preset(task)
+    config = presets.few_labels if prior is None else getattr(presets, kind)
+    return Teach(task=task, config=config)
+
+
+def train(options: Teach) -> int:
+    """The agent's side: put questions, take answers, learn, publish what came of it."""
+    from metarlhf.labels import Database
+
+    family = make_family(options.task)
+    with open_run(options, f"teach-{file_name(options.task)}", passing=PASSING) as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        database = Database(options.url)
+        try:
+            return _lesson(options, run, family, database)
+        finally:
+            database.close()
+
+
+def _lesson(options: Teach, run: RunDirectory, family: TaskFamily, database: Any) -> int:
+    from metarlhf.labels import reading
+    from metarlhf.labels.desk import Desk
+    from metarlhf.labels.lesson import Lesson
+
+    config = options.config
+    number = _begin(options, run, family, database)
+    desk = Desk(database, number, family, annotator=options.learn_from, overlap=options.overlap)
+    task = task_number(family, options.number)
+    prior = load(options.prior) if options.prior else None
+    lesson = Lesson(
+        desk, family, task, config, ahead=options.ahead, wait=options.wait,
+        recorded=_recorded(options, desk) if options.replay else None,
+    )  # fmt: skip
+    key = jax.random.key(options.seed)
+    start = partial(_start, key, family, task, prior, options)
+    state = drive(
+        run, "teaching", lambda: lesson.begin(start), lesson.step, lesson.total,
+        stop=lesson.over, ready=lesson.ready, restored=lesson.resumed,
+    )  # fmt: skip
+    agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
+    with database.read() as connection:
+        given = reading.answers(connection, number)
+        corrections = reading.corrections(connection, number)
+    result = {
+        "command": "teach",
+        "family": family.name,
+        "labels": int(state.answers.count),
+        "corrections": len(corrections),
+        "people": sorted({one.annotator for one in given}),
+        "minutes_of_looking": sum(one.seconds for one in given) / 60,
+        "foreseen": reading.foreseen(given),
+        "agreement": reading.agreement(given),
+        "steps": int(state.steps),
+        "updates": int(state.ppo.updates),
+        "learned_return": lesson.page.learned_return,
+        "labels_run": number,
+        "agent": str(agent),
+    }
+    result = run.finish(result)
+    report = write_lesson(
+        run.path / "report.html", family, lesson.page.now, lesson.page.curve,
+        [_told(one) for one in given], _facts(result),
+    )  # fmt: skip
+    lesson.page.finish(state)
+    line = (
+        f"{result['labels']} answers, {result['steps']} steps; the agent is in {agent}, the report "
+        f"in {report}"
+    )
+    return show(result, [line], options.json)
+
+
+def _facts(result: dict[str, Any]) -> dict[str, str]:
+    """What the report tells in a line each."""
+    share = lambda value: "-" if value is None else f"{100 * value:.0f} %"
+    facts = {
+        "answers": str(result["labels"]),
+        "moments called bad": str(result["corrections"]),
+        "people": ", ".join(result["people"]),
+        "time they looked": f"{result['minutes_of_looking']:.1f} minutes",
+        "foreseen of the newest answers": share(result["foreseen"]),
+        "steps of practice": f"{result['steps']:,}",
+        "agent": result["agent"],
+    }
+    if result["agreement"] is not None:
+        facts["agreement of people (Krippendorff's alpha)"] = f"{result['agreement']:.2f}"
+    return facts
+
+
+def _told(answer: Any) -> dict[str, str]:
+    """An answer as the report tells it: left and right as they were shown."""
+    question, said = answer.question, "can't tell"
+    if answer.mark is not None:
+        said = f"{answer.mark} of {answer.levels}"
+    elif answer.preference is not None:
+        shown = 1 - answer.preference if question.swapped else answer.preference
+        said = {0.0: "left", 0.5: "equal", 1.0: "right"}[shown]
+    foreseen = "-"
+    if answer.preference in (0.0, 1.0) and question.predicted is not None:
+        foreseen = "yes" if (question.predicted > 0.5) == (answer.preference == 1.0) else "no"
+    return {
+        "question": f"{question.kind} {question.id}",
+        "said": said,
+        "foreseen": foreseen,
+        "by": answer.annotator,
+        "seconds": f"{answer.seconds:.1f}",
+    }
+
+
+def _begin(options: Teach, run: RunDirectory, family: TaskFamily, database: Any) -> str:
+    """The run's number among the labels, which the page's process reads, too."""
+    from metarlhf.labels import asking
+
+    known = supervise.known(run.path)
+    if known is not None:
+        return known
+    about = {"config": repr(options.config), "seed": options.seed, "prior": str(options.prior)}
+    with database.write() as connection:
+        number = asking.new_run(connection, family.name, about)
+    files.write_json(run.path / supervise.LESSON, {"run": number})
+    return number
+
+
+def _start(key, family, task, prior: Prior | None, options: Teach) -> RLHFState:
+    learning, config = family.without_termination(), options.config
+    if prior is None:
+        return rlhf.from_scratch(key, learning, task, config, options.ensemble)
+    return _from_prior(key, learning, task, prior, config)
+
+
+@partial(jax.jit, static_argnames=("family", "config"))
+def _from_prior(key, family, task, prior, config):
+    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
+
+
+def _recorded(options: Teach, desk: Any) -> dict[int, Any]:
+    """What was taken in when, of the lesson that is done again; its clips go to the new desk."""
+    from metarlhf.labels import Database, reading
+
+    folder = Path(options.replay or "")
+    number = supervise.known(folder)
+    if number is None:
+        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
+    source = Database.beside(folder)
+    with source.read() as connection:
+        taken = reading.taken(connection, number)
+        found = {
+            iteration: (
+                reading.answers(connection, number, numbers=answers),
+                reading.corrections(connection, number, numbers=corrections),
+            )
+            for iteration, (answers, corrections) in taken.items()
+        }
+    desk.clips_from = source, number
+    say(f"doing {folder} again: {len(found)} times something was said")
+    return found
