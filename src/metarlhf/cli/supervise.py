@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PART, LABELS = "METARLHF_TEACH_PART", "METARLHF_LABELS"
 LESSON = "lesson.json"
 # A process that ends so soon after its beginning, so often in a row, is begun no more.
-SOON, OFTEN = 20.0, 5
+SOON, OFTEN = 20.0, 3
 ENDED = (0, 2, 130)  # done, bad input, stopped: nothing that beginning again would mend
 
 

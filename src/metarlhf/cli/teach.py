@@ -169,6 +169,7 @@ def _lesson(options: Teach, run: RunDirectory, family: TaskFamily, database: Any
     state = drive(
         run, "teaching", lambda: lesson.begin(start), lesson.step, lesson.total,
         stop=lesson.over, ready=lesson.ready, restored=lesson.resumed,
+        counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
     with database.read() as connection:

@@ -26,7 +26,7 @@ from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import learns, look, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
 from metarlhf.rollout import play_episodes
-from metarlhf.types import Task
+from metarlhf.types import Task, Trajectory
 
 # The page is told at most so often, in seconds: each time is a write that is synced to disk.
 TELL = 0.5
@@ -129,6 +129,8 @@ class Lesson:
             self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
+        if not self._begun and self.recorded is None:
+            self._compile(state, trajectory)
         self._begun = True
         done = self._is_done(state, spent)
         self.page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
@@ -140,6 +142,13 @@ class Lesson:
             "foreseen": self.page.foreseen,
             "done": done,
         }
+
+    def _compile(self, state: RLHFState, trajectory: Trajectory | None) -> None:
+        """While the first questions are looked at: all that the first answers will need."""
+        self.page.tell(state, "waiting", at_once=True)
+        taught = _take_in(state.key, state, state.answers, trajectory, self.family, self.config)
+        practised = _practise(taught, trajectory, self.family, self.task, self.config)
+        jax.block_until_ready(_show(state.key, practised, self.family, self.task))
 
     def _may_practise(self, state: RLHFState) -> bool:
         count = int(state.answers.count)

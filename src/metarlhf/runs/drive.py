@@ -51,6 +51,7 @@ def drive(
     stop: Callable[[list[Metrics]], bool] = lambda rows: False,
     restored: Callable[[State], State] = lambda state: state,
     ready: Callable[[State], bool] = lambda state: True,
+    counted: tuple[str, int] | None = None,
     save_seconds: float = 10.0,
 ) -> State:
     """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
@@ -65,6 +66,7 @@ def drive(
         restored: sets up anew what no checkpoint holds, in the state that one gave.
         ready: whether there is anything to do; asked again and again until there is, so it should
             take a moment to say no.
+        counted: a metric that tells better than steps how far it is, and what it will get to.
         save_seconds: time between two checkpoints.
 
     Raises:
@@ -76,7 +78,11 @@ def drive(
     state = state if kept is None else restored(kept)
     lost = run.metrics.rewind(done)
     saved, unsaved = time.monotonic(), False
-    with Progress(what, total, done) as progress, _stop_requests() as stop_requested:
+    name, goal = counted or (None, total)
+    with (
+        Progress(what, goal, 0 if name else done, name) as progress,
+        _stop_requests() as stop_requested,
+    ):
         if lost:
             progress.say(f"{what}: {lost} steps were done after the last checkpoint, and are again")
         while done < total and not stop(run.metrics.rows):

@@ -19,8 +19,12 @@ class Progress:
     those after it, times how many are left.
     """
 
-    def __init__(self, what: str, total: int, done: int = 0):
-        self.what, self.total, self.first = what, total, done
+    def __init__(self, what: str, total: int, done: int = 0, counted: str | None = None):
+        """`counted` names the metric that `total` is of, where it is not the steps themselves.
+
+        Who waits for people cannot guess what remains.
+        """
+        self.what, self.total, self.first, self.counted = what, total, done, counted
         self._console = Console(stderr=True)
         self._times: list[float] = []
         self._last = self._told = time.monotonic()
@@ -65,7 +69,9 @@ class Progress:
         now = time.monotonic()
         self._times = [*self._times[-20:], now - self._last]
         self._last = now
-        note = self._note(done, metrics)
+        if self.counted is not None:
+            done = metrics[self.counted]
+        note = self.counted or self._note(done, metrics)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, note=note)
         elif now - self._told > QUIET_SECONDS or done == self.total:

@@ -26,7 +26,7 @@ export function curve(points) {
     part("polyline", { points: points.map(([a, v]) => `${x(a)},${y(v)}`).join(" ") }),
     part("circle", { cx: x(last[0]), cy: y(last[1]), r: 4 }),
     part("text", { x: edge, y: 10 }, `learned return ${number(last[1])}`),
-    part("text", { x: width - edge, y: height - 2, "text-anchor": "end" }, `${most} answers`),
+    part("text", { x: width - edge, y: height - 2, "text-anchor": "end" }, `${most} ${most === 1 ? "answer" : "answers"}`),
   );
   return svg;
 }
