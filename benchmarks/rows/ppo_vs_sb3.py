@@ -4,9 +4,10 @@
 value function each, on the CPU; every other setting is the same too
 (`benchmarks.ppo.protocol.Settings`). A step is one of the environment, with its share of learning;
 what is compiled has been before. Stable-Baselines3 steps its environments in one process
-(`DummyVecEnv`), PyTorch with the number of threads it chooses. Each run is a process of its own, ours and theirs by turns; the figure is the
-ratio of medians, the interval the least and the greatest ratio of two runs in turn. Before it
-counts, every run must have made the same number of gradient steps on as many parameters.
+(`DummyVecEnv`), PyTorch with the number of threads it chooses. Each run is a process of its own,
+ours and theirs by turns; the figure is the ratio of medians, the interval the least and the
+greatest ratio of two runs in turn. Before it counts, every run must have made the same number of
+gradient steps on as many parameters.
 
 Also, without a target: CleanRL's loop, written anew (`benchmarks.ppo.drivers.cleanrl_loop`).
 """

@@ -17,6 +17,9 @@ COMMANDS = {
     "adapt": "teach one new task from a prior, with a handful of answers",
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
     "teach": "teach an agent what you like, on a page in your browser",
+    "annotators": "who may answer in a lesson: list, invite, revoke",
+    "export": "write a lesson's labels to files",
+    "import": "read labels that `export` wrote into a lesson's store",
     "play": "play episodes with the agent of a run, and draw one",
 }
 

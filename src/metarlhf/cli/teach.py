@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -122,11 +122,11 @@ def read(argv: Sequence[str]) -> Teach:
     prior = load(first.prior)
     usual = _default(prior.family.name, first.preset, first.prior)
     options = parse(Teach, argv, "teach", usual)
-    if options.task != prior.family.name:
+    if make_family(options.task).name != prior.family.name:
         raise UserError(
             f"the prior in {first.prior} is for {prior.family.name}, not for {options.task}"
         )
-    return options
+    return replace(options, task=prior.family.name)
 
 
 def _default(task: str, kind: Kind, prior: Path | None) -> Teach:

@@ -10,6 +10,8 @@ def explain(error: Exception) -> tuple[int, str] | None:
     from metarlhf.meta.prior import WrongFamilyError
     from metarlhf.runs import Interrupted, UserError
 
+    if type(error).__module__ == "metarlhf.labels.errors":  # nothing is imported to ask
+        return 2, str(error)
     if isinstance(error, Interrupted):
         return 130, str(error)
     mendable = (UserError, UnknownTaskError, SimulatorError, PublishedFileError, WrongFamilyError)

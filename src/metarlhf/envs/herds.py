@@ -99,7 +99,7 @@ class Herds:
     def reset(self, seed: int) -> HostObservation:
         # A herd numbers its own from what it is given: none gets a number that another has.
         if self._others is not None:
-            seeds = [seed + self._size * herd for herd in range(1, self.herds)]
+            seeds: Any = [seed + self._size * herd for herd in range(1, self.herds)]
             self._others.reset_async(seed=seeds)
         own = self._own.reset(seed=seed)[0]
         others = None if self._others is None else self._others.reset_wait()[0]

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from metarlhf.labels import tables
 from metarlhf.labels.database import number_of
@@ -80,6 +80,34 @@ def names(connection: Connection, run: str) -> list[str]:
     """All people of a run."""
     table = tables.annotators
     return list(connection.execute(select(table.c.name).where(table.c.run_id == run)).scalars())
+
+
+class Listed(NamedTuple):
+    """Somebody as they are listed."""
+
+    name: str
+    answers: int
+    standing: str
+    """"at this machine", "invited" or "revoked"."""
+
+
+def everybody(connection: Connection, run: str) -> list[Listed]:
+    """All people of a run, and how many answers of theirs stand."""
+    table, answers = tables.annotators, tables.answers
+    given = (
+        select(func.count())
+        .where(answers.c.annotator_id == table.c.id, answers.c.undone_at.is_(None))
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(table.c.name, given.label("given"), table.c.token_hash, table.c.revoked_at)
+        .where(table.c.run_id == run)
+        .order_by(table.c.id)
+    )
+    standing = lambda row: (
+        "revoked" if row.revoked_at else "invited" if row.token_hash else "at this machine"
+    )
+    return [Listed(row.name, row.given, standing(row)) for row in rows]
 
 
 def has_token(connection: Connection, run: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +17,7 @@ COOKIE = "metarlhf-session"
 CSRF_HEADER = "x-csrf-token"
 # No request here says more than an answer; in bytes.
 LARGEST = 16 * 1024
+TOO_LARGE = f"a request here has {LARGEST} bytes at most"
 
 POLICY = "; ".join(
     [
@@ -81,7 +83,7 @@ class Guard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > LARGEST:  # It said that it would be shorter, or nothing.
-                raise TooLargeError
+                raise HTTPException(413, TOO_LARGE)
             return message
 
         async def guarded(message: Message) -> None:
@@ -91,10 +93,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        try:
-            await self.app(scope, counted, guarded)
-        except TooLargeError:
-            await self._too_large()(scope, receive, send)
+        await self.app(scope, counted, guarded)
 
     def _refused(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
@@ -106,15 +105,8 @@ class Guard:
             return refusal(403, "requests from other sites are refused")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST:
-            return self._too_large()
+            return refusal(413, TOO_LARGE)
         return None
-
-    def _too_large(self) -> JSONResponse:
-        return refusal(413, f"a request here has {LARGEST} bytes at most")
-
-
-class TooLargeError(Exception):
-    """A request was longer than it said."""
 
 
 class Bucket(NamedTuple):

@@ -1,0 +1,61 @@
+"""`metarlhf annotators`: who may answer in a lesson."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metarlhf.cli.options import parse, show
+from metarlhf.cli.supervise import known
+from metarlhf.runs import UserError
+
+
+@dataclass(frozen=True)
+class Annotators:
+    """List the people of a lesson, invite one, or let one in no more."""
+
+    run: Annotated[Path, tyro.conf.Positional] = Path("run")
+    """Directory of a run of `metarlhf teach`."""
+    invite: str | None = None
+    """Name of somebody who gets a token, shown this once; an older one of theirs is void."""
+    revoke: str | None = None
+    """Name of somebody whose token is void from now on; what they said stays."""
+    labels: str | None = None
+    """Where its labels are, if not in its directory."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    from metarlhf.labels import Database, people
+
+    if not argv:
+        raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")
+    options = parse(Annotators, argv, "annotators", Annotators())
+    run = known(options.run)
+    if run is None:
+        raise UserError(
+            f"{options.run} is no lesson: name the directory of a run of `metarlhf teach`"
+        )
+    database = Database(options.labels) if options.labels else Database.beside(options.run)
+    try:
+        with database.write() as connection:
+            token = people.invite(connection, run, options.invite) if options.invite else None
+            if options.revoke:
+                people.revoke(connection, run, options.revoke)
+            found = people.everybody(connection, run)
+    finally:
+        database.close()
+    lines = [f"{one.name}: {one.answers} answers, {one.standing}" for one in found]
+    if token:
+        lines.append(f"{options.invite} signs in with the token {token}")
+        lines.append(f"or by the page's address with #token={token} after it")
+    result = {
+        "command": "annotators",
+        "people": [one._asdict() for one in found],
+        "token": token,
+    }
+    return show(result, lines or ["nobody yet"], options.json)

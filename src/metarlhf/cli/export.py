@@ -1,0 +1,53 @@
+"""`metarlhf export`: a lesson's labels to a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from metarlhf.cli.options import parse, show
+from metarlhf.cli.supervise import known
+from metarlhf.runs import UserError
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write what was asked and said in a lesson: all of it, or as pairs for other tools."""
+
+    run: Annotated[Path, tyro.conf.Positional] = Path("run")
+    """Directory of a run of `metarlhf teach`."""
+    format: Literal["jsonl", "parquet", "chosen-rejected"] = "jsonl"
+    """jsonl and parquet lose nothing; chosen-rejected is a line for each comparison."""
+    to: Path | None = None
+    """File to write; beside the labels unless named."""
+    labels: str | None = None
+    """Where its labels are, if not in its directory."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    from metarlhf.labels import Database
+    from metarlhf.labels.exporting import FORMATS
+
+    if not argv:
+        raise UserError("which lesson? metarlhf export RUN, the directory of a lesson")
+    options = parse(Export, argv, "export", Export())
+    run = known(options.run)
+    if run is None:
+        raise UserError(
+            f"{options.run} is no lesson: name the directory of a run of `metarlhf teach`"
+        )
+    suffix, write = FORMATS[options.format]
+    path = options.to or options.run / f"labels{suffix}"
+    database = Database(options.labels) if options.labels else Database.beside(options.run)
+    try:
+        with database.read() as connection:
+            count = write(connection, run, path)
+    finally:
+        database.close()
+    result = {"command": "export", "format": options.format, "file": str(path), "rows": count}
+    return show(result, [f"{count} rows in {path}"], options.json)

@@ -1,0 +1,50 @@
+"""`metarlhf import`: labels from a file that `metarlhf export` wrote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metarlhf import files
+from metarlhf.cli.options import parse, show
+from metarlhf.cli.supervise import LESSON, known
+from metarlhf.runs import UserError
+
+
+@dataclass(frozen=True)
+class Import:
+    """Read labels into a store; all of the file is checked before anything is written."""
+
+    file: Annotated[Path, tyro.conf.Positional] = Path("labels.jsonl")
+    """What `metarlhf export` wrote as jsonl or parquet."""
+    run: Annotated[Path | None, tyro.conf.arg(aliases=["-r"])] = None
+    """Directory that they are for, a new one; `metarlhf teach --replay` takes it."""
+    labels: str | None = None
+    """Where they are kept, if not in that directory."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    from metarlhf.labels import Database, importing
+
+    if not argv:
+        raise UserError("which file? metarlhf import FILE, which `metarlhf export` wrote")
+    options = parse(Import, argv, "import", Import())
+    folder = options.run or Path("runs") / f"import-{options.file.stem}"
+    if known(folder) is not None:
+        raise UserError(f"{folder} holds a lesson already: name another --run")
+    found = importing.read(options.file)
+    database = Database(options.labels) if options.labels else Database.beside(folder)
+    try:
+        with database.write() as connection:
+            number = importing.write(connection, found)
+    finally:
+        database.close()
+    files.write_json(folder / LESSON, {"run": number})
+    count = len(found.rows["answers"])
+    result = {"command": "import", "answers": count, "run": number, "folder": str(folder)}
+    return show(result, [f"{count} answers in {folder}"], options.json)
