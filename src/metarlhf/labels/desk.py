@@ -49,7 +49,7 @@ class Desk:
         self.clips_from = database, run
         self._clips: dict[int, Segment] = {}
         self._mark: reading.Mark | None = None
-        self._looked = 0.0
+        self._looked, self._news = 0.0, False
 
     def put(self, proposal: Proposal, count: int, number: int, ratings: bool) -> int:
         """Ask the first `count` questions, of round `number`; returns how many there were to put.
@@ -86,16 +86,16 @@ class Desk:
 
     def news(self) -> bool:
         """Whether anything was said or taken back since `said`; looks now and then only."""
-        if self._mark is not None and time.monotonic() - self._looked < PAUSE:
-            return False
-        self._looked = time.monotonic()
-        with self.database.read() as connection:
-            return reading.mark(connection, self.run) != self._mark
+        if not self._news and time.monotonic() - self._looked > PAUSE:
+            self._looked = time.monotonic()
+            with self.database.read() as connection:
+                self._news = reading.mark(connection, self.run) != self._mark
+        return self._news
 
     def said(self) -> tuple[list[Answer], list[Correction]]:
         """Everything that stands now."""
         with self.database.read() as connection:
-            self._mark = reading.mark(connection, self.run)
+            self._mark, self._news = reading.mark(connection, self.run), False
             answers = reading.answers(connection, self.run, self.annotator)
             corrections = reading.corrections(connection, self.run)
         return answers, corrections

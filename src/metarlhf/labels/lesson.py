@@ -116,11 +116,10 @@ class Lesson:
         return False
 
     def step(self, state: RLHFState, iteration: int) -> tuple[RLHFState, dict[str, Any]]:
-        """Play, ask, and take in what was said or else make an update."""
+        """Play, take in what was said or else make an update, and ask."""
         keys = jax.random.split(jax.random.fold_in(state.key, iteration), 4)
         look_key, ask_key, take_key, show_key = keys
         state, trajectory = _look(look_key, state, self.family, self.task, self.config)
-        spent = self.recorded is None and not self._put_questions(ask_key, state)
         taken = self._news(iteration)
         if taken is not None:
             found = self._gathered(*taken)
@@ -129,6 +128,8 @@ class Lesson:
             self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
+        # In the light of what was just said.
+        spent = self.recorded is None and not self._put_questions(ask_key, state)
         if not self._begun and self.recorded is None:
             self._compile(state, trajectory)
         self._begun = True

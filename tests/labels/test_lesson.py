@@ -1,0 +1,237 @@
+"""The loop that waits for nobody, taught by somebody who answers through the database."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs, rlhf
+from metarlhf.labels import Database, answering, asking, people, reading
+from metarlhf.labels.desk import Desk
+from metarlhf.labels.lesson import Lesson
+from metarlhf.meta import joint
+from metarlhf.ppo import PPOConfig
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig
+from tests.meta.tiny import CONFIG as PRIOR
+
+FAMILY = envs.make("navigation/finn2017")
+TASK = jnp.array([0.3, 0.3])
+SMALL = PPOConfig(num_envs=4, num_steps=40, minibatches=2, hidden=(8,), anneal_lr=False)
+CONFIG = RLHFConfig(labels=6, rounds=3, updates=2, final_updates=1, candidates=20, ppo=SMALL)
+ENSEMBLE = EnsembleConfig(members=2, hidden=(8,), fit_steps=5)
+COUNT = itertools.count()
+
+
+def make():
+    learning = FAMILY.without_termination()
+    return rlhf.from_scratch(jax.random.key(0), learning, TASK, CONFIG, ENSEMBLE)
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(f"sqlite:///{tmp_path / 'labels.db'}")
+    yield opened
+    opened.close()
+
+
+def begun(database, config=CONFIG, **options):
+    with database.write() as connection:
+        run = asking.new_run(connection, FAMILY.name, {})
+    desk = Desk(database, run, FAMILY, **options.pop("desk", {}))
+    return Lesson(desk, FAMILY, TASK, config, **options)
+
+
+def say(lesson, name="ana", how=None, most=1):
+    """Answer up to so many questions: whatever ends nearer to the goal is better."""
+    said = 0
+    with lesson.desk.database.write() as connection:
+        who = people.local(connection, lesson.desk.run, name).id
+        for _ in range(most):
+            found = answering.lease(connection, lesson.desk.run, who)
+            if found is None:
+                break
+            question = found.question
+            arrays = reading.arrays(connection, [question.left, question.right])
+            ends = [
+                float(np.linalg.norm(arrays[clip]["obs"][-1] - np.array(TASK)))
+                for clip in (question.left, question.right)
+            ]
+            choice = how or ("left" if ends[0] < ends[1] else "right")
+            answering.answer(
+                connection, lesson.desk.run, who, question.id, f"r{next(COUNT)}", 1.0, choice=choice
+            )
+            said += 1
+    return said
+
+
+def taught(lesson, teach=say, most=60):
+    """Go on until all is learned; between two steps somebody may say something."""
+    state, rows, iteration = lesson.begin(make), [], 0
+    while not lesson.over(rows):
+        if not lesson.ready(state):
+            teach(lesson)
+            continue
+        state, row = lesson.step(state, iteration)
+        rows.append(row)
+        iteration += 1
+        assert iteration < most, rows
+    return state, rows
+
+
+def after(lesson, state, iteration=1):
+    """The next step, as soon as there is one to make."""
+    while not lesson.ready(state):
+        pass
+    return lesson.step(state, iteration)
+
+
+def test_all_answers_are_asked_for_and_learned_from(database):
+    lesson = begun(database)
+    state, rows = taught(lesson)
+    assert rows[-1]["labels"] == CONFIG.labels
+    assert rows[-1]["updates"] == 3 * 2 + 1
+    counts = [row["labels"] for row in rows]
+    assert counts == sorted(counts)
+    assert rows[0]["labels"] == 0
+    with database.read() as connection:
+        answers = reading.answers(connection, lesson.desk.run)
+        told, _ = reading.status(connection, lesson.desk.run)
+    # What it learned from is what was said, in its own order of clips.
+    kept = state.answers.feedback.comparisons
+    assert int(kept.weight.sum()) == len(answers) == CONFIG.labels
+    np.testing.assert_array_equal(kept.preference[:6], [one.preference for one in answers])
+    assert told["doing"] == "done"
+    assert (told["answers"], told["updates"]) == (6, 7)
+    assert told["curve"][-1][0] == 6
+
+
+def test_it_makes_no_update_before_the_first_answer_and_waits_for_none_it_has_work_without(
+    database,
+):
+    lesson = begun(database)
+    state = lesson.begin(make)
+    assert lesson.ready(state)
+    state, row = lesson.step(state, 0)
+    assert (row["updates"], lesson.desk.open()) == (0, 3)
+    assert not lesson.ready(state)
+    say(lesson)
+    # One answer is good for one update of six answers' six, and the step that takes it in makes it.
+    state, row = after(lesson, state)
+    assert (row["labels"], row["updates"]) == (1, lesson.allowed(1))
+
+
+def test_no_question_comes_twice_and_the_newest_comes_first(database):
+    lesson = begun(database)
+    taught(lesson)
+    with database.read() as connection:
+        asked = reading.questions(connection, lesson.desk.run)
+    pairs = [frozenset((one.left, one.right)) for one in asked]
+    assert len(set(pairs)) == len(pairs) >= CONFIG.labels
+    assert len({one.round for one in asked}) > 1
+
+
+def test_what_is_skipped_costs_nothing_and_what_is_equal_counts(database):
+    kinds = itertools.cycle(["skip", "equal"])
+    lesson = begun(database)
+    state, rows = taught(lesson, lambda lesson: say(lesson, how=next(kinds)))
+    assert rows[-1]["labels"] == CONFIG.labels
+    np.testing.assert_array_equal(state.answers.feedback.comparisons.preference[:6], 0.5)
+
+
+def test_what_is_taken_back_is_learned_from_no_more(database):
+    lesson = begun(database)
+    state = lesson.begin(make)
+    state, _ = lesson.step(state, 0)
+    say(lesson, how="left", most=2)
+    state, row = after(lesson, state)
+    assert row["labels"] == 2
+    with database.write() as connection:
+        answering.undo(
+            connection, lesson.desk.run, people.local(connection, lesson.desk.run, "ana").id
+        )
+    state, row = after(lesson, state, 2)
+    assert row["labels"] == 1
+    assert int(state.answers.feedback.comparisons.weight.sum()) == 1
+
+
+def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(database):
+    lesson = begun(database)
+    state, _ = lesson.step(lesson.begin(make), 0)
+    with database.write() as connection:
+        who = people.local(connection, lesson.desk.run, "ana").id
+        clip = answering.lease(connection, lesson.desk.run, who).question.left
+        answering.correct(connection, lesson.desk.run, who, clip, 3, "c")
+        shown = reading.arrays(connection, [clip])[clip]["obs"]
+    say(lesson)
+    state, row = after(lesson, state)
+    kept = state.answers.feedback.comparisons
+    assert (row["labels"], int(kept.weight.sum())) == (1, 2)
+    np.testing.assert_array_equal(kept.right.obs[1], shown)
+    np.testing.assert_array_equal(kept.left.obs[1], np.repeat(shown[3:4], len(shown), 0))
+    assert kept.preference[1] == 1
+
+
+def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
+    lesson = begun(database)
+    state, rows = taught(lesson)
+    recorded = {}
+    with database.read() as connection:
+        for iteration, (answers, marks) in reading.taken(connection, lesson.desk.run).items():
+            found = reading.answers(connection, lesson.desk.run, numbers=answers)
+            recorded[iteration] = found, reading.corrections(connection, lesson.desk.run, marks)
+    again = begun(database, recorded=recorded)
+    again.desk.clips_from = database, lesson.desk.run
+    replayed, same_rows = taught(again, lambda lesson: pytest.fail("somebody was asked"))
+    assert [row["labels"] for row in same_rows] == [row["labels"] for row in rows]
+    same = jax.tree.map(lambda a, b: np.array_equal(a, b), state.ppo.agent, replayed.ppo.agent)
+    assert all(jax.tree.leaves(same))
+    assert lesson.desk.run != again.desk.run
+
+
+def test_with_wait_nothing_is_done_until_a_round_is_answered(database):
+    lesson = begun(database, wait=True)
+    state, _ = lesson.step(lesson.begin(make), 0)
+    assert lesson.desk.open() == CONFIG.labels_per_round == 2
+    say(lesson)
+    assert not lesson.ready(state)
+    say(lesson)
+    assert lesson.ready(state)
+    _, row = after(lesson, state)
+    assert row["labels"] == 2
+
+
+def test_one_person_alone_can_be_learned_from(database):
+    lesson = begun(database, desk={"annotator": "ben"})
+    state, _ = lesson.step(lesson.begin(make), 0)
+    say(lesson, "ana")
+    say(lesson, "ben")
+    _, row = after(lesson, state)
+    assert row["labels"] == 1
+
+
+def test_a_prior_is_taught_without_a_step(database):
+    learning = FAMILY.without_termination()
+    prior = joint.prior_of(
+        jax.jit(joint.init, static_argnums=(1, 2))(jax.random.key(0), learning, PRIOR),
+        learning,
+        PRIOR,
+    )
+    config = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=20, ppo=SMALL)
+    lesson = begun(database, config)
+    start = lambda: rlhf.start(
+        jax.random.key(0), FAMILY, TASK, prior.agent, prior.belief, config, prior.library
+    )
+    state, rows, iteration = lesson.begin(start), [], 0
+    while not lesson.over(rows):
+        if not lesson.ready(state):
+            assert say(lesson) == 1
+            continue
+        state, row = lesson.step(state, iteration)
+        rows.append(row)
+        iteration += 1
+    assert (rows[-1]["labels"], rows[-1]["steps"]) == (4, 0)
+    before = prior.agent.actor.context
+    assert not np.array_equal(state.ppo.agent.actor.context, before)
