@@ -1,0 +1,220 @@
+"""A person at a browser: Debian's Chromium, the real page, the real loop."""
+
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.web.lesson import teaching
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+GOAL = (0.3, 0.3)
+# Without these it calls home at every start.
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+SHORT = ("--config.labels=10", "--config.rounds=10")
+# Where pictures of the page go, to be looked at.
+SHOTS = Path(os.environ.get("METARLHF_SCREENSHOTS", "runs/screenshots"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        if os.environ.get("CI_REQUIRES_CHROMIUM"):
+            pytest.fail("Chromium is not installed, and these tests may not be left out here")
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=list(QUIET))
+        yield opened
+        opened.close()
+
+
+def far(scene):
+    """How far from the goal the point is on its way."""
+    return sum(((x - GOAL[0]) ** 2 + (y - GOAL[1]) ** 2) ** 0.5 for x, y in scene["track"])
+
+
+class Person:
+    """Likes what ends near `GOAL`, and hears what a screen reader would say."""
+
+    def __init__(self, browser, address, **view):
+        self.page = browser.new_page(**view)
+        self.errors = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console", lambda line: self.errors.append(line.text) if line.type == "error" else None
+        )
+        self.page.goto(address)
+        self.look()
+
+    def hear(self, line):
+        if line.type == "error":
+            self.errors.append(line.text)
+
+    def look(self):
+        """Wait for the next question; returns how far from the goal each clip ends."""
+        self.page.wait_for_selector("#question:not([hidden]) canvas", timeout=60_000)
+        return [self.distance(canvas) for canvas in self.page.locator("#clips canvas").all()]
+
+    def distance(self, canvas):
+        words = canvas.get_attribute("aria-label")
+        x, y = map(float, re.search(r"to \((.*?), (.*?)\)", words).groups())
+        return ((x - GOAL[0]) ** 2 + (y - GOAL[1]) ** 2) ** 0.5
+
+    def given(self):
+        return int(self.page.locator("#given").inner_text())
+
+    def until_given(self, count):
+        """Wait until so many answers are counted; a script to wait by is what the page forbids."""
+        playwright.expect(self.page.locator("#given")).to_have_text(str(count), timeout=60_000)
+
+    def answer(self):
+        """By key; returns when it is counted."""
+        left, right = self.look()
+        before = self.given()
+        self.page.keyboard.press("ArrowLeft" if left < right else "ArrowRight")
+        self.until_given(before + 1)
+
+    def go_on_without_looking(self):
+        """All further answers as fast as may be: as the page would send them."""
+        ask = lambda path, body: self.page.request.post(path, data=body, headers=headers)
+        headers = {}
+        origin = self.page.url.rstrip("/")
+        headers["x-csrf-token"] = ask(f"{origin}/api/session", {"token": None}).json()["csrf"]
+        status, number = {}, 0
+        while status.get("doing") != "done":
+            time.sleep(0.2)
+            question = ask(f"{origin}/api/next", {}).json().get("next")
+            while question:
+                better = min((0, 1), key=lambda side: far(question["clips"][side]["scene"]))
+                number += 1
+                body = {"question": question["question"], "request": f"fast{number}",
+                        "seconds": 0.05, "choice": ("left", "right")[better]}  # fmt: skip
+                time.sleep(0.06)
+                question = ask(f"{origin}/api/answers", body).json().get("next")
+            status = self.page.request.get(f"{origin}/api/status").json()
+
+    def now(self):
+        """How far from the goal an episode of the agent ends as it is now."""
+        self.page.wait_for_selector("#now canvas", timeout=60_000)
+        return self.distance(self.page.locator("#now canvas"))
+
+    def shot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def test_somebody_teaches_it_by_keys_and_sees_it_improve(browser, tmp_path):
+    with teaching(tmp_path / "run", "navigation", "--linger=60") as lesson:
+        me = Person(browser, lesson.until_open().address, viewport={"width": 1200, "height": 800})
+        me.answer()
+        for _ in range(9):
+            me.answer()
+        assert me.given() == 10
+        me.shot("desktop")
+        me.page.keyboard.press("u")
+        me.until_given(9)
+        me.page.reload()
+        me.look()
+        me.until_given(9)
+        me.page.set_viewport_size({"width": 390, "height": 844})
+        me.answer()
+        me.shot("phone")
+        wide = me.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390
+        me.page.get_by_role("button", name="Bad moment").first.click()
+        me.page.get_by_role("button", name=re.compile("Step .* noted")).wait_for()
+        me.go_on_without_looking()
+        me.page.wait_for_selector("#over:not([hidden])", timeout=120_000)
+        me.page.wait_for_selector("#report:not([hidden])", timeout=60_000)
+        me.shot("over")
+        assert me.now() < 0.2  # where it begins it is 0.42 away
+        assert "What was taught" in me.page.request.get(lesson.address + "/report").text()
+        assert me.errors == []
+    assert (tmp_path / "run" / "agent" / "description.json").exists()
+
+
+def test_marks_are_given_by_digits_and_the_page_comes_back_by_itself(browser, tmp_path):
+    """A server that was killed is begun again, and nobody has to reload anything."""
+    options = ("--config.feedback=ratings", "--config.labels=8", "--config.rounds=8")
+    with teaching(tmp_path / "run", "navigation", *options) as lesson:
+        me = Person(browser, lesson.until_open().address)
+        me.page.wait_for_selector("#rating:not([hidden])")
+        (distance,) = me.look()
+        assert me.page.get_by_role("button", name=re.compile(r"Mark \d+ of 10")).count() == 10
+        me.page.keyboard.press("7")
+        me.until_given(1)
+        os.kill(lesson.children()["page"], 9)
+        me.look()
+        me.page.keyboard.press("3")
+        me.until_given(2)
+        assert "goes on from what is saved" in lesson.said()
+        assert distance >= 0
+
+
+def test_it_can_be_used_without_seeing_it_and_without_a_mouse(browser, tmp_path):
+    with teaching(tmp_path / "run", "navigation", *SHORT) as lesson:
+        me = Person(browser, lesson.until_open().address)
+        me.look()
+        # Every control has a name, and every clip says in words what happens in it.
+        for role in ("button", "slider", "combobox", "checkbox"):
+            for control in me.page.get_by_role(role).all():
+                assert control.evaluate(
+                    "e => (e.ariaLabel ?? e.labels?.[0]?.innerText ?? e.innerText).trim()"
+                )
+        assert "The point goes" in me.page.locator("#said").inner_text()
+        # By the tabulator to a button, and by Enter.
+        me.page.get_by_role("button", name="Left").focus()
+        me.page.keyboard.press("Enter")
+        me.until_given(1)
+        # Keys are left to whoever else needs them.
+        me.look()
+        me.page.get_by_label("Answer by keys").uncheck()
+        me.page.keyboard.press("ArrowLeft")
+        me.page.wait_for_timeout(500)
+        assert me.given() == 1
+        assert contrast_faults(me.page) == []
+
+
+def contrast_faults(page):
+    """Text with less contrast than WCAG 2.1 AA's 4.5 to 1, in light and in dark."""
+    faults = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        faults += page.evaluate(CONTRAST)
+    return faults
+
+
+NAME = "e => e.ariaLabel ?? e.labels?.[0]?.innerText ?? e.innerText"
+
+CONTRAST = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => {
+    const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = numbers(colour).map(linear);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (numbers(colour)[3] !== 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faults = [];
+  const all = "h1, h2, p, button:enabled, label, kbd, strong, select, a";
+  for (const e of document.querySelectorAll(all)) {
+    if (!e.offsetParent || !e.innerText.trim()) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) faults.push(`${e.tagName} ${e.innerText.slice(0, 20)} ${ratio.toFixed(2)}`);
+  }
+  return faults;
+}"""
