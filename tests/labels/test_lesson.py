@@ -152,7 +152,10 @@ def test_what_is_taken_back_is_learned_from_no_more(database):
         answering.undo(
             connection, lesson.desk.run, people.local(connection, lesson.desk.run, "ana").id
         )
-    state, row = after(lesson, state, 2)
+    for iteration in range(2, 9):  # it may have an update to make before it looks
+        state, row = after(lesson, state, iteration)
+        if row["labels"] != 2:
+            break
     assert row["labels"] == 1
     assert int(state.answers.feedback.comparisons.weight.sum()) == 1
 

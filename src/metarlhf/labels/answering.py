@@ -6,7 +6,7 @@ Everything here is one transaction of the caller's: what is returned counts once
 import time
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from metarlhf.labels import tables
 from metarlhf.labels.database import number_of
@@ -41,13 +41,10 @@ def lease(
     mine = select(leases.c.question_id).where(
         leases.c.annotator_id == annotator, leases.c.until > now
     )
-    said = select(answers.c.question_id).where(
-        answers.c.annotator_id == annotator, answers.c.undone_at.is_(None)
-    )
-    standing = (
-        select(func.count())
-        .where(answers.c.question_id == questions.c.id, answers.c.undone_at.is_(None))
-        .scalar_subquery()
+    said = exists().where(
+        answers.c.question_id == questions.c.id,
+        answers.c.annotator_id == annotator,
+        answers.c.undone_at.is_(None),
     )
     held = (
         select(func.count())
@@ -60,9 +57,9 @@ def lease(
     )
     wanted = and_(
         questions.c.run_id == run,
-        questions.c.withdrawn_at.is_(None),
-        questions.c.id.not_in(said),
-        or_(questions.c.id.in_(mine), standing + held < questions.c.overlap),
+        questions.c.wanted > 0,
+        ~said,
+        or_(questions.c.id.in_(mine), held < questions.c.wanted),
     )
     if kind is not None:
         wanted = and_(wanted, questions.c.kind == kind)
@@ -132,23 +129,29 @@ def answer(
             raise Refused(f"the request {request!r} was an answer to another question")
         return again.id
     row = connection.execute(
-        select(*QUESTION, tables.questions.c.overlap)
+        select(*QUESTION)
         .where(tables.questions.c.id == question, tables.questions.c.run_id == run)
         .with_for_update(of=tables.questions)
     ).first()
     if row is None:
         raise Refused(f"there is no question {question} here")
     standing = connection.execute(
-        select(answers.c.annotator_id).where(
-            answers.c.question_id == question, answers.c.undone_at.is_(None)
+        select(answers.c.id).where(
+            answers.c.question_id == question,
+            answers.c.annotator_id == annotator,
+            answers.c.undone_at.is_(None),
         )
-    ).scalars()
-    by = list(standing)
-    if annotator in by:
+    ).first()
+    if standing is not None:
         raise Refused(f"you have answered question {question} already: take that back first")
-    if len(by) >= row.overlap:
-        raise Refused(f"question {question} came back and somebody else has answered it")
     values = _values(row.kind, row.swapped, choice, mark)
+    table = tables.questions
+    one_less = update(table).where(table.c.id == question, table.c.wanted > 0)
+    if connection.execute(one_less.values(wanted=table.c.wanted - 1)).rowcount == 0:
+        raise Refused(
+            f"question {question} is open no more: somebody else has answered it, or it was taken "
+            "back"
+        )
     connection.execute(
         delete(tables.leases).where(
             tables.leases.c.question_id == question, tables.leases.c.annotator_id == annotator
@@ -202,6 +205,10 @@ def undo(connection: Connection, run: str, annotator: int) -> int | None:
     if newest is None:
         return None
     connection.execute(update(answers).where(answers.c.id == newest.id).values(undone_at=now))
+    table = tables.questions
+    connection.execute(
+        update(table).where(table.c.id == newest.question_id).values(wanted=table.c.wanted + 1)
+    )
     leases = tables.leases
     connection.execute(delete(leases).where(leases.c.annotator_id == annotator))
     connection.execute(

@@ -74,6 +74,7 @@ def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> l
             "predicted": question.predicted,
             "gain": question.gain,
             "overlap": question.overlap,
+            "wanted": question.overlap,
             "round": question.round,
             "asked_at": time.time(),
         }
@@ -81,26 +82,21 @@ def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> l
     return numbers
 
 
-def withdraw(connection: Connection, run: str, before_round: int) -> int:
+def withdraw(connection: Connection, run: str, before_round: int | None = None) -> int:
     """Take back what was asked before a round and nobody has looked at; returns how many.
 
     A question that somebody has, or has answered, stays: theirs is never taken from under them.
+    Without a round all go, as when a lesson is over.
     """
     questions, leases, answers = tables.questions, tables.leases, tables.answers
-    held = exists().where(
-        and_(leases.c.question_id == questions.c.id, leases.c.until > time.time())
-    )
-    said = exists().where(answers.c.question_id == questions.c.id)
-    stale = (
-        (questions.c.run_id == run)
-        & (questions.c.round < before_round)
-        & questions.c.withdrawn_at.is_(None)
-        & ~held
-        & ~said
-    )
-    return connection.execute(
-        update(questions).where(stale).values(withdrawn_at=time.time())
-    ).rowcount
+    stale = (questions.c.run_id == run) & (questions.c.wanted > 0)
+    if before_round is not None:
+        mine = leases.c.question_id == questions.c.id
+        held = exists().where(and_(mine, leases.c.until > time.time()))
+        said = exists().where(answers.c.question_id == questions.c.id)
+        stale = stale & (questions.c.round < before_round) & ~held & ~said
+    gone = {"wanted": 0, "withdrawn_at": time.time()}
+    return connection.execute(update(questions).where(stale).values(**gone)).rowcount
 
 
 def record_taken(

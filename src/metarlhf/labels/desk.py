@@ -84,6 +84,11 @@ class Desk:
         with self.database.read() as connection:
             return reading.open_questions(connection, self.run)
 
+    def ask_no_more(self) -> None:
+        """All is said: what is still open goes."""
+        with self.database.write() as connection:
+            asking.withdraw(connection, self.run)
+
     def news(self) -> bool:
         """Whether anything was said or taken back since `said`; looks now and then only."""
         if not self._news and time.monotonic() - self._looked > PAUSE:

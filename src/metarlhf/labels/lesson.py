@@ -134,6 +134,8 @@ class Lesson:
             self._compile(state, trajectory)
         self._begun = True
         done = self._is_done(state, spent)
+        if done and self.recorded is None:
+            self.desk.ask_no_more()
         self.page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
         return state, {
             "labels": int(state.answers.count),

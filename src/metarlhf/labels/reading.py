@@ -139,18 +139,11 @@ def questions(connection: Connection, run: str) -> list[Question]:
 
 def open_questions(connection: Connection, run: str) -> int:
     """How many more answers what was asked is good for."""
-    questions, given = tables.questions, tables.answers
-    standing = (
-        select(func.count())
-        .where(given.c.question_id == questions.c.id, given.c.undone_at.is_(None))
-        .scalar_subquery()
+    table = tables.questions
+    wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
+    return int(
+        connection.execute(wanted.where(table.c.run_id == run, table.c.wanted > 0)).scalar_one()
     )
-    left = connection.execute(
-        select(questions.c.overlap - standing).where(
-            questions.c.run_id == run, questions.c.withdrawn_at.is_(None)
-        )
-    ).scalars()
-    return sum(max(0, count) for count in left)
 
 
 def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:

@@ -94,12 +94,16 @@ questions = Table(
     Column("predicted", Float),
     Column("gain", Float, nullable=False),
     Column("overlap", Integer, nullable=False),
+    # Answers that are still wanted, so that what is open is found without counting.
+    Column("wanted", Integer, nullable=False),
     Column("round", Integer, nullable=False),
     Column("asked_at", Float, nullable=False),
     Column("withdrawn_at", Float),
     CheckConstraint("kind IN ('comparison', 'rating')", name="kind"),
     CheckConstraint("(kind = 'comparison') = (right_id IS NOT NULL)", name="clips"),
 )
+
+Index("ix_questions_open", questions.c.run_id, questions.c.wanted)
 
 leases = Table(
     "leases",

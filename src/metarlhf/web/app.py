@@ -148,6 +148,7 @@ def _pages(app: FastAPI, settings: Settings) -> None:
 
 def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     """What the page asks and says."""
+    watch = events.Watch(database, run)
 
     @app.post("/api/session")
     async def sign_in(request: Request, body: SignIn) -> Response:
@@ -204,7 +205,8 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     @app.get("/api/status")
     async def status(who: Someone) -> dict[str, Any]:
         """How it goes."""
-        return await run_in_threadpool(_read, database, lambda c: events.told(c, run, who.id)[0])
+        seen = await watch.now()
+        return seen.status | {"mine": await watch.mine(who.id), "name": who.name}
 
     @app.get("/api/clips/{clip}")
     async def scene(who: Someone, clip: Annotated[int, NUMBER]) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     @app.get("/api/events")
     async def follow(request: Request, who: Someone) -> StreamingResponse:
         """How it goes, whenever that changes, as server-sent events."""
-        stream = events.stream(request, database, run, who.id)
+        stream = events.stream(request, watch, who.id)
         return StreamingResponse(stream, media_type="text/event-stream")
 
 

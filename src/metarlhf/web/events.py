@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 from starlette.concurrency import run_in_threadpool
@@ -22,54 +22,80 @@ def now() -> float:
     return time.monotonic()
 
 
-def told(connection: Connection, run: str, annotator: int) -> tuple[dict[str, Any], tuple]:
-    """What a person's page shows, and what tells whether it has changed."""
+class Seen(NamedTuple):
+    """What everybody's page shows, and what tells whether it has changed."""
+
+    status: dict[str, Any]
+    mark: tuple
+
+
+def look(connection: Connection, run: str) -> Seen:
+    """How it goes now."""
     status, revision = reading.status(connection, run)
-    answers, people = tables.answers, tables.annotators
+    answers = tables.answers
     stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None)
-    counts = connection.execute(
-        select(
-            func.count(),
-            func.count().filter(answers.c.annotator_id == annotator),
-            func.max(answers.c.id),
-        ).where(stands)
-    ).one()
-    everybody = connection.execute(
-        select(func.count(func.distinct(answers.c.annotator_id))).where(stands)
-    ).scalar_one()
-    name = connection.execute(select(people.c.name).where(people.c.id == annotator)).scalar()
+    given = connection.execute(select(func.count()).where(stands)).scalar_one()
+    by = func.count(func.distinct(answers.c.annotator_id))
+    people = connection.execute(select(by).where(stands)).scalar_one()
     open_ = reading.open_questions(connection, run)
-    seen = {
-        **status,
-        "given": counts[0],
-        "mine": counts[1],
-        "people": everybody,
-        "open": open_,
-        "name": name,
-    }
-    return seen, (revision, *counts, open_)
+    seen = {**status, "given": given, "people": people, "open": open_}
+    return Seen(seen, (revision, given, people, open_))
 
 
-async def stream(
-    request: Request, database: Database, run: str, annotator: int
-) -> AsyncIterator[str]:
+def mine(connection: Connection, annotator: int) -> int:
+    """How many answers of this person stand."""
+    answers = tables.answers
+    own = (answers.c.annotator_id == annotator) & answers.c.undone_at.is_(None)
+    return connection.execute(select(func.count()).where(own)).scalar_one()
+
+
+class Watch:
+    """One look for all pages that are open, however many."""
+
+    def __init__(self, database: Database, run: str):
+        self._database, self._run = database, run
+        self._lock = asyncio.Lock()
+        self._at, self._seen = 0.0, Seen({}, ())
+
+    async def now(self) -> Seen:
+        """How it goes, as of `LOOK` ago at most.
+
+        Raises:
+            LabelError: the labels are not there any more.
+        """
+        async with self._lock:
+            if now() - self._at > LOOK:
+                self._seen = await run_in_threadpool(self._look)
+                self._at = now()
+            return self._seen
+
+    async def mine(self, annotator: int) -> int:
+        """How many answers of this person stand."""
+        return await run_in_threadpool(self._mine, annotator)
+
+    def _look(self) -> Seen:
+        with self._database.read() as connection:
+            return look(connection, self._run)
+
+    def _mine(self, annotator: int) -> int:
+        with self._database.read() as connection:
+            return mine(connection, annotator)
+
+
+async def stream(request: Request, watch: Watch, annotator: int) -> AsyncIterator[str]:
     """Events until the browser goes. It comes back by itself, also to a server that began anew."""
-
-    def look() -> tuple[dict[str, Any], tuple]:
-        with database.read() as connection:
-            return told(connection, run, annotator)
-
     known, spoke = None, now()
     yield "retry: 1000\n\n"
     while not await request.is_disconnected():
         try:
-            seen, mark = await run_in_threadpool(look)
+            seen = await watch.now()
+            if seen.mark != known:
+                known, spoke = seen.mark, now()
+                own = {"mine": await watch.mine(annotator)}
+                yield f"data: {json.dumps(seen.status | own)}\n\n"
+            elif now() - spoke > SILENCE:
+                spoke = now()
+                yield ": still here\n\n"
         except LabelError:
             return
-        if mark != known:
-            known, spoke = mark, now()
-            yield f"data: {json.dumps(seen)}\n\n"
-        elif now() - spoke > SILENCE:
-            spoke = now()
-            yield ": still here\n\n"
         await asyncio.sleep(LOOK)

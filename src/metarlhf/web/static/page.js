@@ -154,10 +154,11 @@ function waitingWords() {
   show("over", over);
   show("nothing", current === null && !over);
   $("why").textContent = "There is nothing to answer at this moment. The next question comes by itself.";
+  show("again", !over);
   if (over) {
     show("question", false);
     $("asked").textContent = "It has learned what you like";
-    $("outcome").textContent = `${latest.answers} answers, ${latest.steps} steps of practice. On the right is what it does now.`;
+    $("outcome").textContent = `${latest.answers} answers, ${latest.steps.toLocaleString("en")} steps of practice.`;
     show("report", Boolean(latest.report));
   }
 }

@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column("predicted", sa.Float(), nullable=True),
         sa.Column("gain", sa.Float(), nullable=False),
         sa.Column("overlap", sa.Integer(), nullable=False),
+        sa.Column("wanted", sa.Integer(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("asked_at", sa.Float(), nullable=False),
         sa.Column("withdrawn_at", sa.Float(), nullable=True),
@@ -105,6 +106,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_questions_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_questions")),
     )
+    op.create_index("ix_questions_open", "questions", ["run_id", "wanted"], unique=False)
     op.create_index(op.f("ix_questions_run_id"), "questions", ["run_id"], unique=False)
     op.create_table(
         "sessions",
@@ -189,6 +191,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_sessions_annotator_id"), table_name="sessions")
     op.drop_table("sessions")
     op.drop_index(op.f("ix_questions_run_id"), table_name="questions")
+    op.drop_index("ix_questions_open", table_name="questions")
     op.drop_table("questions")
     op.drop_index(op.f("ix_corrections_run_id"), table_name="corrections")
     op.drop_table("corrections")
