@@ -38,6 +38,11 @@ ORDER = (
     "ppo-seeds",
     "ppo-compile",
     "ppo-learning",
+    "answer-latency",
+    "answer-throughput",
+    "kill-schedule",
+    "rlhf-vs-imitation",
+    "teachers",
 )
 
 

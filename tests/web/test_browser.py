@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.lesson import teaching
+from benchmarks.people.teach import teaching
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -6,7 +6,20 @@ Everything here is one transaction of the caller's: what is returned counts once
 import time
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from metarlhf.labels import tables
 from metarlhf.labels.database import number_of
@@ -37,9 +50,24 @@ def lease(
     several; what comes back is given to somebody else after `LEASE` seconds.
     """
     now = time.time()
+    row = connection.execute(
+        BEST, {"run": run, "annotator": annotator, "kind": kind, "now": now}
+    ).first()
+    if row is None:
+        return None
+    question = Question(**row._mapping)
+    _hold(connection, question.id, annotator, now)
+    return Lease(question, now + LEASE, scenes(connection, [question.left, question.right]))
+
+
+def _best_question() -> Select:
+    """Built once: that takes longer than the database takes to answer."""
     questions, leases, answers = tables.questions, tables.leases, tables.answers
-    mine = select(leases.c.question_id).where(
-        leases.c.annotator_id == annotator, leases.c.until > now
+    annotator, now, kind = bindparam("annotator"), bindparam("now"), bindparam("kind", type_=String)
+    mine = exists().where(
+        leases.c.question_id == questions.c.id,
+        leases.c.annotator_id == annotator,
+        leases.c.until > now,
     )
     said = exists().where(
         answers.c.question_id == questions.c.id,
@@ -55,39 +83,46 @@ def lease(
         )
         .scalar_subquery()
     )
-    wanted = and_(
-        questions.c.run_id == run,
-        questions.c.wanted > 0,
-        ~said,
-        or_(questions.c.id.in_(mine), held < questions.c.wanted),
-    )
-    if kind is not None:
-        wanted = and_(wanted, questions.c.kind == kind)
-    row = connection.execute(
+    return (
         select(*QUESTION)
-        .where(wanted)
-        .order_by(
-            questions.c.id.in_(mine).desc(),
-            questions.c.round.desc(),
-            questions.c.gain.desc(),
-            questions.c.id,
+        .where(
+            questions.c.run_id == bindparam("run"),
+            questions.c.wanted > 0,
+            or_(kind.is_(None), questions.c.kind == kind),
+            ~said,
+            or_(mine, held < questions.c.wanted),
         )
+        .order_by(mine.desc(), questions.c.round.desc(), questions.c.gain.desc(), questions.c.id)
         .limit(1)
         .with_for_update(of=questions, skip_locked=True)
-    ).first()
-    if row is None:
-        return None
-    until = now + LEASE
-    connection.execute(
-        delete(leases).where(
-            leases.c.annotator_id == annotator,
-        )
     )
-    connection.execute(
-        insert(leases).values(question_id=row.id, annotator_id=annotator, until=until)
+
+
+BEST = _best_question()
+
+
+def _hold(connection: Connection, question: int, annotator: int, now: float) -> None:
+    """Nobody has more than one question at a time."""
+    held = {"question": question, "annotator": annotator, "until": now + LEASE}
+    if connection.execute(HOLD_AGAIN, held).rowcount == 0:
+        connection.execute(LET_GO, held)
+        connection.execute(HOLD, held)
+
+
+HOLD_AGAIN = (
+    update(tables.leases)
+    .where(
+        tables.leases.c.question_id == bindparam("question"),
+        tables.leases.c.annotator_id == bindparam("annotator"),
     )
-    question = Question(**row._mapping)
-    return Lease(question, until, scenes(connection, [question.left, question.right]))
+    .values(until=bindparam("until"))
+)
+LET_GO = delete(tables.leases).where(tables.leases.c.annotator_id == bindparam("annotator"))
+HOLD = insert(tables.leases).values(
+    question_id=bindparam("question"),
+    annotator_id=bindparam("annotator"),
+    until=bindparam("until"),
+)
 
 
 def scenes(connection: Connection, clips: list[int | None]) -> dict[int, dict[str, Any] | None]:
@@ -118,57 +153,55 @@ def answer(
     Raises:
         Refused: there is no such question for them, they have answered it, or not like that.
     """
-    answers = tables.answers
-    again = connection.execute(
-        select(answers.c.id, answers.c.question_id).where(
-            answers.c.annotator_id == annotator, answers.c.request == request
-        )
-    ).first()
-    if again is not None:
-        if again.question_id != question:
-            raise Refused(f"the request {request!r} was an answer to another question")
-        return again.id
-    row = connection.execute(
-        select(*QUESTION)
-        .where(tables.questions.c.id == question, tables.questions.c.run_id == run)
-        .with_for_update(of=tables.questions)
-    ).first()
+    named = {"run": run, "annotator": annotator, "question": question, "request": request}
+    before = connection.execute(SAID_BEFORE, named).all()
+    for row in before:
+        if row.request == request:
+            if row.question_id != question:
+                raise Refused(f"the request {request!r} was an answer to another question")
+            return row.id
+    row = connection.execute(QUESTION_NOW, named).first()
     if row is None:
         raise Refused(f"there is no question {question} here")
-    standing = connection.execute(
-        select(answers.c.id).where(
-            answers.c.question_id == question,
-            answers.c.annotator_id == annotator,
-            answers.c.undone_at.is_(None),
-        )
-    ).first()
-    if standing is not None:
+    if before:
         raise Refused(f"you have answered question {question} already: take that back first")
     values = _values(row.kind, row.swapped, choice, mark)
-    table = tables.questions
-    one_less = update(table).where(table.c.id == question, table.c.wanted > 0)
-    if connection.execute(one_less.values(wanted=table.c.wanted - 1)).rowcount == 0:
+    if connection.execute(ONE_LESS, named).rowcount == 0:
         raise Refused(
             f"question {question} is open no more: somebody else has answered it, or it was taken "
             "back"
         )
-    connection.execute(
-        delete(tables.leases).where(
-            tables.leases.c.question_id == question, tables.leases.c.annotator_id == annotator
-        )
+    connection.execute(LET_GO, named)
+    row = {"run_id": run, "question_id": question, "annotator_id": annotator, "request": request}
+    row |= {"seconds": seconds, "given_at": time.time(), **values}
+    return number_of(connection.execute(insert(tables.answers), row))
+
+
+SAID_BEFORE = select(
+    tables.answers.c.id, tables.answers.c.question_id, tables.answers.c.request
+).where(
+    tables.answers.c.annotator_id == bindparam("annotator"),
+    or_(
+        tables.answers.c.request == bindparam("request"),
+        and_(
+            tables.answers.c.question_id == bindparam("question"),
+            tables.answers.c.undone_at.is_(None),
+        ),
+    ),
+)
+QUESTION_NOW = (
+    select(*QUESTION)
+    .where(
+        tables.questions.c.id == bindparam("question"),
+        tables.questions.c.run_id == bindparam("run"),
     )
-    kept = connection.execute(
-        insert(answers).values(
-            run_id=run,
-            question_id=question,
-            annotator_id=annotator,
-            request=request,
-            seconds=seconds,
-            given_at=time.time(),
-            **values,
-        )
-    )
-    return number_of(kept)
+    .with_for_update(of=tables.questions)
+)
+ONE_LESS = (
+    update(tables.questions)
+    .where(tables.questions.c.id == bindparam("question"), tables.questions.c.wanted > 0)
+    .values(wanted=tables.questions.c.wanted - 1)
+)
 
 
 def _values(kind: str, swapped: bool, choice: str | None, mark: int | None) -> dict[str, Any]:
@@ -209,13 +242,7 @@ def undo(connection: Connection, run: str, annotator: int) -> int | None:
     connection.execute(
         update(table).where(table.c.id == newest.question_id).values(wanted=table.c.wanted + 1)
     )
-    leases = tables.leases
-    connection.execute(delete(leases).where(leases.c.annotator_id == annotator))
-    connection.execute(
-        insert(leases).values(
-            question_id=newest.question_id, annotator_id=annotator, until=now + LEASE
-        )
-    )
+    _hold(connection, newest.question_id, annotator, now)
     return newest.question_id
 
 

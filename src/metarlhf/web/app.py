@@ -154,12 +154,16 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     async def sign_in(request: Request, body: SignIn) -> Response:
         """Sign in, or be known again."""
         address = request.client.host if request.client else ""
-        if not app.state.sign_ins.allows(address):
-            raise HTTPException(429, "too many attempts to sign in: wait a minute")
+        if app.state.sign_ins.left(address) < 1:
+            raise HTTPException(429, "too many failed attempts to sign in: wait a minute")
         cookie = request.cookies.get(COOKIE, "")
         known = await app.state.sessions.who(cookie, events.now()) if cookie else None
         if known is None or body.token is not None:
-            known, cookie = await writer.write(lambda c: _admit(c, run, app.state.settings, body))
+            admitted = await writer.write(lambda c: _admit(c, run, app.state.settings, body))
+            if admitted is None:
+                app.state.sign_ins.allows(address)  # failures count
+                raise HTTPException(401, "this is not, or no longer, a token of this lesson")
+            known, cookie = admitted
         told = {"name": known.name, "csrf": csrf_of(cookie), "levels": answering.LEVELS}
         response = JSONResponse(told, headers=HEADERS)
         response.set_cookie(
@@ -230,12 +234,12 @@ def _read(database: Database, look: Callable[[Connection], Any]) -> Any:
 
 def _admit(
     connection: Connection, run: str, settings: Settings, body: SignIn
-) -> tuple[Annotator, str]:
-    """Let somebody in who may come in."""
+) -> tuple[Annotator, str] | None:
+    """Let somebody in who may come in; None: they may not."""
     if settings.needs_tokens:
         who = people.with_token(connection, run, body.token or "")
         if who is None:
-            raise HTTPException(401, "this is not, or no longer, a token of this lesson")
+            return None
     else:
         who = people.local(connection, run)
     return who, people.sign_in(connection, who)

@@ -127,11 +127,17 @@ class Rate:
         self.per_second, self.at_once, self.most = per_second, at_once, most
         self._buckets: OrderedDict[object, Bucket] = OrderedDict()
 
+    def left(self, caller: object, now: float | None = None) -> float:
+        """How much the caller may still do; below one is nothing."""
+        now = time.monotonic() if now is None else now
+        before = self._buckets.get(caller, Bucket(self.at_once, now))
+        return min(self.at_once, before.left + self.per_second * (now - before.at))
+
     def allows(self, caller: object, now: float | None = None) -> bool:
         """Whether the caller may, this time; it counts."""
         now = time.monotonic() if now is None else now
-        before = self._buckets.pop(caller, Bucket(self.at_once, now))
-        left = min(self.at_once, before.left + self.per_second * (now - before.at))
+        left = self.left(caller, now)
+        self._buckets.pop(caller, None)
         allowed = left >= 1.0
         self._buckets[caller] = Bucket(left - allowed, now)
         if len(self._buckets) > self.most:

@@ -15,7 +15,7 @@ class Settings:
         hosts: names that the page goes by; None: any, where tokens say who may come.
         report: what is shown at the end, once it is there.
         answers_per_second: of one person; twice as many at once.
-        sign_ins_per_minute: from one address.
+        sign_ins_per_minute: that failed, from one address; further ones are refused unread.
     """
 
     needs_tokens: bool = False

@@ -1,4 +1,4 @@
-"""`metarlhf teach` as a process of its own, with a page on a free port of this machine."""
+"""`metarlhf teach` as a process of its own, its page on a free port of this machine."""
 
 import os
 import signal
@@ -6,13 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 PROGRAM = "from metarlhf.cli import run; run()"
 
 
-def free_port():
+def free_port() -> int:
+    """A port of this machine that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -38,7 +41,8 @@ class Teach:
     def address(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def said(self):
+    def said(self) -> str:
+        """What it has printed."""
         return self.folder.with_suffix(".log").read_text()
 
     def until_open(self, seconds=120):
@@ -84,7 +88,8 @@ class Teach:
 
 
 @contextmanager
-def teaching(folder, *options):
+def teaching(folder: Path, *options: str) -> Iterator[Teach]:
+    """The command, stopped when done with."""
     begun = Teach(folder, *options)
     try:
         yield begun

@@ -1,0 +1,1 @@
+"""People who answer, many at once: what rows about the page and the label store share."""
