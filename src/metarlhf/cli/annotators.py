@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import known
+from metarlhf.cli.supervise import known, must_have_page
 from metarlhf.runs import UserError
 
 
@@ -30,6 +30,7 @@ class Annotators:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    must_have_page()
     from metarlhf.labels import Database, people
 
     if not argv:

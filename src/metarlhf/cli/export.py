@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import known
+from metarlhf.cli.supervise import known, must_have_page
 from metarlhf.runs import UserError
 
 
@@ -30,6 +30,7 @@ class Export:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    must_have_page()
     from metarlhf.labels import Database
     from metarlhf.labels.exporting import FORMATS
 

@@ -9,7 +9,7 @@ import tyro
 
 from metarlhf import files
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import LESSON, known
+from metarlhf.cli.supervise import LESSON, known, must_have_page
 from metarlhf.runs import UserError
 
 
@@ -29,6 +29,7 @@ class Import:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    must_have_page()
     from metarlhf.labels import Database, importing
 
     if not argv:

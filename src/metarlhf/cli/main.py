@@ -32,9 +32,9 @@ Teach an agent a new task in one minute of your time.
 commands:
 {commands}
 
-`metarlhf COMMAND --help` lists what can be chosen; every command takes --json, all but
-`tasks` take --seed, and all but `tasks` and `play` take --run-dir and --resume. Exit status: 0
-done, 2 bad input, 130 stopped by Ctrl-C and saved."""
+`metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and what trains
+takes --seed, --run-dir and --resume. Exit status: 0 done, 2 bad input, 130 stopped by Ctrl-C and
+saved."""
 
 
 def run() -> NoReturn:

@@ -4,6 +4,7 @@ One that is killed, or fails, is begun again and goes on from what is on disk: n
 answered is lost, as it was on disk before anybody was told that it was taken.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -26,6 +27,24 @@ LESSON = "lesson.json"
 # A process that ends so soon after its beginning, so often in a row, is begun no more.
 SOON, OFTEN = 20.0, 3
 ENDED = (0, 2, 130)  # done, bad input, stopped: nothing that beginning again would mend
+
+
+def must_have_page() -> None:
+    """Refuse where what labels and the page need is not installed.
+
+    Raises:
+        UserError: the message says what would do it.
+    """
+    missing = [name for name in ("alembic", "fastapi", "sqlalchemy", "uvicorn") if not _has(name)]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} missing, which labels and their page need: pip install "
+            "'metarlhf[web]'"
+        )
+
+
+def _has(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def known(folder: Path) -> str | None:

@@ -104,6 +104,7 @@ PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
 
 def main(argv: Sequence[str]) -> int:
     """Run the command: this process watches over two others, the page's and the agent's."""
+    supervise.must_have_page()
     options = read(argv)
     if os.environ.get(supervise.PART) == "agent" or options.replay is not None:
         return train(options)

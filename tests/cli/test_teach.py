@@ -1,0 +1,136 @@
+"""`teach`, `annotators`, `export` and `import`: what they do, and what they refuse."""
+
+import json
+
+import pytest
+
+from benchmarks.people.load import Browser
+from benchmarks.people.teach import teaching
+from metarlhf.cli import main, supervise
+from metarlhf.runs import UserError
+
+TINY = (
+    "--config.labels=4", "--config.rounds=2", "--config.updates=1", "--config.final-updates=1",
+    "--config.candidates=20", "--config.ppo.hidden", "8", "--config.ppo.num-envs=4",
+    "--config.ppo.num-steps=40", "--ensemble.hidden", "8", "--ensemble.fit-steps=3",
+)  # fmt: skip
+
+
+async def teach(address, token=None):
+    """Say "left" to everything, until nothing more is asked."""
+    import asyncio
+
+    browser = await Browser(address).open()
+    await browser.sign_in(token)
+    given = 0
+    for _ in range(600):
+        following = (await browser.post("/api/next", {}))[1].get("next")
+        if following is not None:
+            body = {"question": following["question"], "request": f"r{given}", "seconds": 0.5}
+            status, _ = await browser.post("/api/answers", body | {"choice": "left"})
+            given += status == 200
+        if given == 4:
+            break
+        await asyncio.sleep(0.1)
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory):
+    """The directory of a lesson that is over."""
+    import asyncio
+
+    folder = tmp_path_factory.mktemp("lessons") / "run"
+    with teaching(folder, "navigation", *TINY, "--linger=0") as begun:
+        asyncio.run(teach(begun.until_open().address))
+        assert begun.wait() == 0, begun.said()
+    return folder
+
+
+def said(capsys, *words):
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_lesson_leaves_an_agent_a_report_and_its_labels(lesson, capsys):
+    result = json.loads((lesson / "result.json").read_text())
+    assert (result["labels"], result["people"], result["updates"]) == (4, ["you"], 3)
+    assert "What was taught on navigation" in (lesson / "report.html").read_text()
+    assert len(said(capsys, "play", str(lesson), "--episodes=2")["returns"]) == 2
+    rows = (lesson / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["labels"] == 4
+
+
+def test_done_again_without_its_people_it_gives_the_same_agent(lesson, capsys, tmp_path):
+    words = ["teach", "navigation", *TINY, "--replay", str(lesson)]
+    result = said(capsys, *words, "--run-dir", str(tmp_path / "again"))
+    first = (lesson / "agent" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "again" / "agent" / "weights.safetensors").read_bytes() == first
+    assert result["labels"] == 4
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_labels_go_to_a_file_and_a_lesson_is_done_again_from_it(lesson, capsys, tmp_path, kind):
+    path = str(tmp_path / "labels")
+    assert said(capsys, "export", str(lesson), "--format", kind, "--to", path)["rows"] > 10
+    assert said(capsys, "import", path, "--run", str(tmp_path / "there"))["answers"] == 4
+    words = ["teach", "navigation", *TINY, "--replay", str(tmp_path / "there")]
+    said(capsys, *words, "--run-dir", str(tmp_path / "again"))
+    first = (lesson / "agent" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "again" / "agent" / "weights.safetensors").read_bytes() == first
+
+
+def test_people_are_listed_invited_and_revoked(lesson, capsys):
+    assert said(capsys, "annotators", str(lesson))["people"][0]["standing"] == "at this machine"
+    token = said(capsys, "annotators", str(lesson), "--invite", "eva")["token"]
+    assert len(token) > 30
+    people = said(capsys, "annotators", str(lesson), "--revoke", "eva")["people"]
+    assert {one["name"]: one["standing"] for one in people}["eva"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["teach", "navigation", "--host", "0.0.0.0"], "name people"),
+        (["teach", "navigation", "--port", "0"], "port must be from 1"),
+        (["teach", "navigation", "--overlap", "0"], "overlap must be 1 or more"),
+        (["teach", "navigation", "--annotators", "a", "a"], "different names"),
+        (["teach", "nowhere"], "no task family is called 'nowhere'"),
+        (["teach", "--prior", "nothing"], "there is no nothing/"),
+        (["teach", "navigation", "--replay", "nothing"], "nothing is no lesson"),
+        (["export"], "which lesson?"),
+        (["export", "nothing"], "nothing is no lesson"),
+        (["import"], "which file?"),
+        (["import", "nothing.jsonl"], "nothing.jsonl cannot be read"),
+        (["annotators", "nothing"], "nothing is no lesson"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_message(capsys, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(words)
+    except SystemExit as ended:  # tyro's own way
+        status = ended.code
+    assert status == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_port_that_somebody_has_is_refused_before_anything_is_begun(capsys, tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        run = tmp_path / "run"
+        assert main(["teach", "navigation", "--port", port, "--run-dir", str(run)]) == 2
+    assert "name another --port" in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_without_what_the_page_needs_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(supervise, "_has", lambda name: name != "fastapi")
+    with pytest.raises(UserError, match=r"fastapi missing.*pip install 'metarlhf\[web\]'"):
+        supervise.must_have_page()
