@@ -41,6 +41,7 @@ ORDER = (
     "answer-latency",
     "answer-throughput",
     "kill-schedule",
+    "teach-overhead",
     "rlhf-vs-imitation",
     "teachers",
 )

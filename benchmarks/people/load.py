@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import random
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from benchmarks.people.teach import free_port
 from metarlhf.labels import Clip, Database, NewQuestion, asking, people, reading
 
 OPEN = 150  # questions, at least
@@ -44,9 +44,17 @@ def page(url: str) -> Iterator[tuple[str, str, Database]]:
     database = Database(url)
     with database.write() as connection:
         run = asking.new_run(connection, "navigation/finn2017", {})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    try:
+        with serving(url, run) as address:
+            yield address, run, database
+    finally:
+        database.close()
+
+
+@contextmanager
+def serving(url: str, run: str) -> Iterator[str]:
+    """The address of a run's page, for people with tokens, in a process of its own."""
+    port = free_port()
     command = [
         sys.executable, "-m", "metarlhf.web.serve", "--run", run, "--port", str(port), "--tokens",
     ]  # fmt: skip
@@ -54,11 +62,10 @@ def page(url: str) -> Iterator[tuple[str, str, Database]]:
     address = f"http://127.0.0.1:{port}"
     try:
         _until_open(address, server)
-        yield address, run, database
+        yield address
     finally:
         server.terminate()
         server.wait(20)
-        database.close()
 
 
 def _until_open(address: str, server: subprocess.Popen) -> None:
@@ -146,6 +153,18 @@ class Browser:
         _, fields, said = await self._ask("/api/session", {"token": token})
         cookie = fields["set-cookie"].split(";")[0]
         self._headers = f"cookie: {cookie}\r\nx-csrf-token: {said['csrf']}\r\n"
+
+    async def follow(self) -> None:
+        """Hear how it goes, on a connection of its own, for as long as this lasts."""
+        events = await asyncio.open_connection(self._place.hostname, self._place.port)
+        head = f"GET /api/events HTTP/1.1\r\nhost: {self._place.netloc}\r\n{self._headers}\r\n"
+        events[1].write(head.encode())
+
+        async def hear() -> None:
+            while await events[0].readline():
+                pass
+
+        self._hearing = asyncio.create_task(hear())
 
     async def _ask(self, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
         content = json.dumps(body).encode()

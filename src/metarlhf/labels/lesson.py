@@ -76,7 +76,8 @@ class Lesson:
         self._like = blank(family, 1)[0]
         self.page = Page(desk, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
-        self._begun = False
+        self._begun = self._asked = self._took = False
+        self._counted = 0.0
 
     @property
     def total(self) -> int:
@@ -126,6 +127,7 @@ class Lesson:
             state = _take_in(take_key, state, found, trajectory, self.family, self.config)
             showing = _show(show_key, state, self.family, self.task)
             self.page.learned(taken[0], jax.device_get(showing))
+            self._took = True
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
         # In the light of what was just said.
@@ -166,15 +168,19 @@ class Lesson:
 
     def _put_questions(self, key: PRNGKeyArray, state: RLHFState) -> bool:
         """Ask about the newest behaviour where too little is open; False: nothing is left."""
+        if self._asked and not self._took and time.monotonic() - self._counted < PAUSE:
+            return True  # what is open has hardly changed, and to count takes a while
+        self._counted, self._took = time.monotonic(), False
         left, open_ = self.config.labels - int(state.answers.count), self.desk.open()
         wanted = min(self.ahead, left) - open_
         if wanted <= 0 or (self.wait and open_):
             return True
         asked = self._room(self.desk.asked())
-        proposal = _propose(key, state, asked, self.ahead, self.config)
         count = -(-wanted // self.desk.overlap)
+        proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
         put = self.desk.put(proposal, count, int(state.round), ratings)
+        self._asked = put > 0
         return put > 0 or open_ > 0
 
     def _news(self, iteration: int) -> Taken | None:
@@ -256,9 +262,9 @@ def _look(key, state, family, task, config):
     return look(key, state, family, task, config)
 
 
-@partial(jax.jit, static_argnames=("count", "config"))
-def _propose(key, state, asked, count, config):
-    return propose(key, state, asked, count, config)
+@partial(jax.jit, static_argnames=("most", "config"))
+def _propose(key, state, asked, count, most, config):
+    return propose(key, state, asked, count, most, config)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf.feedback import empty
 from metarlhf.rlhf.ask import Answers, best_comparison, best_rating, draw_candidates
@@ -30,21 +30,27 @@ class Proposal(NamedTuple):
 
 
 def propose(
-    key: PRNGKeyArray, state: RLHFState, asked: Feedback, count: int, config: RLHFConfig
+    key: PRNGKeyArray,
+    state: RLHFState,
+    asked: Feedback,
+    count: int | Integer[Array, ""],
+    most: int,
+    config: RLHFConfig,
 ) -> Proposal:
-    """The `count` questions most worth asking now; none of `asked` comes again.
+    """The `count` questions most worth asking now, `most` at most; none of `asked` comes again.
 
     They are for different people, or for one who is quick: nobody knows yet what is said to the
-    first when the second is chosen. So few at a time are worth more each.
+    first when the second is chosen. So few at a time are worth more each. `count` may change from
+    call to call without another program.
     """
     candidates = choice(state)
     clips, showable = candidates
     sums = state.belief.clip_sums(clips)
+    keys = jax.random.split(key, most)
 
-    def step(put, inputs):
-        number, key = inputs
-        draw_key, score_key = jax.random.split(key)
-        drawn = draw_candidates(draw_key, showable, config)
+    def another(number, chosen: Chosen) -> Chosen:
+        draw_key, score_key = jax.random.split(keys[number])
+        drawn, put = draw_candidates(draw_key, showable, config), chosen.clips
         if config.feedback == "ratings":
             fresh = ~jnp.isin(drawn[0], put)
             best = best_rating(state.belief, clips, sums, drawn[0], asked.ratings, config, fresh)
@@ -55,12 +61,24 @@ def propose(
             )
             predicted = state.belief.weight @ jax.nn.sigmoid(best.logit)
         gain = jnp.where(showable.any(), best.score, -jnp.inf)
-        return put.at[number].set(best.clips), (best.clips, predicted, gain)
+        return Chosen(
+            put.at[number].set(best.clips),
+            chosen.predicted.at[number].set(predicted),
+            chosen.gain.at[number].set(gain),
+        )
 
-    put = jnp.full((count, 2), -1)
-    inputs = (jnp.arange(count), jax.random.split(key, count))
-    _, (chosen, predicted, gain) = jax.lax.scan(step, put, inputs)
-    return Proposal(clips[chosen[:, 0]], clips[chosen[:, 1]], predicted, gain)
+    nothing = Chosen(jnp.full((most, 2), -1), jnp.zeros(most), jnp.full(most, -jnp.inf))
+    found = jax.lax.fori_loop(0, jnp.minimum(count, most), another, nothing)
+    first, second = clips[found.clips[:, 0]], clips[found.clips[:, 1]]
+    return Proposal(first, second, found.predicted, found.gain)
+
+
+class Chosen(NamedTuple):
+    """Questions so far, as `Proposal` has them, their clips by number; -1 where there is none."""
+
+    clips: Integer[Array, "question 2"]
+    predicted: Float[Array, " question"]
+    gain: Float[Array, " question"]
 
 
 class Said(NamedTuple):

@@ -1,0 +1,165 @@
+"""How much slower training is for the page and the label store.
+
+A lesson from scratch on navigation that never has to wait for an answer, with its store (SQLite),
+its page served by a process of its own, a browser that follows, and an answer every second; over
+the same lesson done again from what was said: the same updates of 3,200 steps, the same fits to the
+same answers at the same moments, as many questions chosen, but no store and no page. All is
+compiled before. The figure is the share of time lost, from medians; the interval the least and the
+greatest of two runs in turn.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from benchmarks.harness import Result
+from benchmarks.people.load import Browser, serving
+from metarlhf import envs, rlhf
+from metarlhf.cli.single import task_number
+from metarlhf.labels import Database, asking, people, reading
+from metarlhf.labels import lesson as lessons
+from metarlhf.labels.desk import Desk
+from metarlhf.meta.presets import preset
+
+ROW = "teach-overhead"
+REPEATS, UPDATES = 5, 600
+FAMILY = envs.make("navigation")
+
+
+def measure(options):
+    """By turns with and without."""
+    repeats, updates = (1, 200) if options.quick else (REPEATS, UPDATES)
+    config = replace(preset("navigation").few_labels, rounds=130, updates=100)
+    task = task_number(FAMILY, 0)
+    learning = FAMILY.without_termination()
+    make = lambda: rlhf.from_scratch(jax.random.key(0), learning, task, config)
+    alone, taught, answers = [], [], 0
+    for _ in range(repeats):
+        seconds, again, given = _taught(make, task, config, updates)
+        taught.append(seconds)
+        alone.append(again)
+        answers += given
+    lost = [a / b - 1 for a, b in zip(taught, alone, strict=True)]
+    value = statistics.median(taught) / statistics.median(alone) - 1
+    return Result(
+        ROW,
+        "navigation",
+        100 * value,
+        unit="%",
+        low=100 * min(value, *lost),
+        high=100 * max(value, *lost),
+        must=5,
+        better="lower",
+        details={
+            "seconds_with": taught,
+            "seconds_without": alone,
+            "updates_of_a_run": updates,
+            "answers": answers,
+        },
+    )
+
+
+def _taught(make, task, config, updates):
+    """Seconds of so many updates, of the same done again, and how many answers there were."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'labels.db'}"
+        database = Database(url)
+        with database.write() as connection:
+            run = asking.new_run(connection, FAMILY.name, {})
+            token = people.invite(connection, run, "somebody")
+        lesson = Noted(Desk(database, run, FAMILY), FAMILY, task, config)
+        over = threading.Event()
+        with serving(url, run) as address:
+            thread = threading.Thread(target=asyncio.run, args=(_answer(address, token, over),))
+            thread.start()
+            try:
+                seconds, given = _updates(lesson, make, updates)
+            finally:
+                over.set()
+                thread.join()
+        again = Again(Desk(database, run, FAMILY), FAMILY, task, config, recorded=_said(lesson))
+        again.asked_at = lesson.asked_at
+        alone, _ = _updates(again, make, updates)
+        database.close()
+    return seconds, alone, given
+
+
+class Noted(lessons.Lesson):
+    """A lesson that knows when it chose questions, and how many."""
+
+    def __init__(self, *parts, **options):
+        super().__init__(*parts, **options)
+        self.asked_at, self.iteration = {}, 0
+        put = self.desk.put
+        self.desk.put = lambda proposal, count, *rest: (
+            self.asked_at.update({self.iteration: count}) or put(proposal, count, *rest)
+        )
+
+    def step(self, state, iteration):
+        self.iteration = iteration
+        return super().step(state, iteration)
+
+
+class Again(Noted):
+    """A lesson that nobody is told about, and that asks nobody what it would ask."""
+
+    def __init__(self, *parts, **options):
+        super().__init__(*parts, **options)
+        self.page.tell = lambda *state, **how: None
+
+    def step(self, state, iteration):
+        state, row = super().step(state, iteration)
+        count = self.asked_at.get(iteration)
+        if count:
+            asked = self._room([])
+            jax.device_get(
+                lessons._propose(state.key, state, asked, count, self.ahead, self.config)
+            )
+        return state, row
+
+
+def _said(lesson):
+    """What was learned from, and when."""
+    with lesson.desk.database.read() as connection:
+        taken = reading.taken(connection, lesson.desk.run)
+        return {
+            iteration: (reading.answers(connection, lesson.desk.run, numbers=numbers), [])
+            for iteration, (numbers, _) in taken.items()
+        }
+
+
+def _updates(lesson, make, updates):
+    state, iteration, begun = lesson.begin(make), 0, None
+    while True:
+        if not lesson.ready(state):
+            continue
+        state, row = lesson.step(state, iteration)
+        jax.block_until_ready(state.ppo.agent)
+        iteration += 1
+        if begun is None and row["updates"] >= 20:  # all is compiled, and clips are known
+            begun = time.perf_counter(), row["updates"], row["labels"]
+        if begun is not None and row["updates"] - begun[1] >= updates:
+            return time.perf_counter() - begun[0], row["labels"] - begun[2]
+
+
+async def _answer(address, token, over):
+    """An answer every second, from a browser that follows how it goes."""
+    browser = await Browser(address).open()
+    await browser.sign_in(token)
+    await browser.follow()
+    number = 0
+    while not over.is_set():
+        following = (await browser.post("/api/next", {}))[1].get("next")
+        if following is not None:
+            number += 1
+            body = {"question": following["question"], "request": f"r{number}", "seconds": 1.0}
+            await browser.post("/api/answers", body | {"choice": "left"})
+            await asyncio.sleep(0.9)
+        await asyncio.sleep(0.1)
+    browser.close()
