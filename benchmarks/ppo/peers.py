@@ -31,12 +31,13 @@ class Peer:
 
     Attributes:
         name: what people call it.
-        driver: the module of `benchmarks.ppo.drivers` that runs it.
+        driver: the module that runs it, among its `drivers`.
         updates: how many make a run of a few seconds.
         environment: the folder it is installed in; None: with the project itself.
         requirements: what is installed there.
         workers: where its simulators step, see `Settings.workers`.
         beside: packages, without what they need, that join the project's own for this peer.
+        drivers: the package of its driver.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Peer:
     requirements: tuple[str, ...] = ()
     workers: str = "sync"
     beside: tuple[str, ...] = ()
+    drivers: str = "benchmarks.ppo.drivers"
 
 
 TORCH = ("torch==2.13.0", "stable-baselines3==2.9.2", "gymnasium==1.4.0", "numpy==2.4.6")
@@ -124,7 +126,7 @@ def answer(peer: Peer, settings: Settings, kind: type[Answer] = Measurement) -> 
     Raises:
         RuntimeError: it failed.
     """
-    command = [interpreter(peer), "-m", f"benchmarks.ppo.drivers.{peer.driver}"]
+    command = [interpreter(peer), "-m", f"{peer.drivers}.{peer.driver}"]
     asked = json.dumps(asdict(settings))
     done = subprocess.run(
         command,

@@ -149,15 +149,16 @@ def test_what_is_taken_back_is_learned_from_no_more(database):
     state, row = after(lesson, state)
     assert row["labels"] == 2
     with database.write() as connection:
-        answering.undo(
-            connection, lesson.desk.run, people.local(connection, lesson.desk.run, "ana").id
-        )
-    for iteration in range(2, 9):  # it may have an update to make before it looks
-        state, row = after(lesson, state, iteration)
-        if row["labels"] != 2:
-            break
-    assert row["labels"] == 1
-    assert int(state.answers.feedback.comparisons.weight.sum()) == 1
+        who = people.local(connection, lesson.desk.run, "ana").id
+    for left in (1, 0):
+        with database.write() as connection:
+            answering.undo(connection, lesson.desk.run, who, f"u{left}")
+        for iteration in range(2, 9):  # it may have an update to make before it looks
+            state, row = after(lesson, state, iteration + 10 * (1 - left))
+            if row["labels"] == left:
+                break
+        assert row["labels"] == left
+        assert int(state.answers.feedback.comparisons.weight.sum()) == left
 
 
 def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(database):
@@ -184,7 +185,10 @@ def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
     with database.read() as connection:
         for iteration, (answers, marks) in reading.taken(connection, lesson.desk.run).items():
             found = reading.answers(connection, lesson.desk.run, numbers=answers)
-            recorded[iteration] = found, reading.corrections(connection, lesson.desk.run, marks)
+            recorded[iteration] = (
+                found,
+                reading.corrections(connection, lesson.desk.run, numbers=marks),
+            )
     again = begun(database, recorded=recorded)
     again.desk.clips_from = database, lesson.desk.run
     replayed, same_rows = taught(again, lambda lesson: pytest.fail("somebody was asked"))
@@ -238,3 +242,34 @@ def test_a_prior_is_taught_without_a_step(database):
     assert (rows[-1]["labels"], rows[-1]["steps"]) == (4, 0)
     before = prior.agent.actor.context
     assert not np.array_equal(state.ppo.agent.actor.context, before)
+
+
+def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database):
+    """Or a lesson that was killed could not be done again without its people."""
+    lesson = begun(database)
+    state, _ = lesson.step(lesson.begin(make), 0)
+    say(lesson)
+    kept, row = after(lesson, state)
+    say(lesson)
+    _, later = after(lesson, kept, 2)
+    while later["labels"] == row["labels"]:
+        _, later = after(lesson, kept, 3)
+    again = Lesson(lesson.desk, FAMILY, TASK, CONFIG)
+    again.resumed(kept, [row])
+    with database.read() as connection:
+        assert len(reading.taken(connection, lesson.desk.run)) == int(kept.round) == 1
+    assert again.page.curve == [(1, row["learned_return"])]
+    assert again.page.now is not None
+
+
+def test_bad_moments_of_others_are_not_learned_from_either(database):
+    lesson = begun(database, desk={"annotator": "ben"})
+    state, _ = lesson.step(lesson.begin(make), 0)
+    with database.write() as connection:
+        run = lesson.desk.run
+        who = people.local(connection, run, "ana").id
+        clip = answering.lease(connection, run, who).question.left
+        answering.correct(connection, run, who, clip, 3, "c")
+    say(lesson, "ben")
+    state, _ = after(lesson, state)
+    assert int(state.answers.feedback.comparisons.weight.sum()) == 1

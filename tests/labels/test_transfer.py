@@ -45,7 +45,7 @@ def lesson(database, run):
         for number, choice in zip(numbers[:3], ("left", "right", "skip"), strict=True):
             say(ana, number, choice=choice)
             say(ben, number, choice="left")
-        answering.undo(connection, run, ben)
+        answering.undo(connection, run, ben, "u")
         say(ana, numbers[3], mark=7)
         kept = asking.keep(connection, run, clip(0))
         answering.correct(connection, run, ana, kept, 4, "c")
@@ -155,6 +155,9 @@ BAD_CLIP = base64.b64encode(b"no safetensors").decode()
         ("answers", put(preference=0.7), "does not fit its question"),
         ("answers", put(preference=None), "does not fit its question"),
         ("answers", put(seconds="long"), "seconds is not of its type"),
+        ("answers", put(seconds=10**400), "seconds is not of its type"),
+        ("answers", put(request="\ud800"), "request is not of its type"),
+        ("clips", put(scene={"a": "\0"}), "scene is not of its type"),
         ("answers", put(more=1), "more too much or missing"),
         ("answers", lambda row: row.pop("request"), "request too much or missing"),
         ("answers", put(run_id="0" * 32), "is not among its runs"),
@@ -209,15 +212,17 @@ def test_other_files_are_refused(tmp_path, content):
         importing.read(tmp_path / "labels")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(place=st.integers(0, 10**6), new=st.binary(max_size=4), gone=st.integers(0, 40))
 def test_a_file_that_was_damaged_anywhere_gives_labels_or_one_error(fuzzed, place, new, gone):
     """Never another exception: whoever reads it is told in one sentence."""
     whole, path = fuzzed
     at = place % len(whole)
     path.write_bytes(whole[:at] + new + whole[at + gone :])
-    with contextlib.suppress(LabelError):
-        importing.read(path)
+    other = Database(f"sqlite:///{path}.db")
+    with contextlib.suppress(LabelError), other.write() as connection:
+        importing.write(connection, importing.read(path))
+    other.close()
 
 
 @pytest.fixture

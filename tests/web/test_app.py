@@ -5,7 +5,7 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from metarlhf.labels import people, reading, tables
+from metarlhf.labels import asking, people, reading, tables
 from metarlhf.web.guard import LARGEST, Rate
 from metarlhf.web.settings import Settings
 from tests.web.conftest import World
@@ -51,10 +51,45 @@ def test_what_was_said_is_taken_back(world):
     me.sign_in()
     question = me.next()["question"]
     me.answer(question)
-    undone = me.post("/api/undo").json()
+    undo = lambda request: me.post("/api/undo", json={"request": request})
+    undone = undo("a").json()
     assert undone["undone"] == undone["next"]["question"] == question
     assert kept(world) == []
-    assert me.post("/api/undo").json()["undone"] is None
+    me.answer(question, "right", "again")
+    # A request that was heard, whose answer was not, is made again: nothing more is taken back.
+    assert undo("a").json()["undone"] == question
+    assert len(kept(world)) == 1
+    undo("b")
+    assert undo("c").json()["undone"] is None
+
+
+def test_when_all_is_learned_nothing_is_taken_back(world):
+    me = world.browser()
+    me.sign_in()
+    me.answer(me.next()["question"])
+    with world.database.write() as connection:
+        asking.set_status(connection, world.run, {"doing": "done"})
+    refused = me.post("/api/undo", json={"request": "a"})
+    assert refused.status_code == 409
+    assert len(kept(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"host": "["}, b"{}"), ({"origin": "http://["}, b"{}"), ({}, b'{"token": NaN}'),
+        ({}, b'{"token": "\\ud800"}'), ({}, b"\xff"), ({}, b"[" * 9_999), ({}, b"1e999"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_and_never_an_error_of_the_servers(world, headers, content):
+    me = world.browser()
+    for path in ("/api/session", "/api/answers"):
+        said = me.post(
+            path, content=content, headers=headers | {"content-type": "application/json"}
+        )
+        assert 400 <= said.status_code < 500
+        assert "content-security-policy" in said.headers
+        assert said.json()["error"]
 
 
 def test_a_moment_is_called_bad(world):
@@ -201,8 +236,8 @@ class TestTokens:
         said = ana.answer(question, "left", "same-name").json()["answer"]
         # Not by the same request, nor by taking back, nor by any path.
         assert ben.answer(question, "right", "same-name").json()["answer"] != said
-        ben.post("/api/undo")
-        ben.post("/api/undo")
+        for request in ("a", "b"):
+            ben.post("/api/undo", json={"request": request})
         (left,) = kept(open_world)
         assert (left.annotator, left.id) == ("ana", said)
         text = ben.get("/api/status").text + str(ben.next())

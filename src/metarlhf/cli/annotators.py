@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import known, must_have_page
+from metarlhf.cli.supervise import labels_of, must_have_page
 from metarlhf.runs import UserError
 
 
@@ -31,25 +31,16 @@ class Annotators:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.labels import Database, people
+    from metarlhf.labels import people
 
     if not argv:
         raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")
     options = parse(Annotators, argv, "annotators", Annotators())
-    run = known(options.run)
-    if run is None:
-        raise UserError(
-            f"{options.run} is no lesson: name the directory of a run of `metarlhf teach`"
-        )
-    database = Database(options.labels) if options.labels else Database.beside(options.run)
-    try:
-        with database.write() as connection:
-            token = people.invite(connection, run, options.invite) if options.invite else None
-            if options.revoke:
-                people.revoke(connection, run, options.revoke)
-            found = people.everybody(connection, run)
-    finally:
-        database.close()
+    with labels_of(options.run, options.labels) as (database, run), database.write() as connection:
+        token = people.invite(connection, run, options.invite) if options.invite else None
+        if options.revoke:
+            people.revoke(connection, run, options.revoke)
+        found = people.everybody(connection, run)
     lines = [f"{one.name}: {one.answers} answers, {one.standing}" for one in found]
     if token:
         lines.append(f"{options.invite} signs in with the token {token}")

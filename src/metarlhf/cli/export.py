@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import known, must_have_page
+from metarlhf.cli.supervise import labels_of, must_have_page
 from metarlhf.runs import UserError
 
 
@@ -31,24 +31,14 @@ class Export:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.labels import Database
     from metarlhf.labels.exporting import FORMATS
 
     if not argv:
         raise UserError("which lesson? metarlhf export RUN, the directory of a lesson")
     options = parse(Export, argv, "export", Export())
-    run = known(options.run)
-    if run is None:
-        raise UserError(
-            f"{options.run} is no lesson: name the directory of a run of `metarlhf teach`"
-        )
     suffix, write = FORMATS[options.format]
     path = options.to or options.run / f"labels{suffix}"
-    database = Database(options.labels) if options.labels else Database.beside(options.run)
-    try:
-        with database.read() as connection:
-            count = write(connection, run, path)
-    finally:
-        database.close()
+    with labels_of(options.run, options.labels) as (database, run), database.read() as connection:
+        count = write(connection, run, path)
     result = {"command": "export", "format": options.format, "file": str(path), "rows": count}
     return show(result, [f"{count} rows in {path}"], options.json)

@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
     from metarlhf.labels import Database, importing
+    from metarlhf.labels.database import without_password
 
     if not argv:
         raise UserError("which file? metarlhf import FILE, which `metarlhf export` wrote")
@@ -45,7 +46,10 @@ def main(argv: Sequence[str]) -> int:
             number = importing.write(connection, found)
     finally:
         database.close()
-    files.write_json(folder / LESSON, {"run": number})
+    written = {"run": number}
+    if options.labels:
+        written["labels"] = without_password(options.labels)
+    files.write_json(folder / LESSON, written)
     count = len(found.rows["answers"])
     result = {"command": "import", "answers": count, "run": number, "folder": str(folder)}
     return show(result, [f"{count} answers in {folder}"], options.json)

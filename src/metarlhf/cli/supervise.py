@@ -7,16 +7,19 @@ answered is lost, as it was on disk before anybody was told that it was taken.
 import importlib.util
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from metarlhf.cli.options import say
+from metarlhf.cli.options import say, value_in
 from metarlhf.runs import UserError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -49,20 +52,62 @@ def _has(name: str) -> bool:
 
 def known(folder: Path) -> str | None:
     """The run's number among the labels; None: nothing was begun there."""
+    return _told(folder, "run")
+
+
+def place(folder: Path, named: str | None) -> str:
+    """The URL of a lesson's labels: as it is named, as the lesson wrote down, or beside it."""
+    return named or _told(folder, "labels") or f"sqlite:///{folder / 'labels.db'}"
+
+
+def lesson_of(folder: Path) -> str:
+    """The run's number among the labels.
+
+    Raises:
+        UserError: nothing was begun there.
+    """
+    run = known(folder)
+    if run is None:
+        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
+    return run
+
+
+@contextmanager
+def labels_of(folder: Path, named: str | None) -> Iterator[tuple[Any, str]]:
+    """A lesson's labels, opened, and its number among them.
+
+    Raises:
+        UserError: there is no lesson.
+        LabelError: they cannot be opened, or do not hold it.
+    """
+    from metarlhf.labels import Database, asking
+
+    run = lesson_of(folder)
+    database = Database(place(folder, named))
     try:
-        return json.loads((folder / LESSON).read_bytes())["run"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with database.read() as connection:
+            asking.family_of(connection, run)
+        yield database, run
+    finally:
+        database.close()
+
+
+def _told(folder: Path, name: str) -> str | None:
+    try:
+        return json.loads((folder / LESSON).read_bytes()).get(name)
+    except (OSError, ValueError, AttributeError):
         return None
 
 
 def watch(options: Any, argv: Sequence[str]) -> int:
     """Keep both going until the agent has learned all, then the page for a while."""
-    if options.run_dir is None and known(options.directory) and not options.resume:
+    if known(options.directory) and not options.resume:
         raise UserError(
             f"{options.directory} holds a lesson already: go on with --resume, or name another "
             "--run-dir"
         )
     _free(options)
+    signal.signal(signal.SIGTERM, _stop)  # or the agent would be left alone
     agent = _Process(lambda again: _agent(argv, again), "agent")
     page = None
     try:
@@ -70,7 +115,7 @@ def watch(options: Any, argv: Sequence[str]) -> int:
             status = agent.look()
             if status not in (None, 0):
                 return int(status)
-            if page is None and known(options.directory) is not None and _has_tables(options):
+            if page is None and known(options.directory) is not None:
                 page = _Process(lambda again: _page(options), "page")
                 _invite(options)
             if page is not None and page.look() is not None:
@@ -79,13 +124,23 @@ def watch(options: Any, argv: Sequence[str]) -> int:
                 _linger(options, page)
                 return 0
             time.sleep(0.1)
-    except KeyboardInterrupt:
-        status = agent.wait()  # it heard the same Ctrl-C, and saves
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated):
+            agent.interrupt()  # a Ctrl-C it has heard, too
+        status = agent.wait()
         return 130 if status is None else int(status)
     finally:
         for process in (page, agent):
             if process is not None:
                 process.end()
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked this process alone to end."""
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Terminated
 
 
 class _Process:
@@ -114,6 +169,11 @@ class _Process:
         self._start(again=True)
         return None
 
+    def interrupt(self) -> None:
+        """Ask it to save and end."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
     def wait(self, seconds: float = 60.0) -> int | None:
         """Its exit status, if it ends in time."""
         try:
@@ -133,10 +193,30 @@ class _Process:
 
 
 def _agent(argv: Sequence[str], again: bool) -> subprocess.Popen:
-    words = list(argv) + (["--resume"] if again and "--resume" not in argv else [])
+    words = without_labels(argv) + (["--resume"] if again and "--resume" not in argv else [])
     program = "from metarlhf.cli import run; run()"
-    environment = os.environ | {PART: "agent"}
+    environment = os.environ | {PART: f"agent of {os.getpid()}"}
+    named = value_in(argv, "--labels")
+    environment |= {LABELS: named} if named else {}
     return subprocess.Popen([sys.executable, "-c", program, "teach", *words], env=environment)
+
+
+def without_labels(argv: Sequence[str]) -> list[str]:
+    """The words of a command line but for where labels are, which may be a secret."""
+    words, skip = [], False
+    for word in argv:
+        if not skip and not word.startswith("--labels="):
+            skip = word == "--labels"
+            words += [] if skip else [word]
+        else:
+            skip = False
+    return words
+
+
+def orphaned() -> bool:
+    """Whether this is the agent's process, and who began it is gone."""
+    part = os.environ.get(PART, "")
+    return part.startswith("agent of ") and int(part.split()[-1]) != os.getppid()
 
 
 def _page(options: Any) -> subprocess.Popen:
@@ -151,20 +231,17 @@ def _page(options: Any) -> subprocess.Popen:
     return subprocess.Popen(command, env=os.environ | {LABELS: options.url})
 
 
-def _has_tables(options: Any) -> bool:
-    """The agent's process makes them before it writes down its number."""
-    return (options.directory / LESSON).exists()
-
-
 def _invite(options: Any) -> None:
     """Say where the page is; whoever is invited gets a token, which is shown this once."""
-    address = f"http://{options.host}:{options.port}/"
+    address = _address(options.host, options.port)
     for _ in range(100):
         try:
             urlopen(address, timeout=1).close()
             break
         except (URLError, OSError):
             time.sleep(0.1)
+    if options.host in ("0.0.0.0", "::"):  # all of this machine's, of which others need one
+        address = _address(socket.getfqdn(), options.port)
     if not options.annotators:
         say(f"Teach it at {address}")
         return
@@ -174,14 +251,19 @@ def _invite(options: Any) -> None:
     assert run is not None
     database = Database(options.url)
     with database.write() as connection:
-        new = [name for name in options.annotators if not people.has_token(connection, run, name)]
+        there = people.names(connection, run)
+        new = [name for name in options.annotators if name not in there]
         tokens = {name: people.invite(connection, run, name) for name in new}
     database.close()
     say("Each of these addresses is for one person, and is shown this once:")
     for name, token in tokens.items():
         say(f"  {name}: {address}#token={token}")
     for name in set(options.annotators) - set(new):
-        say(f"  {name}: as before (`metarlhf annotators` gives a new one)")
+        say(f"  {name}: as before (`metarlhf annotators` invites anew)")
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def _linger(options: Any, page: Any) -> None:
@@ -199,8 +281,6 @@ def _linger(options: Any, page: Any) -> None:
 
 def _free(options: Any) -> None:
     """Refuse a port that somebody else has, before anything is begun."""
-    import socket
-
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,9 @@
 """`metarlhf teach`: people teach an agent what they like, on a page."""
 
 import os
+import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -95,9 +97,11 @@ class Teach(TrainOptions):
     @property
     def url(self) -> str:
         """Where its labels are."""
-        return self.labels or f"sqlite:///{self.directory / 'labels.db'}"
+        return supervise.place(self.directory, self.labels or os.environ.get(supervise.LABELS))
 
 
+# How many steps a lesson has, who knows: `over` decides.
+UNBOUNDED = 10**9
 # What does not decide what a lesson is: it goes on with others, too.
 PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
 
@@ -106,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command: this process watches over two others, the page's and the agent's."""
     supervise.must_have_page()
     options = read(argv)
-    if os.environ.get(supervise.PART) == "agent" or options.replay is not None:
+    if supervise.PART in os.environ or options.replay is not None:
         return train(options)
     return supervise.watch(options, argv)
 
@@ -145,13 +149,14 @@ def train(options: Teach) -> int:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         database = Database(options.url)
-        try:
-            return _lesson(options, run, family, database)
-        finally:
-            database.close()
+        with ExitStack() as stack:
+            stack.callback(database.close)
+            return _lesson(options, run, family, database, stack)
 
 
-def _lesson(options: Teach, run: RunDirectory, family: TaskFamily, database: Any) -> int:
+def _lesson(
+    options: Teach, run: RunDirectory, family: TaskFamily, database: Any, stack: ExitStack
+) -> int:
     from metarlhf.labels import reading
     from metarlhf.labels.desk import Desk
     from metarlhf.labels.lesson import Lesson
@@ -163,13 +168,14 @@ def _lesson(options: Teach, run: RunDirectory, family: TaskFamily, database: Any
     prior = load(options.prior) if options.prior else None
     lesson = Lesson(
         desk, family, task, config, ahead=options.ahead, wait=options.wait,
-        recorded=_recorded(options, desk) if options.replay else None,
+        recorded=_recorded(options, desk, stack) if options.replay else None,
     )  # fmt: skip
     key = jax.random.key(options.seed)
     start = partial(_start, key, family, task, prior, options)
     state = drive(
-        run, "teaching", lambda: lesson.begin(start), lesson.step, lesson.total,
-        stop=lesson.over, ready=lesson.ready, restored=lesson.resumed,
+        run, "teaching", lambda: lesson.begin(start), lesson.step, UNBOUNDED,
+        stop=lesson.over, ready=partial(_ready, lesson),
+        restored=lambda state: lesson.resumed(state, run.metrics.rows),
         counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
@@ -191,12 +197,12 @@ def _lesson(options: Teach, run: RunDirectory, family: TaskFamily, database: Any
         "labels_run": number,
         "agent": str(agent),
     }
-    result = run.finish(result)
     report = write_lesson(
         run.path / "report.html", family, lesson.page.now, lesson.page.curve,
         [_told(one) for one in given], _facts(result),
     )  # fmt: skip
     lesson.page.finish(state)
+    result = run.finish(result)
     line = (
         f"{result['labels']} answers, {result['steps']} steps; the agent is in {agent}, the report "
         f"in {report}"
@@ -244,15 +250,32 @@ def _told(answer: Any) -> dict[str, str]:
 def _begin(options: Teach, run: RunDirectory, family: TaskFamily, database: Any) -> str:
     """The run's number among the labels, which the page's process reads, too."""
     from metarlhf.labels import asking
+    from metarlhf.labels.database import without_password
 
     known = supervise.known(run.path)
     if known is not None:
+        with database.read() as connection:
+            asking.family_of(connection, known)
         return known
-    about = {"config": repr(options.config), "seed": options.seed, "prior": str(options.prior)}
     with database.write() as connection:
-        number = asking.new_run(connection, family.name, about)
-    files.write_json(run.path / supervise.LESSON, {"run": number})
+        number = asking.new_run(connection, family.name, _about(options))
+    written = {"run": number, "labels": without_password(options.url)}
+    files.write_json(run.path / supervise.LESSON, written)
     return number
+
+
+def _about(options: Teach) -> dict[str, str]:
+    """All that decides what a lesson is but what people say."""
+    prior = files.digest(options.prior) if options.prior else None
+    parts = {"seed": options.seed, "number": options.number, "config": options.config}
+    parts |= {"prior": prior, "ensemble": options.ensemble, "wait": options.wait}
+    return {name: repr(value) for name, value in parts.items()}
+
+
+def _ready(lesson: Any, state: RLHFState) -> bool:
+    if supervise.orphaned():
+        os.kill(os.getpid(), signal.SIGINT)  # save, and end as by Ctrl-C
+    return lesson.ready(state)
 
 
 def _start(key, family, task, prior: Prior | None, options: Teach) -> RLHFState:
@@ -267,23 +290,25 @@ def _from_prior(key, family, task, prior, config):
     return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
 
 
-def _recorded(options: Teach, desk: Any) -> dict[int, Any]:
+def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
     """What was taken in when, of the lesson that is done again; its clips go to the new desk."""
-    from metarlhf.labels import Database, reading
+    from metarlhf.labels import reading
 
     folder = Path(options.replay or "")
-    number = supervise.known(folder)
-    if number is None:
-        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
-    source = Database.beside(folder)
+    source, number = stack.enter_context(supervise.labels_of(folder, None))
     with source.read() as connection:
-        taken = reading.taken(connection, number)
+        about, wanted = reading.about(connection, number), _about(options)
+        odd = sorted(name for name in wanted if about.get(name) != wanted[name])
+        if odd:
+            raise UserError(
+                f"{folder} was another lesson: {', '.join(odd)} differ. Say what it was begun with"
+            )
         found = {
             iteration: (
                 reading.answers(connection, number, numbers=answers),
                 reading.corrections(connection, number, numbers=corrections),
             )
-            for iteration, (answers, corrections) in taken.items()
+            for iteration, (answers, corrections) in reading.taken(connection, number).items()
         }
     desk.clips_from = source, number
     say(f"doing {folder} again: {len(found)} times something was said")

@@ -2,7 +2,7 @@
 
 `Database` opens it. What can be done with it are functions of a connection, by who does it:
 `asking` is the loop's side, `answering` the people's, `people` says who they are, `reading` what
-came of it, `transfer` takes it elsewhere.
+came of it, `exporting` and `importing` take it elsewhere and back.
 """
 
 from metarlhf.labels.database import Database as Database

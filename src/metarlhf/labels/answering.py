@@ -219,25 +219,28 @@ def _values(kind: str, swapped: bool, choice: str | None, mark: int | None) -> d
     return nothing | {"preference": 1.0 - shown if swapped else shown}
 
 
-def undo(connection: Connection, run: str, annotator: int) -> int | None:
+def undo(connection: Connection, run: str, annotator: int, request: str) -> int | None:
     """Take back this person's newest answer that stands; returns the question, theirs again.
 
-    None where there is nothing to take back. The answer stays on record.
+    None where there is nothing to take back. The answer stays on record. The same `request` again
+    takes back nothing more.
     """
     answers, now = tables.answers, time.time()
+    own = (answers.c.run_id == run) & (answers.c.annotator_id == annotator)
+    again = select(answers.c.question_id).where(own, answers.c.undone_by == request)
+    before = connection.execute(again).scalar()
+    if before is not None:
+        return before
     newest = connection.execute(
         select(answers.c.id, answers.c.question_id)
-        .where(
-            answers.c.run_id == run,
-            answers.c.annotator_id == annotator,
-            answers.c.undone_at.is_(None),
-        )
+        .where(own, answers.c.undone_at.is_(None))
         .order_by(answers.c.id.desc())
         .limit(1)
     ).first()
     if newest is None:
         return None
-    connection.execute(update(answers).where(answers.c.id == newest.id).values(undone_at=now))
+    undone = {"undone_at": now, "undone_by": request}
+    connection.execute(update(answers).where(answers.c.id == newest.id).values(**undone))
     table = tables.questions
     connection.execute(
         update(table).where(table.c.id == newest.question_id).values(wanted=table.c.wanted + 1)
@@ -261,7 +264,11 @@ def correct(
     if again is not None:
         return again
     found = connection.execute(
-        select(tables.clips.c.scene).where(tables.clips.c.id == clip, tables.clips.c.run_id == run)
+        select(tables.clips.c.scene).where(
+            tables.clips.c.id == clip,
+            tables.clips.c.run_id == run,
+            tables.clips.c.source != "now",  # which is shown, and not asked about
+        )
     ).first()
     if found is None:
         raise Refused(f"there is no clip {clip} here")

@@ -112,6 +112,16 @@ def record_taken(
     connection.execute(insert(tables.taken).values(**row))
 
 
+def forget_taken(connection: Connection, run: str, kept: int) -> None:
+    """Strike from the record what was taken in after the first `kept` times: it is done again."""
+    table = tables.taken
+    iterations = select(table.c.iteration).where(table.c.run_id == run).order_by("iteration")
+    gone = list(connection.execute(iterations).scalars())[kept:]
+    if gone:
+        later = (table.c.run_id == run) & (table.c.iteration >= gone[0])
+        connection.execute(delete(table).where(later))
+
+
 def family_of(connection: Connection, run: str) -> str:
     """The family whose tasks a run is about.
 

@@ -27,7 +27,7 @@ def unpack(blob: bytes) -> dict[str, np.ndarray]:
         raise LabelError(f"a clip has {len(blob)} bytes, more than the {LARGEST} that one may have")
     try:
         arrays = load(blob)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError) as error:  # or of a type that NumPy has not
         raise LabelError(f"a clip is not in the safetensors format: {error}") from error
     steps = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
     if not {"obs", "action"} <= arrays.keys() or len(steps) != 1 or 0 in steps:

@@ -1,7 +1,6 @@
 """What labels from outside must be: each row by itself, and all of them together."""
 
 import json
-import math
 from typing import Any
 
 from sqlalchemy import Boolean, Float, Integer, LargeBinary, String, Table
@@ -49,13 +48,22 @@ def _fits(column: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
     if isinstance(kind, Float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return number and abs(value) < 1e300  # also of whole numbers beyond what a float holds
     if isinstance(kind, LargeBinary):
         return isinstance(value, bytes)
     if isinstance(kind, String):
         short = isinstance(value, str) and len(value) <= (kind.length or 0)
-        return short and "\0" not in value
-    return "\\u0000" not in json.dumps(value)  # JSON, in which PostgreSQL takes no zero byte
+        return short and "\0" not in value and _is_text(value)
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return "\\u0000" not in text and "\\ud" not in text  # which PostgreSQL's JSON does not take
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written at all: half of a pair of characters cannot."""
+    return all(not 0xD800 <= ord(character) <= 0xDFFF for character in value)
 
 
 def check_together(where: str, rows: Rows) -> None:
@@ -72,6 +80,10 @@ def check_together(where: str, rows: Rows) -> None:
             _check_references(where, table, row, numbers)
     steps = _check_clips(where, rows["clips"])
     _check_answers(where, rows)
+    shown = {row["id"] for row in rows["clips"] if row["source"] == "now"}
+    asked = {row[side] for row in rows["questions"] for side in ("left_id", "right_id")}
+    if shown & (asked | {row["clip_id"] for row in rows["corrections"]}):
+        raise LabelError(f"{where}: something is about a clip that nobody was asked about")
     for row in rows["corrections"]:
         if not 0 <= row["step"] < steps[row["clip_id"]]:
             raise LabelError(f"{where}: correction {row['id']} is of a step that its clip has not")

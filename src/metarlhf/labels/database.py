@@ -42,14 +42,20 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write. When it has ended without an error, all is on disk."""
+        """A transaction that may write. When it has ended without an error, all is on disk.
+
+        There is one at a time, on either database: what one sees, no other changes meanwhile.
+        """
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if not self.is_sqlite:  # whose writers wait for each other anyway
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331)")
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database."""
-        with self.engine.connect() as connection, connection.begin():
+        level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -61,10 +67,13 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
-            if not self.is_sqlite:  # SQLite's writer is the only one already
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331)")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def without_password(url: str) -> str:
+    """As a URL may be written down."""
+    return make_url(url).set(password=None).render_as_string(hide_password=False)
 
 
 def number_of(inserted: CursorResult) -> int:

@@ -52,10 +52,7 @@ class Desk:
         self._looked, self._news = 0.0, False
 
     def put(self, proposal: Proposal, count: int, number: int, ratings: bool) -> int:
-        """Ask the first `count` questions, of round `number`; returns how many there were to put.
-
-        Older ones that nobody has looked at are taken back.
-        """
+        """Ask the first `count` questions, of round `number`; returns how many there were."""
         found = jax.device_get(proposal)
         new = [
             NewQuestion(
@@ -70,24 +67,27 @@ class Desk:
             if np.isfinite(gain)
         ]
         with self.database.write() as connection:
-            asking.withdraw(connection, self.run, number)
             asking.ask(connection, self.run, new)
         return len(new)
+
+    def take_back(self, before_round: int | None = None) -> None:
+        """Take back questions of earlier rounds that nobody has looked at; all, without a round."""
+        with self.database.write() as connection:
+            asking.withdraw(connection, self.run, before_round)
 
     def _clip(self, clip: Segment, number: int) -> Clip:
         arrays = {"obs": clip.obs, "action": clip.action, "task_reward": clip.task_reward}
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         return Clip(arrays, scene(self.family, arrays["obs"]), round=number)
 
+    def count(self) -> reading.Count:
+        """How many answers that the lesson learns from stand, and how many are open."""
+        with self.database.read() as connection:
+            return reading.count(connection, self.run, self.annotator)
+
     def open(self) -> int:
         """How many more answers what was asked is good for."""
-        with self.database.read() as connection:
-            return reading.open_questions(connection, self.run)
-
-    def ask_no_more(self) -> None:
-        """All is said: what is still open goes."""
-        with self.database.write() as connection:
-            asking.withdraw(connection, self.run)
+        return self.count().open
 
     def news(self) -> bool:
         """Whether anything was said or taken back since `said`; looks now and then only."""
@@ -102,19 +102,33 @@ class Desk:
         with self.database.read() as connection:
             self._mark, self._news = reading.mark(connection, self.run), False
             answers = reading.answers(connection, self.run, self.annotator)
-            corrections = reading.corrections(connection, self.run)
+            corrections = reading.corrections(connection, self.run, self.annotator)
         return answers, corrections
+
+    def agreement(self) -> float | None:
+        """How far all people agree."""
+        with self.database.read() as connection:
+            return reading.agreement(reading.answers(connection, self.run))
 
     def take(self, iteration: int, answers: list[int], corrections: list[int]) -> None:
         """Put on record what the loop learns from, from this iteration on, by number."""
         with self.database.write() as connection:
             asking.record_taken(connection, self.run, iteration, answers, corrections)
 
-    def taken_before(self, count: int) -> tuple[list[int], list[int]] | None:
-        """What the loop learned from when it had taken something in `count` times."""
-        with self.database.read() as connection:
+    def taken_before(self, count: int) -> tuple[list[int], list[int]]:
+        """What the loop learned from when it had taken something in `count` times.
+
+        What it took in after that is struck from the record: it is done again.
+        """
+        with self.database.write() as connection:
+            asking.forget_taken(connection, self.run, count)
             taken = list(reading.taken(connection, self.run).values())
-        return taken[count - 1] if 0 < count <= len(taken) else None
+        return taken[-1] if taken else ([], [])
+
+    def given(self, numbers: list[int]) -> list[Answer]:
+        """Answers by number."""
+        with self.database.read() as connection:
+            return reading.answers(connection, self.run, numbers=numbers)
 
     def as_said(self, answers: Sequence[Answer], marks: Sequence[Correction]) -> list[Said]:
         """Answers with their clips, in the loop's order of first and second."""
@@ -168,15 +182,15 @@ class Desk:
             for one in questions
         ]
 
-    def show(self, status: dict[str, Any], now: Any = None) -> None:
-        """Tell the page what the loop does; `now` are observations of what the agent does."""
+    def picture(self, obs: Any) -> Clip:
+        """What the agent does now, as the page shows it."""
+        seen = np.asarray(obs)
+        nothing = np.zeros(len(seen), np.float32)
+        return Clip({"obs": seen, "action": nothing}, scene(self.family, seen), source="now")
+
+    def show(self, status: dict[str, Any], now: Clip | None = None) -> None:
+        """Tell the page what the loop does."""
         with self.database.write() as connection:
             if now is not None:
-                obs = np.asarray(now)
-                clip = Clip(
-                    {"obs": obs, "action": np.zeros(len(obs), np.float32)},
-                    scene(self.family, obs),
-                    source="now",
-                )
-                status = status | {"now": asking.keep(connection, self.run, clip)}
+                status = status | {"now": asking.keep(connection, self.run, now)}
             asking.set_status(connection, self.run, status)

@@ -20,7 +20,7 @@ from metarlhf.envs import TaskFamily
 from metarlhf.feedback import blank
 from metarlhf.labels import reading
 from metarlhf.labels.desk import PAUSE, Desk
-from metarlhf.labels.records import Answer, Correction
+from metarlhf.labels.records import Answer, Clip, Correction
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import learns, look, take_in
@@ -79,20 +79,18 @@ class Lesson:
         self._begun = self._asked = self._took = False
         self._counted = 0.0
 
-    @property
-    def total(self) -> int:
-        """No lesson has more steps: first questions, answers, corrections, updates."""
-        config = self.config
-        return 1 + 3 * (config.labels + CORRECTIONS) + self.allowed(config.labels)
-
     def begin(self, make: Callable[[], RLHFState]) -> RLHFState:
         """The state that `make` begins with, with room for all that may be said."""
         return eqx.tree_at(lambda s: s.answers, make(), self._gathered([], []))
 
-    def resumed(self, state: RLHFState) -> RLHFState:
-        """Know again what a state was taught that comes from a checkpoint."""
-        given = self.desk.taken_before(int(state.round))
-        self._taken = given if given else ([], [])
+    def resumed(self, state: RLHFState, rows: list[dict[str, Any]]) -> RLHFState:
+        """Know again what a state was taught that comes from a checkpoint, and show it."""
+        if self.recorded is None:
+            self._taken = self.desk.taken_before(int(state.round))
+        if self._taken[0]:
+            given = self.desk.given(self._taken[0])
+            showing = _show(state.key, state, self.family, self.task)
+            self.page.again(rows, given, jax.device_get(showing))
         return state
 
     def allowed(self, answers: int) -> int:
@@ -137,7 +135,7 @@ class Lesson:
         self._begun = True
         done = self._is_done(state, spent)
         if done and self.recorded is None:
-            self.desk.ask_no_more()
+            self.desk.take_back()
         self.page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
         return state, {
             "labels": int(state.answers.count),
@@ -170,18 +168,23 @@ class Lesson:
         """Ask about the newest behaviour where too little is open; False: nothing is left."""
         if self._asked and not self._took and time.monotonic() - self._counted < PAUSE:
             return True  # what is open has hardly changed, and to count takes a while
+        if self.wait and self._may_practise(state):
+            return True  # a round is about the agent as it is after the one before
         self._counted, self._took = time.monotonic(), False
-        left, open_ = self.config.labels - int(state.answers.count), self.desk.open()
-        wanted = min(self.ahead, left) - open_
-        if wanted <= 0 or (self.wait and open_):
+        standing, open_ = self.desk.count()
+        left = self.config.labels - standing
+        if min(self.ahead, left) <= open_ or (self.wait and open_):
             return True
+        self.desk.take_back(int(state.round))
+        open_ = self.desk.open()
+        wanted = min(self.ahead, left) - open_
         asked = self._room(self.desk.asked())
         count = -(-wanted // self.desk.overlap)
         proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
         put = self.desk.put(proposal, count, int(state.round), ratings)
         self._asked = put > 0
-        return put > 0 or open_ > 0
+        return put > 0 or open_ > 0 or self.desk.news()
 
     def _news(self, iteration: int) -> Taken | None:
         """What is to be learned from, if that is not what was learned from last."""
@@ -193,7 +196,7 @@ class Lesson:
         given = [one for one in given if not one.skipped][: self.config.labels]
         corrections = corrections[-CORRECTIONS:]
         numbers = [one.id for one in given], [one.id for one in corrections]
-        if numbers == self._taken or not given:
+        if numbers == self._taken:
             return None
         self._taken = numbers
         self.desk.take(iteration, *numbers)
@@ -222,15 +225,30 @@ class Page:
         self.curve: list[tuple[int, float]] = []
         self._about: dict[str, Any] = {}
         self.now: Any = None
+        self._picture: Clip | None = None
         self._told = ("", 0.0)
 
     def learned(self, given: list[Answer], showing: Showing) -> None:
         """There were answers, and the agent does something else now."""
         self.learned_return = float(showing.learned_return)
-        self.foreseen = reading.foreseen(given)
         self.curve.append((len(given), self.learned_return))
+        self._show(given, showing)
+
+    def again(self, rows: list[dict[str, Any]], given: list[Answer], showing: Showing) -> None:
+        """As it was before a stop."""
+        told = [(row["labels"], row["learned_return"]) for row in rows]
+        self.curve = [
+            one for one, before in zip(told, [None, *told], strict=False)
+            if one[1] is not None and one != before
+        ]  # fmt: skip
+        self.learned_return = float(showing.learned_return)
+        self._show(given, showing)
+
+    def _show(self, given: list[Answer], showing: Showing) -> None:
+        self.foreseen = reading.foreseen(given)
         self.now = showing.obs
-        self._about = {"foreseen": self.foreseen, "agreement": reading.agreement(given)}
+        self._picture = self.desk.picture(showing.obs)
+        self._about = {"foreseen": self.foreseen, "agreement": self.desk.agreement()}
 
     def tell(self, state: RLHFState, doing: str, at_once: bool = False) -> None:
         """Say what is done now, if that is new or was said some time ago."""
@@ -238,11 +256,11 @@ class Page:
         if not at_once and time.monotonic() - when < (BEAT if doing == before else TELL):
             return
         self._told = doing, time.monotonic()
-        self.desk.show(self._status(state, doing), self.now)
+        self.desk.show(self._status(state, doing), self._picture)
 
     def finish(self, state: RLHFState) -> None:
         """All is learned, and the report written."""
-        self.desk.show(self._status(state, "done") | {"report": True}, self.now)
+        self.desk.show(self._status(state, "done") | {"report": True}, self._picture)
 
     def _status(self, state: RLHFState, doing: str) -> dict[str, Any]:
         return {

@@ -45,6 +45,12 @@ def status(connection: Connection, run: str) -> Status:
     return Status(row.status, row.revision)
 
 
+def about(connection: Connection, run: str) -> dict[str, Any]:
+    """What a run was begun with."""
+    table = tables.runs
+    return connection.execute(select(table.c.about).where(table.c.id == run)).scalar() or {}
+
+
 def only_run(connection: Connection) -> str:
     """The run, of labels that hold one.
 
@@ -67,9 +73,7 @@ def mark(connection: Connection, run: str) -> Mark:
         select(func.count(), func.count(answers.c.undone_at)).where(answers.c.run_id == run)
     ).one()
     marked = connection.execute(
-        select(func.count() - func.count(corrections.c.undone_at)).where(
-            corrections.c.run_id == run
-        )
+        select(func.count()).where(corrections.c.run_id == run)
     ).scalar_one()
     return Mark(said[0], said[1], marked)
 
@@ -106,9 +110,12 @@ def _answer(row: Any) -> Answer:
 
 
 def corrections(
-    connection: Connection, run: str, numbers: Iterable[int] | None = None
+    connection: Connection,
+    run: str,
+    annotator: str | None = None,
+    numbers: Iterable[int] | None = None,
 ) -> list[Correction]:
-    """Moments that somebody called bad: those that stand, or those of these `numbers`."""
+    """Moments that somebody called bad: all, or those of these `numbers`."""
     table, people = tables.corrections, tables.annotators
     query = (
         select(table.c.id, table.c.clip_id, table.c.step, people.c.name, table.c.given_at)
@@ -116,19 +123,22 @@ def corrections(
         .where(table.c.run_id == run)
         .order_by(table.c.id)
     )
-    if numbers is None:
-        query = query.where(table.c.undone_at.is_(None))
-    else:
+    if numbers is not None:
         query = query.where(table.c.id.in_(list(numbers)))
+    if annotator is not None:
+        query = query.where(people.c.name == annotator)
     return [Correction(*row) for row in connection.execute(query)]
 
 
 def arrays(connection: Connection, clips: Iterable[int]) -> dict[int, dict[str, np.ndarray]]:
     """What clips hold, by their numbers."""
     table = tables.clips
-    wanted = sorted(set(clips))
-    rows = connection.execute(select(table.c.id, table.c.arrays).where(table.c.id.in_(wanted)))
-    return {row.id: unpack(row.arrays) for row in rows}
+    wanted, found = sorted(set(clips)), {}
+    for begin in range(0, len(wanted), 1_000):  # databases bound how many they may be asked for
+        some = table.c.id.in_(wanted[begin : begin + 1_000])
+        rows = connection.execute(select(table.c.id, table.c.arrays).where(some))
+        found |= {row.id: unpack(row.arrays) for row in rows}
+    return found
 
 
 def questions(connection: Connection, run: str) -> list[Question]:
@@ -137,13 +147,30 @@ def questions(connection: Connection, run: str) -> list[Question]:
     return [Question(**row._mapping) for row in connection.execute(query)]
 
 
+class Count(NamedTuple):
+    """How many answers stand, skipped ones apart, and how many more are open to be given."""
+
+    standing: int
+    open: int
+
+
+def count(connection: Connection, run: str, annotator: str | None = None) -> Count:
+    """Of everybody, or the answers of one person."""
+    questions, given, people = tables.questions, tables.answers, tables.annotators
+    wanted = select(func.coalesce(func.sum(questions.c.wanted), 0))
+    open_ = connection.execute(wanted.where(questions.c.run_id == run, questions.c.wanted > 0))
+    stands = select(func.count()).where(
+        given.c.run_id == run, given.c.undone_at.is_(None), ~given.c.skipped
+    )
+    if annotator is not None:
+        stands = stands.join(people, people.c.id == given.c.annotator_id)
+        stands = stands.where(people.c.name == annotator)
+    return Count(connection.execute(stands).scalar_one(), int(open_.scalar_one()))
+
+
 def open_questions(connection: Connection, run: str) -> int:
     """How many more answers what was asked is good for."""
-    table = tables.questions
-    wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
-    return int(
-        connection.execute(wanted.where(table.c.run_id == run, table.c.wanted > 0)).scalar_one()
-    )
+    return count(connection, run).open
 
 
 def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:
@@ -174,7 +201,7 @@ def agreement(given: Iterable[Answer]) -> float | None:
     for answer in given:
         value = answer.preference if answer.mark is None else float(answer.mark)
         if value is not None:
-            # Marks have a scale of their own, of ten levels; both count from 0 to 1.
-            scale = 1.0 if answer.mark is None else 1.0 / (answer.levels or 1)
-            units[answer.question.id][answer.annotator] = scale * value
+            if answer.mark is not None:  # from 0 to 1, as preferences are
+                value = (value - 1) / max(1, (answer.levels or 1) - 1)
+            units[answer.question.id][answer.annotator] = value
     return krippendorff_alpha(units.values())

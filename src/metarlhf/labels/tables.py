@@ -1,7 +1,7 @@
 """The tables. What changes here needs a migration beside it (`metarlhf.labels.migrations`).
 
-Times are seconds since 1970 (UTC). Answers and corrections are never deleted and never changed but
-for `undone_at`: what somebody said stays on record, also what they took back.
+Times are seconds since 1970 (UTC). Answers and corrections are never deleted, and nothing of an
+answer changes but `undone_at`: what somebody said stays on record, also what they took back.
 """
 
 from sqlalchemy import (
@@ -128,6 +128,7 @@ answers = Table(
     Column("seconds", Float, nullable=False),
     Column("given_at", Float, nullable=False),
     Column("undone_at", Float),
+    Column("undone_by", String(64)),
     UniqueConstraint("annotator_id", "request"),
     CheckConstraint("preference IS NULL OR preference IN (0, 0.5, 1)", name="preference"),
     CheckConstraint("mark IS NULL OR (mark >= 1 AND mark <= levels)", name="mark"),
@@ -152,7 +153,6 @@ corrections = Table(
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
     Column("request", String(64), nullable=False),
     Column("given_at", Float, nullable=False),
-    Column("undone_at", Float),
     UniqueConstraint("annotator_id", "request"),
     CheckConstraint("step >= 0", name="step"),
 )

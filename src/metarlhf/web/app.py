@@ -6,14 +6,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from metarlhf.labels import Database, LabelError, Lease, Refused, answering, people, tables
+from metarlhf.labels import (
+    Database,
+    LabelError,
+    Lease,
+    Refused,
+    answering,
+    people,
+    reading,
+    tables,
+)
 from metarlhf.labels.people import Annotator
 from metarlhf.web import events
 from metarlhf.web.guard import COOKIE, CSRF_HEADER, HEADERS, Guard, Rate, csrf_of, refusal, same
@@ -47,6 +58,12 @@ class Given(Strict):
     mark: int | None = Field(None, ge=1, le=answering.LEVELS)
 
 
+class Undone(Strict):
+    """What takes an answer back; the same `request` again takes back nothing more."""
+
+    request: str = REQUEST
+
+
 class Marked(Strict):
     """A moment of a clip that was bad."""
 
@@ -71,12 +88,22 @@ def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts)
     app.state.settings, app.state.run, app.state.database = settings, run, database
     app.state.writer, app.state.sessions = writer, Sessions(database, run)
+    app.state.cookie = COOKIE + run
     app.state.rate = Rate(settings.answers_per_second, 2 * settings.answers_per_second)
     app.state.sign_ins = Rate(settings.sign_ins_per_minute / 60, settings.sign_ins_per_minute)
     _pages(app, settings)
     _talk(app, database, run, writer)
     app.exception_handler(Refused)(lambda request, error: refusal(409, str(error)))
     app.exception_handler(LabelError)(lambda request, error: refusal(503, str(error)))
+    app.exception_handler(DBAPIError)(
+        lambda request, error: refusal(503, "the labels cannot be reached: try again")
+    )
+    # What was sent is not sent back: it may be what no JSON can hold.
+    app.exception_handler(RequestValidationError)(
+        lambda request, error: refusal(
+            422, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        )
+    )
     app.exception_handler(HTTPException)(
         lambda request, error: refusal(error.status_code, str(error.detail))
     )
@@ -113,7 +140,7 @@ class Sessions:
 
 async def annotator(request: Request) -> Annotator:
     """Who asks. What changes something must also say what another site cannot know."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = request.cookies.get(request.app.state.cookie, "")
     found = await request.app.state.sessions.who(cookie, events.now()) if cookie else None
     if found is None:
         raise HTTPException(401, "sign in first: open the page by the address that you were given")
@@ -156,7 +183,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         address = request.client.host if request.client else ""
         if app.state.sign_ins.left(address) < 1:
             raise HTTPException(429, "too many failed attempts to sign in: wait a minute")
-        cookie = request.cookies.get(COOKIE, "")
+        cookie = request.cookies.get(app.state.cookie, "")
         known = await app.state.sessions.who(cookie, events.now()) if cookie else None
         if known is None or body.token is not None:
             admitted = await writer.write(lambda c: _admit(c, run, app.state.settings, body))
@@ -167,7 +194,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         told = {"name": known.name, "csrf": csrf_of(cookie), "levels": answering.LEVELS}
         response = JSONResponse(told, headers=HEADERS)
         response.set_cookie(
-            COOKIE, cookie, max_age=int(people.SESSION), httponly=True, samesite="strict",
+            app.state.cookie, cookie, max_age=int(people.SESSION), httponly=True, samesite="strict",
             secure=request.url.scheme == "https", path="/",
         )  # fmt: skip
         return response
@@ -191,11 +218,13 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         return await writer.write(keep)
 
     @app.post("/api/undo")
-    async def undo(who: Someone) -> dict[str, Any]:
+    async def undo(who: Someone, body: Undone) -> dict[str, Any]:
         """Take back one's newest answer; its question is the next."""
 
         def take_back(connection: Connection) -> dict[str, Any]:
-            question = answering.undo(connection, run, who.id)
+            if reading.status(connection, run).status.get("doing") == "done":
+                raise Refused("all is learned: nothing can be taken back any more")
+            question = answering.undo(connection, run, who.id, body.request)
             return {"undone": question, "next": _lease(connection, run, who)}
 
         return await writer.write(take_back)
@@ -210,7 +239,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     async def status(who: Someone) -> dict[str, Any]:
         """How it goes."""
         seen = await watch.now()
-        return seen.status | {"mine": await watch.mine(who.id), "name": who.name}
+        return seen.status | await watch.mine(who.id) | {"name": who.name}
 
     @app.get("/api/clips/{clip}")
     async def scene(who: Someone, clip: Annotated[int, NUMBER]) -> dict[str, Any]:
@@ -223,7 +252,12 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     @app.get("/api/events")
     async def follow(request: Request, who: Someone) -> StreamingResponse:
         """How it goes, whenever that changes, as server-sent events."""
-        stream = events.stream(request, watch, who.id)
+        cookie = request.cookies.get(app.state.cookie, "")
+
+        async def welcome() -> bool:
+            return await app.state.sessions.who(cookie, events.now()) is not None
+
+        stream = events.stream(request, watch, who.id, welcome)
         return StreamingResponse(stream, media_type="text/event-stream")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -33,20 +33,23 @@ def look(connection: Connection, run: str) -> Seen:
     """How it goes now."""
     status, revision = reading.status(connection, run)
     answers = tables.answers
-    stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None)
+    stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None) & ~answers.c.skipped
     given = connection.execute(select(func.count()).where(stands)).scalar_one()
     by = func.count(func.distinct(answers.c.annotator_id))
     people = connection.execute(select(by).where(stands)).scalar_one()
     open_ = reading.open_questions(connection, run)
     seen = {**status, "given": given, "people": people, "open": open_}
+    # What a person skips or takes back shows in what is open.
     return Seen(seen, (revision, given, people, open_))
 
 
-def mine(connection: Connection, annotator: int) -> int:
-    """How many answers of this person stand."""
+def mine(connection: Connection, annotator: int) -> dict[str, int]:
+    """How many answers of this person stand, and how many they could take back."""
     answers = tables.answers
     own = (answers.c.annotator_id == annotator) & answers.c.undone_at.is_(None)
-    return connection.execute(select(func.count()).where(own)).scalar_one()
+    given = func.count().filter(~answers.c.skipped)
+    row = connection.execute(select(given, func.count()).where(own)).one()
+    return {"mine": row[0], "undoable": row[1]}
 
 
 class Watch:
@@ -69,29 +72,34 @@ class Watch:
                 self._at = now()
             return self._seen
 
-    async def mine(self, annotator: int) -> int:
-        """How many answers of this person stand."""
+    async def mine(self, annotator: int) -> dict[str, int]:
+        """What of it is this person's."""
         return await run_in_threadpool(self._mine, annotator)
 
     def _look(self) -> Seen:
         with self._database.read() as connection:
             return look(connection, self._run)
 
-    def _mine(self, annotator: int) -> int:
+    def _mine(self, annotator: int) -> dict[str, int]:
         with self._database.read() as connection:
             return mine(connection, annotator)
 
 
-async def stream(request: Request, watch: Watch, annotator: int) -> AsyncIterator[str]:
-    """Events until the browser goes. It comes back by itself, also to a server that began anew."""
+async def stream(
+    request: Request, watch: Watch, annotator: int, welcome: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[str]:
+    """Events until the browser goes, or is not `welcome` any more.
+
+    It comes back by itself, also to a server that began anew.
+    """
     known, spoke = None, now()
     yield "retry: 1000\n\n"
-    while not await request.is_disconnected():
+    while await welcome() and not await request.is_disconnected():
         try:
             seen = await watch.now()
             if seen.mark != known:
                 known, spoke = seen.mark, now()
-                own = {"mine": await watch.mine(annotator)}
+                own = await watch.mine(annotator)
                 yield f"data: {json.dumps(seen.status | own)}\n\n"
             elif now() - spoke > SILENCE:
                 spoke = now()

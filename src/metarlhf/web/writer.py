@@ -64,16 +64,16 @@ class Writer:
         try:
             with self._database.write() as connection:
                 for work, done in batch:
+                    if not done.set_running_or_notify_cancel():
+                        continue  # nobody waits for it any more, so it is not done
                     try:
                         with connection.begin_nested():
                             results.append((done, work(connection), None))
                     except Exception as error:
                         results.append((done, None, error))
         except Exception as error:  # Nothing of all this is kept.
-            results = [(done, None, error) for _, done in batch]
+            results = [(done, None, error) for _, done in batch if not done.cancelled()]
         for done, value, error in results:
-            if done.cancelled():
-                continue
             if error is None:
                 done.set_result(value)
             else:

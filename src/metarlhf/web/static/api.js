@@ -41,7 +41,7 @@ export async function surely(path, body, waiting) {
       return await post(path, body);
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) {
-        await signIn().catch(() => {});
+        await signIn(); // which may say that nobody is let in any more
       } else if (problem.status !== 0 && problem.status !== 429 && problem.status < 500) {
         throw problem;
       }

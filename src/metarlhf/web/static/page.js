@@ -16,6 +16,10 @@ let latest = null; // how it goes
 let shownNow = null;
 let fetching = false;
 
+// Whether the agent is heard of: its own clock may be another.
+let heardAt = performance.now();
+let toldAt = null;
+
 const player = new Player((step, steps) => {
   $("scrub").max = steps - 1;
   $("scrub").value = step;
@@ -87,6 +91,7 @@ async function answer(value) {
     ask(next);
     waitingWords();
   } catch (refused) {
+    if (refused.status === 401) return askToken(refused.message);
     problem(refused.message);
     await fetchNext();
   } finally {
@@ -95,10 +100,10 @@ async function answer(value) {
 }
 
 async function undo() {
-  if (busy) return;
+  if (busy || latest?.doing === "done") return;
   busy = true;
   try {
-    const { undone, next } = await post("/api/undo");
+    const { undone, next } = await surely("/api/undo", { request: requestName() }, ({ message }) => problem(message));
     problem();
     $("undo").disabled = undone === null;
     ask(next);
@@ -142,7 +147,7 @@ async function fetchNext() {
 function waitingWords() {
   if (latest === null) return;
   const over = latest.doing === "done";
-  const stale = latest.at && Date.now() / 1000 - latest.at > 20 && latest.doing !== "waiting" && !over;
+  const stale = performance.now() - heardAt > 20_000 && !over;
   const words = over
     ? "All is learned."
     : stale
@@ -164,6 +169,8 @@ function waitingWords() {
 }
 
 async function heard(status) {
+  if (status.at !== toldAt) heardAt = performance.now();
+  toldAt = status.at;
   latest = status;
   const given = status.given ?? 0;
   const labels = status.labels ?? 0;
@@ -172,7 +179,7 @@ async function heard(status) {
   $("spent").max = Math.max(1, labels);
   $("spent").value = given;
   $("people").textContent = status.people > 1 ? `, ${status.mine} of them by you; ${status.people} people answer` : "";
-  $("undo").disabled = status.mine === 0;
+  $("undo").disabled = status.undoable === 0;
   if (status.curve?.length) $("curve").replaceChildren(curve(status.curve));
   const agreement = status.agreement === null || status.agreement === undefined
     ? "" : ` People agree to ${status.agreement.toFixed(2)} (Krippendorff’s alpha).`;
@@ -218,13 +225,18 @@ function follow() {
   });
 }
 
+function askToken(words) {
+  show("token", true);
+  show("question", false);
+  $("state").textContent = words;
+}
+
 async function begin(token) {
   try {
     ({ levels } = await signIn(token));
   } catch (refused) {
     if (refused.status === 401) {
-      show("token", true);
-      $("state").textContent = token ? refused.message : "Sign in with the token that you were given.";
+      askToken(token ? refused.message : "Sign in with the token that you were given.");
       return;
     }
     $("state").textContent = refused.message;
@@ -293,6 +305,7 @@ $("sign-in").addEventListener("submit", (event) => {
   begin(new FormData(event.target).get("token").trim());
 });
 
+setInterval(waitingWords, 5000); // a silence says something, too
 ratingButtons();
 // An invitation's token is behind the #, which no server and no log is told.
 begin(new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined);

@@ -69,7 +69,6 @@ def upgrade() -> None:
         sa.Column("annotator_id", sa.Integer(), nullable=False),
         sa.Column("request", sa.String(length=64), nullable=False),
         sa.Column("given_at", sa.Float(), nullable=False),
-        sa.Column("undone_at", sa.Float(), nullable=True),
         sa.CheckConstraint("step >= 0", name=op.f("ck_corrections_step")),
         sa.ForeignKeyConstraint(
             ["annotator_id"], ["annotators.id"], name=op.f("fk_corrections_annotator_id")
@@ -133,6 +132,7 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float(), nullable=False),
         sa.Column("given_at", sa.Float(), nullable=False),
         sa.Column("undone_at", sa.Float(), nullable=True),
+        sa.Column("undone_by", sa.String(length=64), nullable=True),
         sa.CheckConstraint(
             "mark IS NULL OR (mark >= 1 AND mark <= levels)", name=op.f("ck_answers_mark")
         ),
