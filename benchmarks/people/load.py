@@ -148,7 +148,7 @@ class Browser:
         status, _, said = await self._ask(path, body)
         return status, said
 
-    async def sign_in(self, token: str) -> None:
+    async def sign_in(self, token: str | None) -> None:
         """Be somebody from now on."""
         _, fields, said = await self._ask("/api/session", {"token": token})
         cookie = fields["set-cookie"].split(";")[0]

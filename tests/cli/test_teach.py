@@ -1,6 +1,10 @@
 """`teach`, `annotators`, `export` and `import`: what they do, and what they refuse."""
 
+import asyncio
 import json
+import os
+import socket
+import time
 
 import pytest
 
@@ -16,30 +20,27 @@ TINY = (
 )  # fmt: skip
 
 
-async def teach(address, token=None):
-    """Say "left" to everything, until nothing more is asked."""
-    import asyncio
-
+async def teach(address, most=4, first=0):
+    """Say "left" to so many questions; `first` numbers the requests."""
     browser = await Browser(address).open()
-    await browser.sign_in(token)
+    await browser.sign_in(None)
     given = 0
     for _ in range(600):
         following = (await browser.post("/api/next", {}))[1].get("next")
         if following is not None:
-            body = {"question": following["question"], "request": f"r{given}", "seconds": 0.5}
-            status, _ = await browser.post("/api/answers", body | {"choice": "left"})
-            given += status == 200
-        if given == 4:
+            name = {"question": following["question"], "request": f"r{first + given}"}
+            body = name | {"seconds": 0.5, "choice": "left"}
+            given += (await browser.post("/api/answers", body))[0] == 200
+        if given == most:
             break
         await asyncio.sleep(0.1)
     browser.close()
+    assert given == most
 
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory):
     """The directory of a lesson that is over."""
-    import asyncio
-
     folder = tmp_path_factory.mktemp("lessons") / "run"
     with teaching(folder, "navigation", *TINY, "--linger=0") as begun:
         asyncio.run(teach(begun.until_open().address))
@@ -118,8 +119,6 @@ def test_what_cannot_be_is_refused_in_one_message(capsys, tmp_path, monkeypatch,
 
 
 def test_a_port_that_somebody_has_is_refused_before_anything_is_begun(capsys, tmp_path):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -134,3 +133,21 @@ def test_without_what_the_page_needs_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(supervise, "_has", lambda name: name != "fastapi")
     with pytest.raises(UserError, match=r"fastapi missing.*pip install 'metarlhf\[web\]'"):
         supervise.must_have_page()
+
+
+def test_when_who_watches_over_both_is_killed_they_end_and_the_lesson_goes_on(tmp_path):
+    folder = tmp_path / "run"
+    with teaching(folder, "navigation", *TINY, "--linger=0") as begun:
+        asyncio.run(teach(begun.until_open().address, most=2))
+        children = begun.children()
+        begun.process.kill()
+        end = time.monotonic() + 30
+        while any(os.path.exists(f"/proc/{child}") for child in children.values()):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        begun.begin("--resume")
+        asyncio.run(teach(begun.until_open().address, most=2, first=2))
+        assert begun.wait() == 0, begun.said()
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["labels"], result["updates"]) == (4, 3)
+    assert result["learned_return"] is not None

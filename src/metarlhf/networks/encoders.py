@@ -62,11 +62,29 @@ class Convolutions(eqx.Module):
         x = obs.reshape(-1, *obs.shape[-3:])
         x = x.astype(jnp.float32) / (255.0 if obs.dtype == jnp.uint8 else 1.0)
         for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
-            x = jax.lax.conv_general_dilated(
-                x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-            x = jax.nn.relu(x + bias)
+            x = jax.nn.relu(convolve(x, kernel, stride) + bias)
         return x.reshape(*batch, -1)
+
+
+def convolve(
+    x: Float[Array, "picture height width inputs"],
+    kernel: Float[Array, "high wide inputs outputs"],
+    stride: int,
+) -> Float[Array, "picture rows columns outputs"]:
+    """A convolution without padding, as a product of all patches with the kernel.
+
+    On a CPU, XLA's own convolution takes eight times as long within a loop, which is where all
+    learning happens.
+    """
+    high, wide, inputs, outputs = kernel.shape
+    rows = (x.shape[1] - high) // stride + 1
+    columns = (x.shape[2] - wide) // stride + 1
+    patches = [
+        x[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
+        for i in range(high)
+        for j in range(wide)
+    ]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(high * wide * inputs, outputs)
 
 
 class Together(eqx.Module):
