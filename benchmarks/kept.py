@@ -16,6 +16,8 @@ import numpy as np
 
 from benchmarks.harness import ROOT
 
+# Rooms of the library that compute nothing.
+BESIDE = {"cli", "labels", "report", "runs", "web"}
 CACHE = ROOT / "runs" / "benchmarks" / "cache"
 
 
@@ -24,8 +26,8 @@ def code() -> str:
     """All that computes: the library without its comments, docstrings and commands, and JAX."""
     text = [jax.__version__]
     for path in sorted((ROOT / "src" / "metarlhf").rglob("*.py")):
-        # Presets are part of what the figures are made with, and what follows computes nothing.
-        if path.name == "presets.py" or path.parent.name in ("cli", "report", "runs"):
+        # Presets are part of what the figures are made with.
+        if path.name == "presets.py" or BESIDE & set(path.parts):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):

@@ -1,6 +1,5 @@
 """Rollouts on the host: every step is a step of the task, whatever a simulator does at its end."""
 
-import os
 from functools import partial
 
 import gymnasium
@@ -12,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from metarlhf import envs
 from metarlhf.envs.from_gymnasium import FromGymnasium
-from metarlhf.envs.herds import Herds, herds_for
+from metarlhf.envs.herds import Herds, cores, herds_for
 from metarlhf.networks import build_agent
 from metarlhf.networks.body import forget
 from metarlhf.rollout_host import collect, evaluate, reset
@@ -64,7 +63,7 @@ def test_all_that_is_recorded_is_as_worked_out_by_hand(mode, vector):
 def test_herds_give_what_their_environments_would_give_one_by_one():
     """Two herds of two: seeds, episodes that end within a herd, final observations, order."""
     herds, alone = Herds(Counting, 4, "counting", None), counting(count=4)
-    assert herds.herds == herds_for(4, os.cpu_count())
+    assert herds.herds == herds_for(4, cores())
     (end, found, returns), (same_end, expected, same) = rollout(herds), rollout(alone)
     herds.close()
     for name in ("obs", "next_obs", "reward", "terminated", "truncated"):

@@ -83,7 +83,7 @@ class Herds:
 
     def __init__(self, make: Make, num_envs: int, name: str, horizon: int | None = None):
         self.name, self.num_envs, self.horizon = name, num_envs, horizon
-        self.herds = herds_for(num_envs, os.cpu_count() or 1)
+        self.herds = herds_for(num_envs, cores())
         self._size = num_envs // self.herds
         self._own, others = Herd(make, self._size), [partial(Herd, make, self._size)]
         self._others = None
@@ -131,6 +131,13 @@ def _rows(own: Any, others: Any, name: str) -> Any:
         return own[name]
     join = lambda one, more: np.concatenate([one[None], more]).reshape(-1, *one.shape[1:])
     return jax.tree.map(join, own[name], others[name])
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def herds_for(num_envs: int, cores: int) -> int:
