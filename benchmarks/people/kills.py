@@ -7,7 +7,9 @@ import re
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.people.load import Browser
 from benchmarks.people.teach import Teach, teaching
@@ -64,10 +66,13 @@ async def _under_load(
         await _goes_on(lesson, folder, outcome)
         await asyncio.sleep(rng.uniform(0.0, 2.0))
         victims = VICTIMS[number % len(VICTIMS)]
-        children = lesson.children()
+        children: dict[str, int] = {}
+        await _until(
+            lambda: children.update(lesson.children()) or set(victims) <= children.keys(),
+            f"there was a process of {victims}",
+        )
         for victim in victims:
-            if victim in children:
-                os.kill(children[victim], signal.SIGKILL)
+            os.kill(children[victim], signal.SIGKILL)
         outcome.kills.append("+".join(victims))
     await _goes_on(lesson, folder, outcome)
     over.set()
@@ -95,7 +100,7 @@ async def _goes_on(lesson: Teach, folder: Path, outcome: Outcome) -> None:
     )
 
 
-async def _until(condition, what: str, seconds: float = 120.0) -> None:
+async def _until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -151,3 +151,20 @@ def test_when_who_watches_over_both_is_killed_they_end_and_the_lesson_goes_on(tm
     result = json.loads((folder / "result.json").read_text())
     assert (result["labels"], result["updates"]) == (4, 3)
     assert result["learned_return"] is not None
+
+
+def test_what_an_agent_did_is_recorded_and_begins_a_lesson(lesson, capsys, tmp_path):
+    path = tmp_path / "shown.safetensors"
+    said(capsys, "play", str(lesson), "--episodes=2", "--record", str(path))
+    with teaching(
+        tmp_path / "run", "navigation", *TINY, "--demonstrations", str(path), "--linger=0"
+    ) as begun:
+        asyncio.run(teach(begun.until_open().address))
+        assert begun.wait() == 0, begun.said()
+    words = ["teach", "navigation", *TINY, "--replay", str(tmp_path / "run")]
+    again = ["--run-dir", str(tmp_path / "again")]
+    assert main([*words, *again]) == 2
+    assert "was another lesson: demonstrations differ" in capsys.readouterr().err
+    said(capsys, *words, "--demonstrations", str(path), "--run-dir", str(tmp_path / "same"))
+    first = (tmp_path / "run" / "agent" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "same" / "agent" / "weights.safetensors").read_bytes() == first

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, rlhf
+from metarlhf.feedback import blank
 from metarlhf.labels import Database, answering, asking, people, reading
 from metarlhf.labels.desk import Desk
 from metarlhf.labels.lesson import Lesson
@@ -273,3 +274,16 @@ def test_bad_moments_of_others_are_not_learned_from_either(database):
     say(lesson, "ben")
     state, _ = after(lesson, state)
     assert int(state.answers.feedback.comparisons.weight.sum()) == 1
+
+
+def test_what_was_shown_counts_as_better_than_what_the_agent_does(database):
+    shown = jax.tree.map(lambda x: jnp.ones((3, *x.shape[1:]), x.dtype), blank(FAMILY, 1))
+    lesson = begun(database, demonstrated=shown)
+    state, _ = lesson.step(lesson.begin(make), 0)
+    say(lesson)
+    state, row = after(lesson, state)
+    kept = state.answers.feedback.comparisons
+    assert (row["labels"], int(kept.weight.sum())) == (1, 4)
+    np.testing.assert_array_equal(kept.right.obs[1:4], shown.obs)
+    np.testing.assert_array_equal(kept.preference[1:4], 1.0)
+    assert not np.array_equal(kept.left.obs[1], kept.left.obs[2])

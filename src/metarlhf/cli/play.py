@@ -25,6 +25,7 @@ from metarlhf.envs import (
     make,
     names,
 )
+from metarlhf.feedback.demonstrations import write_demonstrations
 from metarlhf.files import kind, write_bytes
 from metarlhf.networks import AgentShape, agent_shape, load_agent
 from metarlhf.networks.published import KIND
@@ -33,7 +34,7 @@ from metarlhf.report.style import picture
 from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.runs import UserError
 from metarlhf.statistics import mean_interval
-from metarlhf.types import Task
+from metarlhf.types import Task, Trajectory
 
 DRAWINGS = (".svg", ".png")
 SIZE = (4.2, 4.2)  # inches
@@ -50,6 +51,8 @@ class Play:
     draw: Path | None = None
     """Draw the first episode: of a task family where it went, as .svg or .png; of a Gymnasium
     environment a film, as .gif, .png (animated) or .webp."""
+    record: Path | None = None
+    """Write all episodes to this file, as demonstrations for `metarlhf teach`; of a task family."""
     sample: bool = False
     """Draw actions as in training; otherwise the likeliest are taken."""
     number: int | None = None
@@ -72,10 +75,11 @@ class Play:
 
 
 class Played(NamedTuple):
-    """What came of playing, and how to draw the first episode, where that was asked for."""
+    """What came of playing, how to draw the first episode, and how to record all, where it can."""
 
     returns: np.ndarray
     draw: Callable[[Path], Any] | None
+    record: Callable[[Path], Any] | None = None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,6 +95,10 @@ def main(argv: Sequence[str]) -> int:
     played = (_compiled if compiled else _stepped)(options, folder, shape, config)
     if options.draw and played.draw:
         played.draw(options.draw)
+    if options.record and played.record is None:
+        raise UserError(f"--record is for task families, and {shape.environment} is none")
+    if options.record and played.record:
+        played.record(options.record)
     mean, low, high = mean_interval(played.returns)
     result = {
         "command": "play",
@@ -109,6 +117,7 @@ def main(argv: Sequence[str]) -> int:
         f"of {shape.environment}"
     )
     lines += [f"the first of them is drawn in {options.draw}"] if options.draw else []
+    lines += [f"all of them are in {options.record}"] if options.record else []
     return show(result, lines, options.json)
 
 
@@ -169,7 +178,7 @@ def _play(key, family, task, actor, episodes: int, deterministic: bool):
     """Returns of whole episodes; what the first saw, before every step and last, and its ends."""
     found = play_episodes(key, family, task, actor, episodes, deterministic)
     first = lambda tree: jax.tree.map(lambda x: x[0], tree)
-    return episode_return(found), first((found.obs, found.next_obs, found.done))
+    return episode_return(found), first((found.obs, found.next_obs, found.done)), found
 
 
 def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
@@ -182,11 +191,21 @@ def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, 
     _check_suffix(options.draw, DRAWINGS, f"a drawing of {shape.environment}")
     task = _task(options, family, config)
     actor, key = load_agent(folder).actor, jax.random.key(options.seed)
-    returns, seen = _play(key, family, task, actor, options.episodes, not options.sample)
+    returns, seen, found = _play(key, family, task, actor, options.episodes, not options.sample)
     returns = np.asarray(returns)
     if not isinstance(family, TaskFamily):
         return Played(returns, None)
-    return Played(returns, partial(_draw, family, task, *map(np.asarray, seen), float(returns[0])))
+    draw = partial(_draw, family, task, *map(np.asarray, seen), float(returns[0]))
+    return Played(returns, draw, partial(_record, found))
+
+
+def _record(found: Trajectory, path: Path) -> None:
+    """All episodes until their ends, into a file."""
+    done = np.asarray(found.done)
+    length = np.where(done.any(1), done.argmax(1) + 1, done.shape[1])
+    until = np.arange(done.shape[1]) < length[:, None]
+    obs, action = (np.asarray(x)[until] for x in (found.obs, found.action))
+    write_demonstrations(path, obs, action, length)
 
 
 def _draw(

@@ -1,5 +1,6 @@
 """`metarlhf teach`: people teach an agent what they like, on a page."""
 
+import hashlib
 import os
 import signal
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 
 from metarlhf import files, rlhf
@@ -17,12 +19,13 @@ from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, pa
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_number, task_number
 from metarlhf.envs import TaskFamily, make_family
+from metarlhf.feedback.demonstrations import Demonstrations, read_demonstrations
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load
 from metarlhf.networks import publish_agent
 from metarlhf.report.lesson import write_lesson
 from metarlhf.reward import EnsembleConfig
-from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.rlhf import CloningConfig, RLHFConfig, RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
 
 Kind = Literal["ten", "twenty", "ratings"]
@@ -44,6 +47,11 @@ class Teach(TrainOptions):
     """How the agent asks and learns."""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     """The reward model, without a prior."""
+    demonstrations: Path | None = None
+    """File of episodes that show what is wanted (`metarlhf play RUN --record FILE` writes one): the
+    policy begins as they are, and each of their clips counts as better than the agent's own."""
+    cloning: CloningConfig = field(default_factory=CloningConfig)
+    """How the policy is fitted to them."""
     wait: bool = False
     """Ask a round at a time and do nothing until it is answered, as studies want it."""
     ahead: int = 3
@@ -83,6 +91,11 @@ class Teach(TrainOptions):
             )
         if len(set(self.annotators)) < len(self.annotators):
             raise ValueError("annotators must have different names")
+        if self.demonstrations is not None and self.prior is not None:
+            raise ValueError(
+                "a prior's policy is told what is wanted, and is not cloned: demonstrations are "
+                "for lessons from scratch"
+            )
         if self.wait and self.config.labels % self.config.rounds:
             raise ValueError(
                 f"with wait, labels = {self.config.labels} must be a multiple of rounds = "
@@ -166,12 +179,16 @@ def _lesson(
     desk = Desk(database, number, family, annotator=options.learn_from, overlap=options.overlap)
     task = task_number(family, options.number)
     prior = load(options.prior) if options.prior else None
+    shown = None
+    if options.demonstrations is not None:
+        shown = read_demonstrations(options.demonstrations, family)
     lesson = Lesson(
         desk, family, task, config, ahead=options.ahead, wait=options.wait,
         recorded=_recorded(options, desk, stack) if options.replay else None,
+        demonstrated=shown.clips if shown else None,
     )  # fmt: skip
     key = jax.random.key(options.seed)
-    start = partial(_start, key, family, task, prior, options)
+    start = partial(_start, key, family, task, prior, options, shown)
     state = drive(
         run, "teaching", lambda: lesson.begin(start), lesson.step, UNBOUNDED,
         stop=lesson.over, ready=partial(_ready, lesson),
@@ -268,6 +285,9 @@ def _about(options: Teach) -> dict[str, str]:
     """All that decides what a lesson is but what people say."""
     prior = files.digest(options.prior) if options.prior else None
     parts = {"seed": options.seed, "number": options.number, "config": options.config}
+    shown = options.demonstrations
+    shown = hashlib.sha256(shown.read_bytes()).hexdigest() if shown else None
+    parts |= {"demonstrations": shown, "cloning": options.cloning}
     parts |= {"prior": prior, "ensemble": options.ensemble, "wait": options.wait}
     return {name: repr(value) for name, value in parts.items()}
 
@@ -278,11 +298,17 @@ def _ready(lesson: Any, state: RLHFState) -> bool:
     return lesson.ready(state)
 
 
-def _start(key, family, task, prior: Prior | None, options: Teach) -> RLHFState:
+def _start(
+    key, family, task, prior: Prior | None, options: Teach, shown: Demonstrations | None
+) -> RLHFState:
     learning, config = family.without_termination(), options.config
-    if prior is None:
-        return rlhf.from_scratch(key, learning, task, config, options.ensemble)
-    return _from_prior(key, learning, task, prior, config)
+    if prior is not None:
+        return _from_prior(key, learning, task, prior, config)
+    state = rlhf.from_scratch(key, learning, task, config, options.ensemble)
+    if shown is None:
+        return state
+    agent = rlhf.clone(key, state.ppo.agent, shown.obs, shown.action, options.cloning)
+    return eqx.tree_at(lambda s: s.ppo.agent, state, agent)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

@@ -6,13 +6,14 @@ still wrong; and its questions lie there, so that nobody waits for it but at the
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import ppo, rlhf
@@ -26,7 +27,7 @@ from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import learns, look, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
 from metarlhf.rollout import play_episodes
-from metarlhf.types import Task, Trajectory
+from metarlhf.types import Segment, Task, Trajectory
 
 # The page is told at most so often, in seconds: each time is a write that is synced to disk.
 TELL = 0.5
@@ -34,6 +35,8 @@ TELL = 0.5
 BEAT = 5.0
 # Corrections that count: the newest ones.
 CORRECTIONS = 64
+# Demonstrated clips that count, each in one comparison with what the agent did.
+DEMONSTRATED = 32
 # Questions that are remembered, so that none is put twice, for each answer of the budget.
 REMEMBERED = 4
 
@@ -57,6 +60,8 @@ class Lesson:
         ahead: answers that open questions are good for, at least.
         wait: ask a round at a time, and do nothing until all of it is answered.
         recorded: what was taken in at which iteration, of a run to be done again without anybody.
+        demonstrated: clips of what somebody showed, who is taken to like each of them better than
+            what the agent does.
     """
 
     def __init__(
@@ -69,11 +74,14 @@ class Lesson:
         ahead: int = 3,
         wait: bool = False,
         recorded: dict[int, Taken] | None = None,
+        demonstrated: Segment | None = None,
     ):
         self.desk, self.family, self.task, self.config = desk, family, task, config
         self.ahead = config.labels_per_round if wait else ahead
         self.wait, self.recorded = wait, recorded
         self._like = blank(family, 1)[0]
+        shown = [] if demonstrated is None else range(demonstrated.obs.shape[0])
+        self._shown = [demonstrated[i] for i in shown][:DEMONSTRATED]
         self.page = Page(desk, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
         self._begun = self._asked = self._took = False
@@ -121,7 +129,7 @@ class Lesson:
         state, trajectory = _look(look_key, state, self.family, self.task, self.config)
         taken = self._news(iteration)
         if taken is not None:
-            found = self._gathered(*taken)
+            found = self._gathered(*taken, self._beside(take_key, state))
             state = _take_in(take_key, state, found, trajectory, self.family, self.config)
             showing = _show(show_key, state, self.family, self.task)
             self.page.learned(taken[0], jax.device_get(showing))
@@ -202,11 +210,24 @@ class Lesson:
         self.desk.take(iteration, *numbers)
         return given, corrections
 
-    def _gathered(self, given: list[Answer], corrections: list[Correction]) -> Answers:
+    def _beside(self, key: PRNGKeyArray, state: RLHFState) -> list[Said]:
+        """Each demonstrated clip, and one of the agent's own that it is better than."""
+        showable = np.flatnonzero(state.candidates.showable)
+        if not self._shown or not len(showable):
+            return []
+        drawn = np.asarray(jax.random.choice(key, showable, (len(self._shown),)))
+        pairs = zip(drawn, self._shown, strict=True)
+        return [Said(state.candidates.clips[i], shown, 1.0) for i, shown in pairs]
+
+    def _gathered(
+        self, given: list[Answer], corrections: list[Correction], beside: Sequence[Said] = ()
+    ) -> Answers:
         """In arrays whose size is the same from beginning to end."""
         ratings = self.config.labels if self.config.feedback == "ratings" else 0
-        room = (CORRECTIONS if ratings else self.config.labels + CORRECTIONS), ratings
-        answers = gather(self.desk.as_said(given, corrections), self._like, *room)
+        more = CORRECTIONS + len(self._shown)
+        room = (more if ratings else self.config.labels + more), ratings
+        said = [*self.desk.as_said(given, corrections), *beside]
+        answers = gather(said, self._like, *room)
         return answers._replace(count=jnp.full((), len(given), jnp.int32))
 
     def _room(self, asked: list[Said]):

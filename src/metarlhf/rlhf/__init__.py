@@ -1,6 +1,8 @@
 """Reinforcement learning from human feedback: collect, ask, adapt the reward, PPO; again."""
 
 from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
+from metarlhf.rlhf.imitate import CloningConfig as CloningConfig
+from metarlhf.rlhf.imitate import clone as clone
 from metarlhf.rlhf.loop import RLHFState as RLHFState
 from metarlhf.rlhf.loop import from_scratch as from_scratch
 from metarlhf.rlhf.loop import practise as practise

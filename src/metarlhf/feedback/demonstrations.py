@@ -1,0 +1,86 @@
+"""What somebody showed: whole episodes of observations and actions, in a safetensors file.
+
+The arrays are `obs` [step, obs], `action` [step, action] in the policy's own units (-1 to 1, or the
+number of a choice), and `length` [episode], how many steps each episode has, in order.
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.feedback.segments import blank
+from metarlhf.files import PublishedFileError, write_bytes
+from metarlhf.types import Segment
+
+
+class Demonstrations:
+    """Episodes that a family's agent is to learn from.
+
+    Attributes:
+        obs, action: every step of all episodes, one after the other.
+        clips: every stretch of `family.segment_length` steps that begins at a multiple of it.
+    """
+
+    def __init__(self, family: TaskFamily, obs: np.ndarray, action: np.ndarray, length: np.ndarray):
+        like = blank(family, 1)[0]
+        right = (obs.shape[1:], action.shape[1:]) == (like.obs.shape[1:], like.action.shape[1:])
+        if not right or len(obs) != len(action) or length.sum() != len(obs):
+            raise PublishedFileError(
+                f"these demonstrations have obs {obs.shape}, action {action.shape} and "
+                f"{int(length.sum())} steps in all; {family.name} has obs (steps, "
+                f"{like.obs.shape[1]}) and action (steps{_more(like.action.shape[1:])})"
+            )
+        self.obs = jnp.asarray(obs, like.obs.dtype)
+        self.action = jnp.asarray(action, like.action.dtype)
+        size, ends = family.segment_length, np.cumsum(length)
+        begins = [
+            begin
+            for end, steps in zip(ends, length, strict=True)
+            for begin in range(end - steps, end - size + 1, size)
+        ]
+        if not begins:
+            raise PublishedFileError(
+                f"no demonstrated episode is as long as a clip of {family.name}, {size} steps"
+            )
+        rows = jnp.asarray(begins)[:, None] + jnp.arange(size)
+        nothing = jnp.zeros(rows.shape)  # nobody knows what it would pay
+        self.clips = Segment(self.obs[rows], self.action[rows], nothing)
+
+
+def _more(shape: tuple[int, ...]) -> str:
+    return "".join(f", {size}" for size in shape)
+
+
+def write_demonstrations(path: Path, obs: jax.Array, action: jax.Array, length: jax.Array) -> None:
+    """Write episodes; leaves are as `Demonstrations` has them."""
+    arrays = {"obs": obs, "action": action, "length": length}
+    write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+
+
+def read_demonstrations(path: Path, family: TaskFamily) -> Demonstrations:
+    """What `write_demonstrations` wrote, for agents of `family`.
+
+    Raises:
+        PublishedFileError: there is no such file, it is none of demonstrations, or of others'.
+    """
+    try:
+        arrays = load(path.read_bytes())
+        found = [arrays[name] for name in ("obs", "action", "length")]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise PublishedFileError(
+            f"{path} holds no demonstrations ({error}): expected what `metarlhf play RUN --record` "
+            "writes"
+        ) from error
+    obs, action, length = found
+    if obs.dtype.kind != "f" or not np.isfinite(obs).all() or length.dtype.kind not in "iu":
+        raise PublishedFileError(f"{path} holds numbers that are no observations, or no lengths")
+    if action.dtype.kind == "f" and not np.isfinite(action).all():
+        raise PublishedFileError(f"{path} holds actions that are not finite")
+    if (np.asarray(length) < 1).any():
+        raise PublishedFileError(f"{path} has an episode without a step")
+    return Demonstrations(family, obs, action, length)
