@@ -6,7 +6,6 @@ number of a choice), and `length` [episode], how many steps each episode has, in
 
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
@@ -56,7 +55,9 @@ def _more(shape: tuple[int, ...]) -> str:
     return "".join(f", {size}" for size in shape)
 
 
-def write_demonstrations(path: Path, obs: jax.Array, action: jax.Array, length: jax.Array) -> None:
+def write_demonstrations(
+    path: Path, obs: np.ndarray, action: np.ndarray, length: np.ndarray
+) -> None:
     """Write episodes; leaves are as `Demonstrations` has them."""
     arrays = {"obs": obs, "action": action, "length": length}
     write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
