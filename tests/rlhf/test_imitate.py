@@ -27,7 +27,7 @@ def agent(**options):
 
 def test_the_policy_does_what_was_shown_also_where_nothing_was():
     obs, action = shown()
-    cloned = rlhf.clone(KEY, agent(), obs, action, rlhf.CloningConfig(steps=600))
+    cloned = rlhf.clone(KEY, agent(), obs, action, rlhf.CloningConfig(steps=1_500, lr=3e-3))
     other, expected = map(jnp.asarray, shown(1))
     mistake = lambda a: float(jnp.abs(a.actor(other)[0].mode() - expected).mean())
     assert mistake(cloned) < 0.1 < 0.5 < mistake(agent())

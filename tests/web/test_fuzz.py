@@ -20,7 +20,9 @@ VALUES = st.recursive(
     PLAIN, lambda v: st.lists(v, max_size=3) | st.dictionaries(NAMES, v, max_size=3), max_leaves=6
 )
 BODIES = st.one_of(
-    st.binary(max_size=60), st.dictionaries(NAMES, VALUES, max_size=6).map(json.dumps), VALUES.map(json.dumps)
+    st.binary(max_size=60),
+    st.dictionaries(NAMES, VALUES, max_size=6).map(json.dumps),
+    VALUES.map(json.dumps),
 )  # fmt: skip
 PATHS = st.sampled_from(
     ["/api/session", "/api/next", "/api/answers", "/api/undo", "/api/corrections", "/api/status",
