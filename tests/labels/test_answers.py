@@ -257,18 +257,18 @@ def test_a_reader_sees_one_state_whatever_is_written_meanwhile(database, run, so
     assert len(standing(database, run)) == 1
 
 
-def test_writers_wait_for_each_other(database, run):
+def test_writers_that_are_to_be_alone_wait_for_each_other(database, run):
     """So that none takes from under another what it has just looked at."""
     import threading
 
     order = []
 
     def second():
-        with database.write() as connection:
+        with database.write(alone=True) as connection:
             order.append("second")
             asking.set_status(connection, run, {"by": "second"})
 
-    with database.write() as connection:
+    with database.write(alone=True) as connection:
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.3)

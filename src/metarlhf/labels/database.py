@@ -41,13 +41,14 @@ class Database:
         return Database(f"sqlite:///{run / 'labels.db'}")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, alone: bool = False) -> Iterator[Connection]:
         """A transaction that may write. When it has ended without an error, all is on disk.
 
-        There is one at a time, on either database: what one sees, no other changes meanwhile.
+        Of those that are to be `alone` there is one at a time, on either database: what one of them
+        sees, no other changes meanwhile. SQLite's are always so.
         """
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            if not self.is_sqlite:  # whose writers wait for each other anyway
+            if alone and not self.is_sqlite:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331)")
             yield connection
 
@@ -66,7 +67,7 @@ class Database:
         """Bring the tables to what this release expects, one process at a time."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.write() as connection:
+        with self.write(alone=True) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

@@ -72,7 +72,7 @@ class Desk:
 
     def take_back(self, before_round: int | None = None) -> None:
         """Take back questions of earlier rounds that nobody has looked at; all, without a round."""
-        with self.database.write() as connection:
+        with self.database.write(alone=True) as connection:  # or it would be from under somebody
             asking.withdraw(connection, self.run, before_round)
 
     def _clip(self, clip: Segment, number: int) -> Clip:

@@ -62,7 +62,7 @@ class Writer:
         """In one transaction; what fails is undone by itself and takes nothing else with it."""
         results: list[tuple[Future, Any, BaseException | None]] = []
         try:
-            with self._database.write() as connection:
+            with self._database.write(alone=True) as connection:
                 for work, done in batch:
                     if not done.set_running_or_notify_cancel():
                         continue  # nobody waits for it any more, so it is not done
