@@ -80,8 +80,10 @@ class Lesson:
         self.ahead = config.labels_per_round if wait else ahead
         self.wait, self.recorded = wait, recorded
         self._like = blank(family, 1)[0]
-        shown = [] if demonstrated is None else range(demonstrated.obs.shape[0])
-        self._shown = [demonstrated[i] for i in shown][:DEMONSTRATED]
+        self._shown: list[Segment] = []
+        if demonstrated is not None:
+            count = min(DEMONSTRATED, demonstrated.obs.shape[0])
+            self._shown = [demonstrated[i] for i in range(count)]
         self.page = Page(desk, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
         self._begun = self._asked = self._took = False
