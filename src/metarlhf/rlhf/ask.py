@@ -171,10 +171,10 @@ def best_rating(
     belief: Belief,
     clips: Segment,
     sums: Float[Array, "member clip"],
-    candidates: Integer[Array, " clip"],
+    candidates: Integer[Array, " candidate"],
     asked: Rating,
     config: RLHFConfig,
-    fresh: Bool[Array, " clip"] | None = None,
+    fresh: Bool[Array, " candidate"] | None = None,
 ) -> Best:
     """The best of some clips to be given a mark; none is given two, nor any that is not `fresh`."""
     levels = config.teacher.levels
