@@ -156,21 +156,22 @@ class Count(NamedTuple):
 
 def count(connection: Connection, run: str, annotator: str | None = None) -> Count:
     """Of everybody, or the answers of one person."""
-    questions, given, people = tables.questions, tables.answers, tables.annotators
-    wanted = select(func.coalesce(func.sum(questions.c.wanted), 0))
-    open_ = connection.execute(wanted.where(questions.c.run_id == run, questions.c.wanted > 0))
+    given, people = tables.answers, tables.annotators
     stands = select(func.count()).where(
         given.c.run_id == run, given.c.undone_at.is_(None), ~given.c.skipped
     )
     if annotator is not None:
         stands = stands.join(people, people.c.id == given.c.annotator_id)
         stands = stands.where(people.c.name == annotator)
-    return Count(connection.execute(stands).scalar_one(), int(open_.scalar_one()))
+    return Count(connection.execute(stands).scalar_one(), open_questions(connection, run))
 
 
 def open_questions(connection: Connection, run: str) -> int:
     """How many more answers what was asked is good for."""
-    return count(connection, run).open
+    table = tables.questions
+    wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
+    open_ = connection.execute(wanted.where(table.c.run_id == run, table.c.wanted > 0))
+    return int(open_.scalar_one())
 
 
 def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:
