@@ -92,11 +92,11 @@ def main(argv: Sequence[str]) -> int:
     compiled = knows(shape.environment)
     if options.number is not None and shape.environment not in names():
         raise UserError(f"--number is for task families: {shape.environment} has one task only")
+    if options.record and not (compiled and isinstance(make(shape.environment), TaskFamily)):
+        raise UserError(f"--record is for task families, and {shape.environment} is none")
     played = (_compiled if compiled else _stepped)(options, folder, shape, config)
     if options.draw and played.draw:
         played.draw(options.draw)
-    if options.record and played.record is None:
-        raise UserError(f"--record is for task families, and {shape.environment} is none")
     if options.record and played.record:
         played.record(options.record)
     mean, low, high = mean_interval(played.returns)
@@ -175,10 +175,9 @@ def _check_suffix(path: Path | None, known: Sequence[str], what: str) -> None:
 
 @partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
 def _play(key, family, task, actor, episodes: int, deterministic: bool):
-    """Returns of whole episodes; what the first saw, before every step and last, and its ends."""
+    """Returns of whole episodes, and the episodes."""
     found = play_episodes(key, family, task, actor, episodes, deterministic)
-    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
-    return episode_return(found), first((found.obs, found.next_obs, found.done)), found
+    return episode_return(found), found
 
 
 def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
@@ -191,11 +190,12 @@ def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, 
     _check_suffix(options.draw, DRAWINGS, f"a drawing of {shape.environment}")
     task = _task(options, family, config)
     actor, key = load_agent(folder).actor, jax.random.key(options.seed)
-    returns, seen, found = _play(key, family, task, actor, options.episodes, not options.sample)
+    returns, found = _play(key, family, task, actor, options.episodes, not options.sample)
     returns = np.asarray(returns)
     if not isinstance(family, TaskFamily):
         return Played(returns, None)
-    draw = partial(_draw, family, task, *map(np.asarray, seen), float(returns[0]))
+    first = (np.asarray(leaf[0]) for leaf in (found.obs, found.next_obs, found.done))
+    draw = partial(_draw, family, task, *first, float(returns[0]))
     return Played(returns, draw, partial(_record, found))
 
 

@@ -60,18 +60,6 @@ def place(folder: Path, named: str | None) -> str:
     return named or _told(folder, "labels") or f"sqlite:///{folder / 'labels.db'}"
 
 
-def lesson_of(folder: Path) -> str:
-    """The run's number among the labels.
-
-    Raises:
-        UserError: nothing was begun there.
-    """
-    run = known(folder)
-    if run is None:
-        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
-    return run
-
-
 @contextmanager
 def labels_of(folder: Path, named: str | None) -> Iterator[tuple[Any, str]]:
     """A lesson's labels, opened, and its number among them.
@@ -82,7 +70,9 @@ def labels_of(folder: Path, named: str | None) -> Iterator[tuple[Any, str]]:
     """
     from metarlhf.labels import Database, asking
 
-    run = lesson_of(folder)
+    run = known(folder)
+    if run is None:
+        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
     database = Database(place(folder, named))
     try:
         with database.read() as connection:
@@ -245,16 +235,12 @@ def _invite(options: Any) -> None:
     if not options.annotators:
         say(f"Teach it at {address}")
         return
-    from metarlhf.labels import Database, people
+    from metarlhf.labels import people
 
-    run = known(options.directory)
-    assert run is not None
-    database = Database(options.url)
-    with database.write() as connection:
+    with labels_of(options.directory, options.url) as (labels, run), labels.write() as connection:
         there = people.names(connection, run)
         new = [name for name in options.annotators if name not in there]
         tokens = {name: people.invite(connection, run, name) for name in new}
-    database.close()
     say("Each of these addresses is for one person, and is shown this once:")
     for name, token in tokens.items():
         say(f"  {name}: {address}#token={token}")

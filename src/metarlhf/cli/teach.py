@@ -252,13 +252,10 @@ def _told(answer: Any) -> dict[str, str]:
     elif answer.preference is not None:
         shown = 1 - answer.preference if question.swapped else answer.preference
         said = {0.0: "left", 0.5: "equal", 1.0: "right"}[shown]
-    foreseen = "-"
-    if answer.preference in (0.0, 1.0) and question.predicted is not None:
-        foreseen = "yes" if (question.predicted > 0.5) == (answer.preference == 1.0) else "no"
     return {
         "question": f"{question.kind} {question.id}",
         "said": said,
-        "foreseen": foreseen,
+        "foreseen": {None: "-", True: "yes", False: "no"}[answer.foreseen],
         "by": answer.annotator,
         "seconds": f"{answer.seconds:.1f}",
     }

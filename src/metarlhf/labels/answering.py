@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Select,
-    String,
     and_,
     bindparam,
     delete,
@@ -41,29 +40,25 @@ QUESTION = (
 )
 
 
-def lease(
-    connection: Connection, run: str, annotator: int, kind: str | None = None
-) -> Lease | None:
+def lease(connection: Connection, run: str, annotator: int) -> Lease | None:
     """A question for this person: the one they have, or the most telling of the newest round.
 
     None where there is nothing to ask of them now. Nobody else gets it meanwhile, unless it is for
     several; what comes back is given to somebody else after `LEASE` seconds.
     """
     now = time.time()
-    row = connection.execute(
-        BEST, {"run": run, "annotator": annotator, "kind": kind, "now": now}
-    ).first()
+    row = connection.execute(BEST, {"run": run, "annotator": annotator, "now": now}).first()
     if row is None:
         return None
     question = Question(**row._mapping)
     _hold(connection, question.id, annotator, now)
-    return Lease(question, now + LEASE, scenes(connection, [question.left, question.right]))
+    return Lease(question, now + LEASE, scenes(connection, question.shown))
 
 
 def _best_question() -> Select:
     """Built once: that takes longer than the database takes to answer."""
     questions, leases, answers = tables.questions, tables.leases, tables.answers
-    annotator, now, kind = bindparam("annotator"), bindparam("now"), bindparam("kind", type_=String)
+    annotator, now = bindparam("annotator"), bindparam("now")
     mine = exists().where(
         leases.c.question_id == questions.c.id,
         leases.c.annotator_id == annotator,
@@ -88,7 +83,6 @@ def _best_question() -> Select:
         .where(
             questions.c.run_id == bindparam("run"),
             questions.c.wanted > 0,
-            or_(kind.is_(None), questions.c.kind == kind),
             ~said,
             or_(mine, held < questions.c.wanted),
         )
@@ -125,11 +119,10 @@ HOLD = insert(tables.leases).values(
 )
 
 
-def scenes(connection: Connection, clips: list[int | None]) -> dict[int, dict[str, Any] | None]:
+def scenes(connection: Connection, clips: list[int]) -> dict[int, dict[str, Any] | None]:
     """How each clip is drawn."""
-    wanted = [clip for clip in clips if clip is not None]
     table = tables.clips
-    rows = connection.execute(select(table.c.id, table.c.scene).where(table.c.id.in_(wanted)))
+    rows = connection.execute(select(table.c.id, table.c.scene).where(table.c.id.in_(clips)))
     return {row.id: row.scene for row in rows}
 
 

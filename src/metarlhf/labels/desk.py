@@ -132,19 +132,16 @@ class Desk:
 
     def as_said(self, answers: Sequence[Answer], marks: Sequence[Correction]) -> list[Said]:
         """Answers with their clips, in the loop's order of first and second."""
-        self._fetch([c for one in answers for c in (one.question.left, one.question.right)])
+        self._fetch([clip for one in answers for clip in one.question.shown])
         self._fetch([one.clip for one in marks])
         return [self._said(one) for one in answers] + [self._corrected(one) for one in marks]
 
     def _said(self, answer: Answer) -> Said:
-        question = answer.question
-        shown = [self._clips[clip] for clip in (question.left, question.right) if clip is not None]
-        if question.swapped:
-            shown.reverse()
-        second = shown[1] if len(shown) == 2 else None
+        first, *others = (self._clips[clip] for clip in answer.question.clips)
+        second = others[0] if others else None
         value = answer.preference if second is not None else answer.mark
         return Said(
-            first=shown[0],
+            first=first,
             second=second,
             value=0.5 if value is None else float(value),
             weight=0.0 if answer.skipped else 1.0,
@@ -157,8 +154,8 @@ class Desk:
         moment = jax.tree.map(lambda x: jnp.repeat(x[mark.step][None], len(x), 0), clip)
         return Said(first=moment, second=clip, value=1.0)
 
-    def _fetch(self, clips: Sequence[int | None]) -> None:
-        missing = {clip for clip in clips if clip is not None} - self._clips.keys()
+    def _fetch(self, clips: Sequence[int]) -> None:
+        missing = set(clips) - self._clips.keys()
         if not missing:
             return
         with self.clips_from[0].read() as connection:
@@ -172,7 +169,7 @@ class Desk:
         """Every question that was ever put, so that none is put twice."""
         with self.database.read() as connection:
             questions = reading.questions(connection, self.run)
-        self._fetch([clip for one in questions for clip in (one.left, one.right)])
+        self._fetch([clip for one in questions for clip in one.shown])
         return [
             Said(
                 self._clips[one.left],

@@ -54,13 +54,12 @@ def export_pairs(connection: Connection, run: str, path: Path) -> int:
     left out; this is for other tools, and does not come back.
     """
     given = [a for a in reading.answers(connection, run) if a.preference in (0.0, 1.0)]
-    numbers = [c for a in given for c in (a.question.left, a.question.right) if c is not None]
+    numbers = [clip for answer in given for clip in answer.question.shown]
     arrays = reading.arrays(connection, numbers)
     lines = []
     for answer in given:
         question = answer.question
-        shown = [question.left, question.right]
-        first, second = reversed(shown) if question.swapped else shown
+        first, second = question.clips
         chosen, rejected = (second, first) if answer.preference == 1.0 else (first, second)
         plain = lambda clip: {n: a.tolist() for n, a in arrays[clip].items() if n != "task_reward"}
         pair = {"chosen": plain(chosen), "rejected": plain(rejected)}

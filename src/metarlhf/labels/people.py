@@ -31,13 +31,10 @@ def hashed(secret: str) -> str:
 
 def local(connection: Connection, run: str, name: str = "you") -> Annotator:
     """The person at this machine, who needs no token."""
-    table = tables.annotators
-    found = connection.execute(
-        select(table.c.id).where(table.c.run_id == run, table.c.name == name)
-    ).scalar()
+    found = _number(connection, run, name)
     if found is None:
         row = {"run_id": run, "name": name, "made_at": time.time()}
-        found = number_of(connection.execute(insert(table).values(**row)))
+        found = number_of(connection.execute(insert(tables.annotators).values(**row)))
     return Annotator(found, run, name)
 
 
@@ -65,10 +62,7 @@ def revoke(connection: Connection, run: str, name: str) -> None:
     Raises:
         LabelError: there is nobody of that name.
     """
-    table = tables.annotators
-    found = connection.execute(
-        select(table.c.id).where(table.c.run_id == run, table.c.name == name)
-    ).scalar()
+    table, found = tables.annotators, _number(connection, run, name)
     if found is None:
         known = ", ".join(sorted(names(connection, run))) or "nobody"
         raise LabelError(f"there is nobody called {name!r} here; there is {known}")
@@ -110,17 +104,6 @@ def everybody(connection: Connection, run: str) -> list[Listed]:
     return [Listed(row.name, row.given, standing(row)) for row in rows]
 
 
-def has_token(connection: Connection, run: str, name: str) -> bool:
-    """Whether somebody of that name may come in already."""
-    table = tables.annotators
-    found = connection.execute(
-        select(table.c.token_hash).where(
-            table.c.run_id == run, table.c.name == name, table.c.revoked_at.is_(None)
-        )
-    ).scalar()
-    return found is not None
-
-
 def with_token(connection: Connection, run: str, token: str) -> Annotator | None:
     """Whose token that is; None where it is nobody's, or not any more."""
     table, wanted = tables.annotators, hashed(token)
@@ -157,6 +140,12 @@ def signed_in(connection: Connection, run: str, cookie: str) -> Annotator | None
         )
     ).first()
     return None if row is None else Annotator(row.id, run, row.name)
+
+
+def _number(connection: Connection, run: str, name: str) -> int | None:
+    table = tables.annotators
+    named = (table.c.run_id == run) & (table.c.name == name)
+    return connection.execute(select(table.c.id).where(named)).scalar()
 
 
 def _sign_out(connection: Connection, annotator: int) -> None:

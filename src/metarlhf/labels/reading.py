@@ -188,11 +188,7 @@ def foreseen(given: Iterable[Answer], newest: int = 20) -> float | None:
 
     Answers that are neither left nor right are left out; None where none is left.
     """
-    right = [
-        (answer.question.predicted > 0.5) == (answer.preference == 1.0)
-        for answer in given
-        if answer.preference in (0.0, 1.0) and answer.question.predicted is not None
-    ]
+    right = [answer.foreseen for answer in given if answer.foreseen is not None]
     return float(np.mean(right[-newest:])) if right else None
 
 

@@ -62,6 +62,16 @@ class Question:
     predicted: float | None
     round: int
 
+    @property
+    def shown(self) -> list[int]:
+        """Its clips from left to right; a rating has one."""
+        return [self.left] if self.right is None else [self.left, self.right]
+
+    @property
+    def clips(self) -> list[int]:
+        """Its clips in the loop's order."""
+        return self.shown[::-1] if self.swapped else self.shown
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -85,6 +95,13 @@ class Answer:
     skipped: bool
     seconds: float
     given_at: float
+
+    @property
+    def foreseen(self) -> bool | None:
+        """Whether the model had expected it; None where one was not better, or nobody guessed."""
+        if self.preference not in (0.0, 1.0) or self.question.predicted is None:
+            return None
+        return (self.question.predicted > 0.5) == (self.preference == 1.0)
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,9 @@ def drive(
                     saved, unsaved = time.monotonic(), False
             if stop_requested():
                 run.checkpoints.save(done, state)
+                where = f"{done} of {total}" if counted is None else f"{done} steps"
                 raise Interrupted(
-                    f"stopped after {done} of {total}; go on with the same command and --resume"
+                    f"stopped after {where}; go on with the same command and --resume"
                 )
             before, (state, metrics) = state, step(state, done)
             _stop_at_nan(run, what, done, before, state, metrics)

@@ -86,7 +86,7 @@ def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )  # fmt: skip
     app.add_middleware(Guard, hosts=settings.hosts)
-    app.state.settings, app.state.run, app.state.database = settings, run, database
+    app.state.settings = settings
     app.state.writer, app.state.sessions = writer, Sessions(database, run)
     app.state.cookie = COOKIE + run
     app.state.rate = Rate(settings.answers_per_second, 2 * settings.answers_per_second)
@@ -285,11 +285,10 @@ def _lease(connection: Connection, run: str, who: Annotator) -> dict[str, Any] |
     if found is None:
         return None
     question = found.question
-    shown = [clip for clip in (question.left, question.right) if clip is not None]
     return {
         "question": question.id,
         "kind": question.kind,
-        "clips": [{"clip": clip, "scene": found.clips[clip]} for clip in shown],
+        "clips": [{"clip": clip, "scene": found.clips[clip]} for clip in question.shown],
         "until": found.until,
     }
 

@@ -34,9 +34,8 @@ def look(connection: Connection, run: str) -> Seen:
     status, revision = reading.status(connection, run)
     answers = tables.answers
     stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None) & ~answers.c.skipped
-    given = connection.execute(select(func.count()).where(stands)).scalar_one()
     by = func.count(func.distinct(answers.c.annotator_id))
-    people = connection.execute(select(by).where(stands)).scalar_one()
+    given, people = connection.execute(select(func.count(), by).where(stands)).one()
     open_ = reading.open_questions(connection, run)
     seen = {**status, "given": given, "people": people, "open": open_}
     # What a person skips or takes back shows in what is open.

@@ -32,7 +32,7 @@ function problem(text) {
   show("problem", Boolean(text));
 }
 
-function clipFigure(clip, name, key) {
+function clipFigure(clip, name) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   canvas.setAttribute("role", "img");
@@ -44,7 +44,7 @@ function clipFigure(clip, name, key) {
   bad.type = "button";
   bad.className = "small";
   bad.textContent = "Bad moment";
-  bad.title = `Call the moment that is shown bad${key ? ` (${key})` : ""}`;
+  bad.title = "Call the moment that is shown bad";
   bad.addEventListener("click", () => correct(clip.clip, bad));
   caption.append(title, bad);
   figure.append(canvas, caption);
