@@ -115,7 +115,7 @@ def beside(settings, ours, theirs, seeds):
         found.mean,
         low=found.low,
         high=found.high,
-        must=float(means[1].mean() - (difference.high - difference.low) / 2),
+        must=within(means[1], difference),
         seeds=seeds,
         details={
             "steps": settings.steps,
@@ -141,6 +141,11 @@ def difference_interval(above, below, resamples=10_000):
     draw = lambda values: values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
     low, high = np.quantile(draw(above) - draw(below), [0.025, 0.975])
     return Interval(float(above.mean() - below.mean()), float(low), float(high))
+
+
+def within(below, difference):
+    """The mean that is at least theirs within the confidence interval."""
+    return float(below.mean() - (difference.high - difference.low) / 2)
 
 
 def breakout(options, seeds):

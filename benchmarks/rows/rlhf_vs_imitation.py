@@ -21,7 +21,7 @@ from benchmarks.kept import kept, path_of
 from benchmarks.people.pendulum_v1 import PendulumV1
 from benchmarks.ppo.peers import Peer, answer, interpreter
 from benchmarks.ppo.protocol import EPISODES, Learned, Settings
-from benchmarks.rows.ppo_learning import difference_interval
+from benchmarks.rows.ppo_learning import difference_interval, within
 from metarlhf import envs, rlhf
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
@@ -88,7 +88,7 @@ def measure(options):
     found, difference = mean_interval(means[0]), difference_interval(*means)
     yield Result(
         ROW, "return", found.mean, low=found.low, high=found.high,
-        must=float(means[1].mean() - (difference.high - difference.low) / 2), seeds=tuple(seeds),
+        must=within(means[1], difference), seeds=tuple(seeds),
         details={"ours": means[0].tolist(), "theirs": means[1].tolist()},
     )  # fmt: skip
 
