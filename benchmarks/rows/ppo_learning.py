@@ -29,7 +29,7 @@ from benchmarks.ppo.peers import OURS, SB3, answer, interpreter
 from benchmarks.ppo.protocol import EPISODES, Learned, Settings
 from benchmarks.rows.ppo_mujoco_vs_sb3 import MUJOCO
 from metarlhf import envs, ppo
-from metarlhf.meta.presets import GYMNAX
+from metarlhf.meta.presets import MINATAR
 from metarlhf.rollout import evaluate
 from metarlhf.statistics import Interval, mean_interval
 
@@ -149,8 +149,8 @@ def within(below, difference):
 
 
 def breakout(options, seeds):
-    """Ten million steps of Breakout by the preset for Gymnax."""
-    config = replace(GYMNAX, total_steps=20_000 if options.quick else 10_000_000)
+    """Ten million steps of Breakout by the preset for MinAtar."""
+    config = replace(MINATAR, total_steps=20_000 if options.quick else 10_000_000)
     family = envs.make(BREAKOUT)
     task = family.sample(jax.random.key(0))
 

@@ -22,7 +22,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
-from metarlhf.meta.presets import GYMNAX, STEPPED, preset
+from metarlhf.meta.presets import GYMNAX, MINATAR, STEPPED, preset
 from metarlhf.networks import publish_agent
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.runs import RunDirectory, UserError, drive
@@ -94,7 +94,9 @@ def main(argv: Sequence[str]) -> int:
 def _defaults(env: str | None, task: str) -> PPOConfig:
     if env is None:
         return preset(task).oracle
-    return GYMNAX if env.startswith("gymnax:") else STEPPED
+    if not env.startswith("gymnax:"):
+        return STEPPED
+    return MINATAR if env.endswith("-MinAtar") else GYMNAX
 
 
 @contextmanager

@@ -64,10 +64,16 @@ def _best_question() -> Select:
         leases.c.annotator_id == annotator,
         leases.c.until > now,
     )
-    said = exists().where(
-        answers.c.question_id == questions.c.id,
-        answers.c.annotator_id == annotator,
-        answers.c.undone_at.is_(None),
+    # Counted question by question: PostgreSQL makes a join of what merely exists, and then goes
+    # through everything that this person ever said.
+    said = (
+        select(func.count())
+        .where(
+            answers.c.question_id == questions.c.id,
+            answers.c.annotator_id == annotator,
+            answers.c.undone_at.is_(None),
+        )
+        .scalar_subquery()
     )
     held = (
         select(func.count())
@@ -83,7 +89,7 @@ def _best_question() -> Select:
         .where(
             questions.c.run_id == bindparam("run"),
             questions.c.wanted > 0,
-            ~said,
+            said == 0,
             or_(mine, held < questions.c.wanted),
         )
         .order_by(mine.desc(), questions.c.round.desc(), questions.c.gain.desc(), questions.c.id)
@@ -98,19 +104,10 @@ BEST = _best_question()
 def _hold(connection: Connection, question: int, annotator: int, now: float) -> None:
     """Nobody has more than one question at a time."""
     held = {"question": question, "annotator": annotator, "until": now + LEASE}
-    if connection.execute(HOLD_AGAIN, held).rowcount == 0:
-        connection.execute(LET_GO, held)
-        connection.execute(HOLD, held)
+    connection.execute(LET_GO, held)
+    connection.execute(HOLD, held)
 
 
-HOLD_AGAIN = (
-    update(tables.leases)
-    .where(
-        tables.leases.c.question_id == bindparam("question"),
-        tables.leases.c.annotator_id == bindparam("annotator"),
-    )
-    .values(until=bindparam("until"))
-)
 LET_GO = delete(tables.leases).where(tables.leases.c.annotator_id == bindparam("annotator"))
 HOLD = insert(tables.leases).values(
     question_id=bindparam("question"),

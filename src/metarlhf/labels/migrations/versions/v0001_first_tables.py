@@ -32,7 +32,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "name", name=op.f("uq_annotators_run_id_name")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_annotators_token_hash")),
     )
-    op.create_index(op.f("ix_annotators_run_id"), "annotators", ["run_id"], unique=False)
     op.create_table(
         "clips",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -50,7 +49,6 @@ def upgrade() -> None:
             "run_id", "digest", "source", name=op.f("uq_clips_run_id_digest_source")
         ),
     )
-    op.create_index(op.f("ix_clips_run_id"), "clips", ["run_id"], unique=False)
     op.create_table(
         "taken",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -106,7 +104,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_questions")),
     )
     op.create_index("ix_questions_open", "questions", ["run_id", "wanted"], unique=False)
-    op.create_index(op.f("ix_questions_run_id"), "questions", ["run_id"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("hash", sa.String(length=64), nullable=False),
@@ -190,14 +187,11 @@ def downgrade() -> None:
     op.drop_table("answers")
     op.drop_index(op.f("ix_sessions_annotator_id"), table_name="sessions")
     op.drop_table("sessions")
-    op.drop_index(op.f("ix_questions_run_id"), table_name="questions")
     op.drop_index("ix_questions_open", table_name="questions")
     op.drop_table("questions")
     op.drop_index(op.f("ix_corrections_run_id"), table_name="corrections")
     op.drop_table("corrections")
     op.drop_table("taken")
-    op.drop_index(op.f("ix_clips_run_id"), table_name="clips")
     op.drop_table("clips")
-    op.drop_index(op.f("ix_annotators_run_id"), table_name="annotators")
     op.drop_table("annotators")
     op.drop_table("runs")
