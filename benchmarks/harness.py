@@ -38,6 +38,7 @@ ORDER = (
     "ppo-seeds",
     "ppo-compile",
     "ppo-learning",
+    "ppo-minatar",
     "answer-latency",
     "answer-throughput",
     "kill-schedule",

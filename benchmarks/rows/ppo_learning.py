@@ -1,4 +1,4 @@
-"""What our PPO learns beside Stable-Baselines3's, and beside PureJaxRL's published curve.
+"""What our PPO learns beside Stable-Baselines3's.
 
 Both train with the same settings and networks (`SETTINGS`, `benchmarks.ppo.protocol.Settings`), as
 many steps, five seeds each. The trained agents then play 40 fresh episodes in the same environments
@@ -9,10 +9,6 @@ The figure is our mean return with its bootstrap interval over seeds. The must i
 within the confidence interval": their mean less half the width of the interval of the difference.
 Their mean, and what both do by their most likely actions, is in the details.
 
-Breakout-MinAtar has no peer here to run beside. Its must is where PureJaxRL's curve of 10 million
-steps ends, about 40, read by eye off the figure in its README (github.com/luchris429/purejaxrl).
-Ours plays in Gymnax's environment itself.
-
 Every run is kept when it is done (`benchmarks.kept`), and a core has a run of its own.
 """
 
@@ -20,7 +16,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
-import jax
 import numpy as np
 
 from benchmarks.harness import Result
@@ -28,9 +23,6 @@ from benchmarks.kept import kept, path_of
 from benchmarks.ppo.peers import OURS, SB3, answer, interpreter
 from benchmarks.ppo.protocol import EPISODES, Learned, Settings
 from benchmarks.rows.ppo_mujoco_vs_sb3 import MUJOCO
-from metarlhf import envs, ppo
-from metarlhf.meta.presets import MINATAR
-from metarlhf.rollout import evaluate
 from metarlhf.statistics import Interval, mean_interval
 
 ROW = "ppo-learning"
@@ -63,11 +55,10 @@ PEERS = (
     replace(OURS, driver="ours_learns"),
     replace(SB3, driver="sb3_learns", environment="stable-baselines3-mujoco", requirements=MUJOCO),
 )
-BREAKOUT, PUBLISHED = "gymnax:Breakout-MinAtar", 40.0
 
 
 def measure(options):
-    """Every task beside Stable-Baselines3, then Breakout."""
+    """Every task beside Stable-Baselines3."""
     seeds = range(options.seeds or (2 if options.quick else SEEDS))
     settings = {
         name: replace(own, environment=name, updates=2 if options.quick else own.updates)
@@ -89,7 +80,6 @@ def measure(options):
             [learned[peer, replace(own, seed=seed)] for seed in seeds] for peer in PEERS
         )
         yield beside(own, ours, theirs, tuple(seeds))
-    yield breakout(options, tuple(seeds))
 
 
 def learn(peer, settings):
@@ -146,38 +136,3 @@ def difference_interval(above, below, resamples=10_000):
 def within(below, difference):
     """The mean that is at least theirs within the confidence interval."""
     return float(below.mean() - (difference.high - difference.low) / 2)
-
-
-def breakout(options, seeds):
-    """Ten million steps of Breakout by the preset for MinAtar."""
-    config = replace(MINATAR, total_steps=20_000 if options.quick else 10_000_000)
-    family = envs.make(BREAKOUT)
-    task = family.sample(jax.random.key(0))
-
-    def train(seed):
-        state = ppo.init(jax.random.key(seed), family, task, config)
-        state, _ = ppo.iterate_many(state, family, task, config, config.num_updates)
-        key = jax.random.key(seed + 1_000)
-        play = lambda mode: evaluate(key, family, task, state.agent.actor, EPISODES, mode)
-        return {"sampled": play(False), "mode": play(True)}
-
-    runs = []
-    for seed in seeds:
-        path = path_of("learned", "ours-Breakout-MinAtar", seed, config, EPISODES)
-        runs.append(kept(path, lambda seed=seed: train(seed)))
-        print(f"{BREAKOUT}, seed {seed}: {runs[-1]['sampled'].mean():.1f}", flush=True)
-    found = mean_interval([one["sampled"].mean() for one in runs])
-    return Result(
-        ROW,
-        "Breakout-MinAtar",
-        found.mean,
-        low=found.low,
-        high=found.high,
-        must=PUBLISHED,
-        seeds=seeds,
-        details={
-            "steps": config.num_updates * config.batch_size,
-            "by_seed": [float(one["sampled"].mean()) for one in runs],
-            "by_mode": [float(one["mode"].mean()) for one in runs],
-        },
-    )
