@@ -163,7 +163,8 @@ class Desk:
         for number, arrays in found.items():
             paid = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))
             parts = (arrays["obs"], arrays["action"], paid)
-            self._clips[number] = Segment(*map(jnp.asarray, parts))
+            # NumPy's from here on: they are looked through again with each answer.
+            self._clips[number] = jax.device_get(Segment(*map(jnp.asarray, parts)))
 
     def asked(self) -> list[Said]:
         """Every question that was ever put, so that none is put twice."""

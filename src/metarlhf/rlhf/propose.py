@@ -101,6 +101,7 @@ def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) 
     Raises:
         ValueError: there are more than there is room for.
     """
+    said = jax.device_get(list(said))
     kinds = (
         [one for one in said if one.second is not None],
         [one for one in said if one.second is None],
@@ -110,13 +111,17 @@ def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) 
     ):
         if len(kind) > room:
             raise ValueError(f"{len(kind)} {name} do not fit into room for {room}")
-    feedback = jax.tree.map(np.array, empty(like, comparisons, ratings))
+    feedback = jax.tree.map(np.array, _room(like, comparisons, ratings))
     for row, one in enumerate(sorted(kinds[0], key=lambda one: -one.weight)):
         _set(feedback.comparisons, row, (one.first, one.second, one.value, one.weight))
     for row, one in enumerate(sorted(kinds[1], key=lambda one: -one.weight)):
         _set(feedback.ratings, row, (one.first, one.value, one.levels, one.weight))
     count = sum(one.weight > 0 for one in said)
     return Answers(jax.tree.map(jnp.asarray, feedback), jnp.full((), count, jnp.int32))
+
+
+# Op by op, zeros take longer than all that is written into them.
+_room = jax.jit(empty, static_argnums=(1, 2))
 
 
 def _set(store: Any, row: int, item: Any) -> None:
