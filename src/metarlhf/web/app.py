@@ -27,7 +27,17 @@ from metarlhf.labels import (
 )
 from metarlhf.labels.people import Annotator
 from metarlhf.web import events
-from metarlhf.web.guard import COOKIE, CSRF_HEADER, HEADERS, Guard, Rate, csrf_of, refusal, same
+from metarlhf.web.guard import (
+    COOKIE,
+    CSRF_HEADER,
+    HEADERS,
+    REFUSALS,
+    Guard,
+    Rate,
+    csrf_of,
+    refusal,
+    same,
+)
 from metarlhf.web.settings import Settings
 from metarlhf.web.writer import Writer
 
@@ -83,7 +93,7 @@ def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="MetaRLHF", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-        lifespan=lifespan,
+        lifespan=lifespan, responses=REFUSALS,
     )  # fmt: skip
     app.add_middleware(Guard, hosts=settings.hosts)
     app.state.settings = settings

@@ -5,9 +5,10 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -57,6 +58,29 @@ def same(one: str, other: str) -> bool:
 def refusal(status: int, message: str, **headers: str) -> JSONResponse:
     """What is said to somebody who may not."""
     return JSONResponse({"error": message}, status, headers | HEADERS)
+
+
+class Refusal(BaseModel):
+    """What is wrong, and what to do."""
+
+    error: str
+
+
+# What any request here may be told, for the description of the API.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": why}
+    for status, why in {
+        400: "not to be understood",
+        401: "not signed in",
+        403: "not from the page",
+        404: "not there",
+        409: "not now, or not by you",
+        413: "too large",
+        422: "not like that",
+        429: "too fast",
+        503: "the labels cannot be reached",
+    }.items()
+}
 
 
 class Guard:
