@@ -62,23 +62,25 @@ OURS = Peer("MetaRLHF", "ours", 60)
 SB3 = Peer("Stable-Baselines3", "sb3", 4, "stable-baselines3", TORCH)
 CLEANRL = Peer("CleanRL's loop", "cleanrl_loop", 4, "stable-baselines3", TORCH)
 REJAX = Peer("Rejax", "rejax_ppo", 40, "rejax", JAX)
+TORCHRL = Peer("TorchRL", "torchrl_ppo", 1, "torchrl", (*TORCH[:1], "torchrl==0.14.1", *TORCH[2:]))
 PUREJAXRL = Peer("PureJaxRL's loop", "purejaxrl_loop", 40, "rejax", JAX)
 
 
-def compare(row: str, peer: Peer, other: Peer, options: Options, **targets: float) -> list[Result]:
-    """Our steps a second over those of `peer`, which `targets` are for, and over `other`'s."""
+def compare(row: str, peers: Sequence[Peer], options: Options, **targets: float) -> list[Result]:
+    """Our steps a second over those of each of `peers`; `targets` are for the first."""
     repeats = options.seeds or (1 if options.quick else REPEATS)
-    for rival in (peer, other):
+    for rival in peers:
         interpreter(rival)  # installed now, so that nothing comes between the runs
     figures = []
     for task, settings in product(TASKS, SIZES):
         size = f"{task}, {settings.num_envs} environments"
         # As many steps whatever the size, so that a run takes seconds.
         factor = EQUAL.batch_size // settings.batch_size
-        sized = [replace(one, updates=factor * one.updates) for one in (OURS, peer, other)]
+        sized = [replace(one, updates=factor * one.updates) for one in (OURS, *peers)]
         runs = by_turns(sized, task, repeats, settings, quick=options.quick)
         ours = sized[0]
-        for rival, goal in ((sized[1], targets), (sized[2], {})):
+        for rival in sized[1:]:
+            goal = targets if rival is sized[1] else {}
             value, low, high = ratio(rates(runs[ours]), rates(runs[rival]))
             name = size if goal else f"{size}, {rival.name}"
             details = {one.name: described(runs[one]) for one in (ours, rival)}

@@ -14,4 +14,4 @@ ROW = "ppo-vs-rejax"
 
 def measure(options):
     """Ratios for both tasks and both peers."""
-    return compare(ROW, REJAX, PUREJAXRL, options, must=1.5, aim=3)
+    return compare(ROW, (REJAX, PUREJAXRL), options, must=1.5, aim=3)

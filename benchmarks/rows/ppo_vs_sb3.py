@@ -9,14 +9,15 @@ ours and theirs by turns; the figure is the ratio of medians, the interval the l
 greatest ratio of two runs in turn. Before it counts, every run must have made the same number of
 gradient steps on as many parameters.
 
-Also, without a target: CleanRL's loop, written anew (`benchmarks.ppo.drivers.cleanrl_loop`).
+Also, without a target: CleanRL's loop, written anew (`benchmarks.ppo.drivers.cleanrl_loop`), and
+TorchRL's parts, put together as in its own scripts (`benchmarks.ppo.drivers.torchrl_ppo`).
 """
 
-from benchmarks.ppo.peers import CLEANRL, SB3, compare
+from benchmarks.ppo.peers import CLEANRL, SB3, TORCHRL, compare
 
 ROW = "ppo-vs-sb3"
 
 
 def measure(options):
-    """Ratios for both tasks and both peers."""
-    return compare(ROW, SB3, CLEANRL, options, must=20, aim=50)
+    """Ratios for both tasks and all peers."""
+    return compare(ROW, (SB3, CLEANRL, TORCHRL), options, must=20, aim=50)
