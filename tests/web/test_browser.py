@@ -130,7 +130,10 @@ def test_somebody_teaches_it_by_keys_and_sees_it_improve(browser, tmp_path):
         wide = me.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390
         me.page.get_by_role("button", name="Bad moment").first.click()
-        me.page.get_by_role("button", name=re.compile("Step .* noted")).wait_for()
+        noted = me.page.get_by_role("button", name=re.compile("Step .* noted"))
+        noted.wait_for()
+        me.page.keyboard.press("n")
+        noted.nth(1).wait_for()
         me.go_on_without_looking()
         me.page.wait_for_selector("#over:not([hidden])", timeout=120_000)
         me.page.wait_for_selector("#report:not([hidden])", timeout=60_000)

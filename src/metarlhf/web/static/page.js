@@ -32,7 +32,7 @@ function problem(text) {
   show("problem", Boolean(text));
 }
 
-function clipFigure(clip, name) {
+function clipFigure(clip, name, key) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   canvas.setAttribute("role", "img");
@@ -43,7 +43,8 @@ function clipFigure(clip, name) {
   const bad = document.createElement("button");
   bad.type = "button";
   bad.className = "small";
-  bad.textContent = "Bad moment";
+  bad.innerHTML = `<span>Bad moment</span> <kbd>${key.toUpperCase()}</kbd>`;
+  bad.dataset.key = key;
   bad.title = "Call the moment that is shown bad";
   bad.addEventListener("click", () => correct(clip.clip, bad));
   caption.append(title, bad);
@@ -66,7 +67,7 @@ function ask(question) {
   show("comparison", comparison);
   show("rating", !comparison);
   $("clips").classList.toggle("one", !comparison);
-  const made = question.clips.map((clip, i) => clipFigure(clip, names[i]));
+  const made = question.clips.map((clip, i) => clipFigure(clip, names[i], BAD[i]));
   $("clips").replaceChildren(...made.map(([figure]) => figure));
   player.show(made.map(([, picture]) => picture));
   const told = question.clips.map((clip, i) => `${names[i]}: ${clip.scene.words}`).join(" ");
@@ -121,7 +122,7 @@ async function correct(clip, button) {
   try {
     await surely("/api/corrections", { clip, step, request: requestName() }, ({ message }) => problem(message));
     problem();
-    button.textContent = `Step ${step + 1} noted`;
+    button.querySelector("span").textContent = `Step ${step + 1} noted`;
     say(`Step ${step + 1} is noted as bad.`);
   } catch (refused) {
     problem(refused.message);
@@ -269,11 +270,15 @@ const KEYS = {
   ArrowLeft: "left", ArrowRight: "right", e: "equal", ArrowUp: "equal", s: "skip", ArrowDown: "skip",
 };
 
+// A key for each clip's moment.
+const BAD = ["b", "n"];
+
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat || !$("keys").checked) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === "u") undo();
+  else if (BAD.includes(key)) $("clips").querySelector(`button[data-key=${key}]`)?.click();
   else if (key === " " && !event.target.closest("button")) pause();
   else if (current?.kind === "comparison" && KEYS[key]) answer({ choice: KEYS[key] });
   else if (current?.kind === "rating" && key === "s") answer({ choice: "skip" });
