@@ -28,6 +28,7 @@ ORDER = (
     "labels-ratio",
     "steps-ratio",
     "reward-kinds",
+    "estimators",
     "adapt-time",
     "demo-time",
     "ppo-throughput",

@@ -1,136 +1,27 @@
 """Meta-gradients against the exact one of a small tabular MDP: every trajectory is enumerated."""
 
 from functools import partial
-from itertools import product
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
-from metarlhf.meta.baseline import Samples
+from benchmarks.tabular import (
+    STEP_SIZE,
+    Tabular,
+    draw,
+    exact_meta_gradient,
+    exact_return,
+    flat,
+    samples_of,
+)
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.estimators import dice_loss, log_prob_loss, lvc_loss
+from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.inner import InnerLoop, gradient_step
 from metarlhf.meta.outer import meta_loss
 from metarlhf.meta.update_rules import LearnedRule, initial_rule
-from metarlhf.networks import build_agent
-
-STATES, ACTIONS, HORIZON = 3, 2, 3
-STEP_SIZE = 0.5
-
-
-class Tabular(TaskFamily):
-    """Three states; the task is a table of rewards; actions steer, or only pay."""
-
-    name = "tabular"
-    varies = "rewards"
-    reward_bounds = (-2.0, 2.0)
-    horizon = HORIZON
-    segment_length = 1
-    observation_space = Box(STATES, 0.0, 1.0, ("0", "1", "2"))
-    action_space = Discrete(ACTIONS, ("left", "right"))
-
-    def __init__(self, steers=True):
-        self.steers = steers
-
-    def follows(self, place, action):
-        return (2 * place + 1 + action * self.steers) % STATES
-
-    def sample(self, key):
-        return jax.random.normal(key, (STATES, ACTIONS))
-
-    def reset(self, key, task):
-        return jax.nn.one_hot(0, STATES), (jnp.zeros((), int), jnp.zeros((), int))
-
-    def step(self, key, state, action, task):
-        place, time = state
-        after = self.follows(place, action)
-        obs, next_obs = jax.nn.one_hot(place, STATES), jax.nn.one_hot(after, STATES)
-        reward = self.reward(obs, action, next_obs, task)
-        return Step(next_obs, (after, time + 1), reward, jnp.array(False), time + 1 >= HORIZON)
-
-    def reward(self, obs, action, next_obs, task):
-        return obs @ task @ jax.nn.one_hot(action, ACTIONS)
-
-
-def enumerate_all(family, task):
-    """All 2^H sequences of actions: observations, actions and rewards, (episode, time)."""
-    actions = np.array(list(product(range(ACTIONS), repeat=HORIZON)))
-    places = np.zeros_like(actions)
-    for t in range(1, HORIZON):
-        places[:, t] = family.follows(places[:, t - 1], actions[:, t - 1])
-    return jax.nn.one_hot(places, STATES), jnp.asarray(actions), task[places, actions]
-
-
-def log_probs(family, actor, task):
-    obs, actions, _ = enumerate_all(family, task)
-    return actor(obs)[0].log_prob(actions)
-
-
-def exact_return(family, actor, task):
-    """Expected return, differentiable as often as one likes."""
-    probability = jnp.exp(log_probs(family, actor, task).sum(-1))
-    return jnp.sum(probability * enumerate_all(family, task)[2].sum(-1))
-
-
-def exact_meta_gradient(family, actor, task):
-    """Of the expected return after one exact gradient step."""
-
-    def after_step(actor):
-        gradient = jax.grad(partial(exact_return, family))(actor, task)
-        return exact_return(
-            family, jax.tree.map(lambda p, g: p + STEP_SIZE * g, actor, gradient), task
-        )
-
-    return flat(jax.grad(after_step)(actor))
-
-
-def exact_advantage(family, actor, task):
-    """Q - V of each step of each sequence: means over the sequences that share the past."""
-    _, actions, reward = enumerate_all(family, task)
-    probability = jnp.exp(log_probs(family, actor, task).sum(-1))
-    to_go = jnp.cumsum(reward[:, ::-1], -1)[:, ::-1]
-    columns = []
-    for t in range(HORIZON):
-
-        def mean(same):
-            return (same * probability) @ to_go[:, t] / (same @ probability)
-
-        past = jax.vmap(lambda a: jnp.all(actions[:, :t] == a[:t], -1))(actions)
-        now = jax.vmap(lambda a: jnp.all(actions[:, : t + 1] == a[: t + 1], -1))(actions)
-        columns.append(jax.vmap(mean)(now) - jax.vmap(mean)(past))
-    return jnp.stack(columns, -1)
-
-
-def samples_of(family, actor, task):
-    """What infinitely many episodes are worth: every sequence, weighted by its probability.
-
-    The losses are means over H steps, returns are sums: the advantages are multiplied by H.
-    """
-    obs, actions, reward = enumerate_all(family, task)
-    log_prob = log_probs(family, actor, task)
-    weight = jnp.exp(log_prob.sum(-1, keepdims=True)) * len(actions) * jnp.ones(HORIZON)
-    advantage = HORIZON * weight * exact_advantage(family, actor, task)
-    policy = actor(obs)[0]
-    stored = Samples(obs, actions, log_prob, policy, advantage, reward, weight)
-    return jax.lax.stop_gradient(stored)
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
-
-
-def draw(family, seed):
-    """A tabular policy away from uniform, and a task."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    agent = build_agent(keys[0], family, hidden=())
-    weights = jax.random.normal(keys[1], (STATES, ACTIONS))
-    agent = eqx.tree_at(lambda a: a.actor.network.weights, agent, (weights,))
-    return agent, family.sample(keys[2])
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +39,7 @@ def library_meta_gradient(family, agent, task, method, **options):
     rule = initial_rule(agent.actor, config)
     support = samples_of(family, agent.actor, task)
     adapted, _ = gradient_step(
-        agent, optax.sgd(STEP_SIZE).init(agent.actor), support, optax.sgd(STEP_SIZE), method
+        agent, optax.sgd(STEP_SIZE).init(agent.actor), support, optax.sgd(STEP_SIZE), config
     )
     query = samples_of(family, adapted.actor, task)
 
@@ -172,27 +63,27 @@ def test_all_estimators_have_the_policy_gradient_as_first_derivative(problem):
     np.testing.assert_allclose(
         of(lambda p: lvc_loss(p, data.log_prob, data.advantage)), exact, atol=1e-5
     )
-    np.testing.assert_allclose(of(lambda p: weighted_dice(family, p, data, task)), exact, atol=1e-5)
+    np.testing.assert_allclose(of(lambda p: dice_loss(p, data.paid)), exact, atol=1e-5)
+    np.testing.assert_allclose(
+        of(lambda p: loaded_dice_loss(p, data.advantage, 0.7)), exact, atol=1e-5
+    )
 
 
-def weighted_dice(family, log_prob, data, task):
-    """DiCE over all sequences: each is an episode of its own, paid by its probability."""
-    reward = enumerate_all(family, task)[2] * data.weight
-    return dice_loss(log_prob, reward, jnp.arange(HORIZON) == HORIZON - 1 + 0 * data.weight)
-
-
-def test_dice_has_the_exact_meta_gradient(problem):
+@pytest.mark.parametrize("estimator", ["dice", "loaded-dice"])
+def test_dice_and_loaded_dice_have_the_exact_meta_gradient(problem, estimator):
     family, agent, task = problem
-    data = samples_of(family, agent.actor, task)
+    found = library_meta_gradient(family, agent, task, "maml", estimator=estimator, gae_lambda=1.0)
+    exact = exact_meta_gradient(family, agent.actor, task)
+    np.testing.assert_allclose(found, exact, atol=1e-5)
 
-    def adapted(actor):
-        def loss(a):
-            return weighted_dice(family, a(data.obs)[0].log_prob(data.action), data, task)
 
-        return jax.tree.map(lambda p, g: p - STEP_SIZE * g, actor, jax.grad(loss)(actor))
-
-    estimate = flat(jax.grad(lambda actor: exact_return(family, adapted(actor), task))(agent.actor))
-    np.testing.assert_allclose(estimate, exact_meta_gradient(family, agent.actor, task), atol=1e-5)
+def test_loaded_dice_without_memory_is_the_ratio(problem):
+    family, agent, task = problem
+    found = library_meta_gradient(
+        family, agent, task, "maml", estimator="loaded-dice", gae_lambda=0.0
+    )
+    ratio = library_meta_gradient(family, agent, task, "promp")
+    np.testing.assert_allclose(found, ratio, atol=1e-6)
 
 
 def relative_errors(family, seed):
@@ -238,12 +129,10 @@ def test_fomaml_is_the_gradient_at_the_adapted_policy(problem):
     )
 
 
-def test_dice_ignores_what_follows_an_episode_end():
+def test_dice_credits_each_step_with_what_follows():
     log_prob = jnp.log(jnp.array([[0.5, 0.25, 0.5]]))
-    done = jnp.array([[False, True, False]])
-    gradient = jax.grad(lambda p: dice_loss(p, jnp.array([[1.0, 2.0, 99.0]]), done, 0.5))(log_prob)
-    # Step 0 is credited with 1 + 0.5 * 2, step 1 with 0.5 * 2.
-    np.testing.assert_allclose(gradient, [[-2.0, -1.0, 0.0]], atol=1e-6)
+    gradient = jax.grad(lambda p: dice_loss(p, jnp.array([[1.0, 1.0, 0.0]])))(log_prob)
+    np.testing.assert_allclose(3 * gradient, [[-2.0, -1.0, 0.0]], atol=1e-6)
 
 
 def test_learned_rule_is_a_pytree_without_what_is_not_learned(problem):

@@ -112,7 +112,7 @@ def test_the_fit_recovers_a_baseline_of_its_own_features():
 def test_an_inner_step_raises_the_probability_of_what_was_better(agent, trajectory):
     samples = judge(agent, trajectory, 0.9, 1.0, True)
     rule = update_rule(initial_rule(agent.actor, CONFIG), CONFIG)
-    adapted, _ = gradient_step(agent, rule.init(agent.actor), samples, rule, "promp")
+    adapted, _ = gradient_step(agent, rule.init(agent.actor), samples, rule, CONFIG)
     change = adapted.actor(samples.obs)[0].log_prob(samples.action) - samples.log_prob
     assert float(jnp.mean(change * samples.advantage)) > 0
     jax.tree.map(np.testing.assert_array_equal, adapted.critic, agent.critic)
@@ -163,3 +163,11 @@ def test_a_reward_of_nothing_teaches_nothing(agent):
 
 def no_reward(trajectory):
     return trajectory.with_reward(jnp.zeros_like(trajectory.reward))
+
+
+def test_what_is_paid_is_discounted_and_ends_with_the_episode(agent, trajectory):
+    samples = judge(agent, trajectory, 0.9, 1.0, False)
+    discount = 0.9 ** np.arange(trajectory.reward.shape[-1])
+    np.testing.assert_allclose(
+        samples.paid, samples.weight * trajectory.reward * discount, atol=1e-5
+    )

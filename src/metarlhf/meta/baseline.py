@@ -34,6 +34,8 @@ class Samples(eqx.Module):
     advantage: Float[Array, "*batch time"]
     value_target: Float[Array, "*batch time"]
     weight: Float[Array, "*batch time"]
+    paid: Float[Array, "*batch time"]
+    """Discounted reward in units of `advantage`, multiplied by the weight too."""
 
 
 def features(
@@ -84,8 +86,10 @@ def judge(
     next_value = jnp.where(trajectory.truncated, after_end, next_value)
     advantage = gae(trajectory.reward, value, next_value, *ends, gamma, gae_lambda)
     advantage = advantage - jnp.mean(weight * advantage)
+    paid = trajectory.reward * gamma ** jnp.arange(done.shape[-1])
     if normalise:
-        advantage = advantage / (jnp.sqrt(jnp.mean(weight * advantage**2)) + 1e-8)
+        scale = jnp.sqrt(jnp.mean(weight * advantage**2)) + 1e-8
+        advantage, paid = advantage / scale, paid / scale
     return Samples(
         obs=trajectory.obs,
         action=trajectory.action,
@@ -94,6 +98,7 @@ def judge(
         advantage=advantage * weight,
         value_target=returns,
         weight=weight,
+        paid=paid * weight,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Method = Literal["maml", "fomaml", "promp"]
+Estimator = Literal["auto", "log-prob", "ratio", "dice", "loaded-dice"]
 Learned = Literal["none", "tensor", "parameter"]
 
 
@@ -13,6 +14,9 @@ class MetaRLConfig:
 
     method: Method = "promp"
     """promp: credit for exploring before the update; maml: without it; fomaml: first order only."""
+    estimator: Estimator = "auto"
+    """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
+    ratio, dice or loaded-dice; auto: ratio for promp, log-prob for the others."""
     inner_steps: int = 1
     """Gradient steps that adapt to a task; at test time any number may be taken."""
     inner_lr: float = 0.1
@@ -66,3 +70,10 @@ class MetaRLConfig:
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+
+    @property
+    def inner_estimator(self) -> Estimator:
+        """The estimator, with what `auto` stands for."""
+        if self.estimator != "auto":
+            return self.estimator
+        return "ratio" if self.method == "promp" else "log-prob"

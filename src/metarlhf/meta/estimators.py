@@ -9,16 +9,18 @@ it differ:
   Biased.
 - `lvc_loss` counts that too, step by step: low variance curvature (Rothfuss et al. 2019, section
   5). A small bias is left: an action's effect on *later* steps' data is not counted.
-- `dice_loss` counts all (Foerster et al. 2018). Unbiased to all orders, and of high
-  variance: a check for the others rather than something to learn with.
+- `dice_loss` counts all (Foerster et al. 2018). Unbiased to all orders, and of high variance, as it
+  knows no baseline.
+- `loaded_dice_loss` counts all by advantages (Farquhar et al. 2019), or the less of what is far off
+  the smaller its decay: from `lvc_loss`'s variance at 0 to `dice_loss`'s bias, none, at 1.
 
 Losses are means over steps, so `advantage` carries each step's weight (see `Samples`). First-order
-MAML is any of them under `stop_gradient`.
+MAML is any of them under `stop_gradient`. Benchmark `estimators`: each one's bias and deviation.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 
 def log_prob_loss(
@@ -42,18 +44,34 @@ def lvc_loss(
 
 
 def dice_loss(
-    log_prob: Float[Array, "*batch time"],
-    reward: Float[Array, "*batch time"],
-    done: Bool[Array, "*batch time"],
-    gamma: float = 1.0,
+    log_prob: Float[Array, "*batch time"], paid: Float[Array, "*batch time"]
 ) -> Float[Array, ""]:
-    """-mean of sum_t magic(sum_{k<=t} log pi_k) gamma^t r_t, where magic(x) = exp(x - sg(x)).
+    """-mean(magic(sum_{k<=t} log pi_k) r_t), where magic(x) = exp(x - sg(x)).
 
-    Each row is one episode; what stands after its end (`done`) does not count.
+    Each row is one episode; `paid` is the discounted reward, zero after the episode's end.
     """
-    ended_before = jnp.cumsum(done, axis=-1) - done > 0
-    past = jnp.cumsum(jnp.where(ended_before, 0.0, log_prob), axis=-1)
-    magic = jnp.exp(past - jax.lax.stop_gradient(past))
-    discount = gamma ** jnp.arange(reward.shape[-1])
-    paid = jnp.where(ended_before, 0.0, discount * reward)
-    return -jnp.mean(jnp.sum(magic * paid, axis=-1))
+    return -jnp.mean(_magic(jnp.cumsum(log_prob, axis=-1)) * paid)
+
+
+def loaded_dice_loss(
+    log_prob: Float[Array, "*batch time"], advantage: Float[Array, "*batch time"], decay: float
+) -> Float[Array, ""]:
+    """-mean((magic(s_t) - magic(s_t - log pi_t)) A_t), with s_t = sum_{k<=t} decay^{t-k} log pi_k.
+
+    Each row is one episode; `advantage` is zero after its end. Loaded DiCE (Farquhar et al. 2019):
+    `decay` 1 counts an action's effect on all later steps, 0 on none, which is `lvc_loss`.
+    """
+
+    def step(before, now):
+        past = decay * before + now
+        return past, past
+
+    by_time = jnp.moveaxis(log_prob, -1, 0)
+    _, past = jax.lax.scan(step, jnp.zeros_like(by_time[0]), by_time)
+    past = jnp.moveaxis(past, 0, -1)
+    return -jnp.mean((_magic(past) - _magic(past - log_prob)) * advantage)
+
+
+def _magic(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """One, whose derivatives are those of what led to it."""
+    return jnp.exp(x - jax.lax.stop_gradient(x))

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.baseline import Samples, judge
-from metarlhf.meta.config import MetaRLConfig, Method
-from metarlhf.meta.estimators import log_prob_loss, lvc_loss
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.update_rules import LearnedRule, update_rule
 from metarlhf.networks import Actor, Agent
 from metarlhf.rollout import episode_return, play_episodes
@@ -28,11 +28,16 @@ from metarlhf.types import Task, Trajectory
 RewardSource = Callable[[Trajectory], Trajectory]
 
 
-def inner_loss(actor: Actor, samples: Samples, method: Method) -> Float[Array, ""]:
-    """What an inner step descends; the methods differ in its second derivative alone."""
+def inner_loss(actor: Actor, samples: Samples, config: MetaRLConfig) -> Float[Array, ""]:
+    """What an inner step descends; estimators differ in its second derivative alone."""
     log_prob = actor(samples.obs)[0].log_prob(samples.action)
-    if method == "promp":
-        return lvc_loss(log_prob, samples.log_prob, samples.advantage)
+    match config.inner_estimator:
+        case "ratio":
+            return lvc_loss(log_prob, samples.log_prob, samples.advantage)
+        case "dice":
+            return dice_loss(log_prob, samples.paid)
+        case "loaded-dice":
+            return loaded_dice_loss(log_prob, samples.advantage, config.gae_lambda)
     return log_prob_loss(log_prob, samples.advantage)
 
 
@@ -41,11 +46,11 @@ def gradient_step(
     rule_state: optax.OptState,
     samples: Samples,
     rule: optax.GradientTransformation,
-    method: Method,
+    config: MetaRLConfig,
 ) -> tuple[Agent, optax.OptState]:
     """One inner step of the policy. The value function is left as it is (see `baseline`)."""
-    gradient = jax.grad(inner_loss)(agent.actor, samples, method)
-    if method == "fomaml":
+    gradient = jax.grad(inner_loss)(agent.actor, samples, config)
+    if config.method == "fomaml":
         gradient = jax.lax.stop_gradient(gradient)
     actor, rule_state = optimise.step(rule, gradient, rule_state, agent.actor)
     return Agent(actor, agent.critic), rule_state
@@ -121,7 +126,7 @@ def play_and_adapt(
         agents, rule_states, support = carry
 
         def one(agent, state, samples):
-            return gradient_step(agent, state, samples, rule, config.method)
+            return gradient_step(agent, state, samples, rule, config)
 
         agents, rule_states = jax.vmap(one)(agents, rule_states, support)
         next_support, query, played = collected(key, agents)

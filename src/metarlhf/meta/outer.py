@@ -98,7 +98,7 @@ def task_loss(
         agent, rule_state = carry
         support, query = data
         kl = jnp.mean(support.weight * support.policy.kl(agent.actor(support.obs)[0]))
-        agent, rule_state = gradient_step(agent, rule_state, support, rule, config.method)
+        agent, rule_state = gradient_step(agent, rule_state, support, rule, config)
         log_ratio = agent.actor(query.obs)[0].log_prob(query.action) - query.log_prob
         surrogate = clipped_surrogate(log_ratio, query.advantage, config.clip)
         return (agent, rule_state), (kl, surrogate, regression(agent.critic, query))
