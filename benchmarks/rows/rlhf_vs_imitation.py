@@ -54,7 +54,8 @@ CONFIG = RLHFConfig(
         entropy_coefficient=SETTINGS.entropy_coefficient, normalise_obs=True,
     ),
 )  # fmt: skip
-ENSEMBLE = EnsembleConfig(hidden=(32, 32))
+# As good as 50 or 100 steps a round and twice as fast, on seeds 100 to 107, which are not measured.
+ENSEMBLE = EnsembleConfig(hidden=(32, 32), fit_steps=25)
 FAMILY = PendulumV1()
 TASK = FAMILY.sample(jax.random.key(0))
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from benchmarks.harness import Result
 from benchmarks.people.load import Browser, serving
@@ -97,9 +98,12 @@ class Noted(lessons.Lesson):
         super().__init__(*parts, **options)
         self.asked_at, self.iteration = {}, 0
         put = self.desk.put
-        self.desk.put = lambda proposal, count, *rest: (
-            self.asked_at.update({self.iteration: count}) or put(proposal, count, *rest)
-        )
+
+        def noted(proposal, *rest):
+            self.asked_at[self.iteration] = int(np.isfinite(proposal.gain).sum())
+            return put(proposal, *rest)
+
+        self.desk.put = noted
 
     def step(self, state, iteration):
         self.iteration = iteration

@@ -5,7 +5,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from metarlhf.labels import tables
 from metarlhf.labels.blobs import digest, pack
@@ -88,15 +98,29 @@ def withdraw(connection: Connection, run: str, before_round: int | None = None) 
     A question that somebody has, or has answered, stays: theirs is never taken from under them.
     Without a round all go, as when a lesson is over.
     """
-    questions, leases, answers = tables.questions, tables.leases, tables.answers
-    stale = (questions.c.run_id == run) & (questions.c.wanted > 0)
+    table = tables.questions
+    gone = (table.c.run_id == run) & (table.c.wanted > 0)
     if before_round is not None:
-        mine = leases.c.question_id == questions.c.id
-        held = exists().where(and_(mine, leases.c.until > time.time()))
-        said = exists().where(answers.c.question_id == questions.c.id)
-        stale = stale & (questions.c.round < before_round) & ~held & ~said
-    gone = {"wanted": 0, "withdrawn_at": time.time()}
-    return connection.execute(update(questions).where(stale).values(**gone)).rowcount
+        gone &= _untouched(before_round)
+    values = {"wanted": 0, "withdrawn_at": time.time()}
+    return connection.execute(update(table).where(gone).values(**values)).rowcount
+
+
+def staying(connection: Connection, run: str, before_round: int) -> int:
+    """How many more answers those questions are good for that `withdraw` would leave."""
+    table = tables.questions
+    wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
+    open_ = (table.c.run_id == run) & (table.c.wanted > 0)
+    return int(connection.execute(wanted.where(open_, ~_untouched(before_round))).scalar_one())
+
+
+def _untouched(before_round: int) -> ColumnElement[bool]:
+    """Of earlier rounds, with nobody now, and answered by nobody."""
+    questions, leases, answers = tables.questions, tables.leases, tables.answers
+    mine = leases.c.question_id == questions.c.id
+    held = exists().where(and_(mine, leases.c.until > time.time()))
+    said = exists().where(answers.c.question_id == questions.c.id)
+    return and_(questions.c.round < before_round, ~held, ~said)
 
 
 def record_taken(

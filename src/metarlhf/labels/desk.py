@@ -51,8 +51,12 @@ class Desk:
         self._mark: reading.Mark | None = None
         self._looked, self._news = 0.0, False
 
-    def put(self, proposal: Proposal, count: int, number: int, ratings: bool) -> int:
-        """Ask the first `count` questions, of round `number`; returns how many there were."""
+    def put(self, proposal: Proposal, wanted: int, number: int, ratings: bool) -> int:
+        """Ask, in round `number`, what so many answers need; returns how many what is open is for.
+
+        Questions of earlier rounds that nobody has looked at are taken back, all in one transaction
+        in which nobody else looks.
+        """
         found = jax.device_get(proposal)
         new = [
             NewQuestion(
@@ -63,22 +67,30 @@ class Desk:
                 overlap=self.overlap,
                 round=number,
             )
-            for i, gain in enumerate(found.gain[:count])
+            for i, gain in enumerate(found.gain)
             if np.isfinite(gain)
         ]
-        with self.database.write() as connection:
-            asking.ask(connection, self.run, new)
-        return len(new)
+        with self.database.write(alone=True) as connection:
+            asking.withdraw(connection, self.run, number)
+            open_ = reading.open_questions(connection, self.run)
+            count = max(0, -(-(wanted - open_) // self.overlap))
+            asked = asking.ask(connection, self.run, new[:count])
+        return open_ + self.overlap * len(asked)
 
-    def take_back(self, before_round: int | None = None) -> None:
-        """Take back questions of earlier rounds that nobody has looked at; all, without a round."""
-        with self.database.write(alone=True) as connection:  # or it would be from under somebody
-            asking.withdraw(connection, self.run, before_round)
+    def take_back(self) -> None:
+        """Take back all questions that are open, as when a lesson is over."""
+        with self.database.write(alone=True) as connection:
+            asking.withdraw(connection, self.run)
 
     def _clip(self, clip: Segment, number: int) -> Clip:
         arrays = {"obs": clip.obs, "action": clip.action, "task_reward": clip.task_reward}
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         return Clip(arrays, scene(self.family, arrays["obs"]), round=number)
+
+    def staying(self, number: int) -> int:
+        """What is open when round `number` asks: what somebody has looked at, and what is new."""
+        with self.database.read() as connection:
+            return asking.staying(connection, self.run, number)
 
     def count(self) -> reading.Count:
         """How many answers that the lesson learns from stand, and how many are open."""

@@ -86,8 +86,9 @@ class Lesson:
             self._shown = [demonstrated[i] for i in range(count)]
         self.page = Page(desk, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
-        self._begun = self._asked = self._took = False
-        self._counted = 0.0
+        self._begun = False
+        # Whether what is open is to be counted, and whether there is anything left to be asked.
+        self._recount = self._left = True
 
     def begin(self, make: Callable[[], RLHFState]) -> RLHFState:
         """The state that `make` begins with, with room for all that may be said."""
@@ -135,7 +136,6 @@ class Lesson:
             state = _take_in(take_key, state, found, trajectory, self.family, self.config)
             showing = _show(show_key, state, self.family, self.task)
             self.page.learned(taken[0], jax.device_get(showing))
-            self._took = True
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
         # In the light of what was just said.
@@ -175,26 +175,25 @@ class Lesson:
         return (count >= self.config.labels or spent) and not self._may_practise(state)
 
     def _put_questions(self, key: PRNGKeyArray, state: RLHFState) -> bool:
-        """Ask about the newest behaviour where too little is open; False: nothing is left."""
-        if self._asked and not self._took and time.monotonic() - self._counted < PAUSE:
-            return True  # what is open has hardly changed, and to count takes a while
-        if self.wait and self._may_practise(state):
-            return True  # a round is about the agent as it is after the one before
-        self._counted, self._took = time.monotonic(), False
+        """Ask about the newest behaviour where too little is open; False: nothing is left.
+
+        What is open changes by what is said alone, so it is counted anew after that only.
+        """
+        if not self._recount or (self.wait and self._may_practise(state)):
+            return self._left  # a round to wait for is about the agent as it is after the last
+        self._recount = False
         standing, open_ = self.desk.count()
-        left = self.config.labels - standing
-        if min(self.ahead, left) <= open_ or (self.wait and open_):
+        wanted = min(self.ahead, self.config.labels - standing)
+        if wanted <= open_ or (self.wait and open_):
             return True
-        self.desk.take_back(int(state.round))
-        open_ = self.desk.open()
-        wanted = min(self.ahead, left) - open_
         asked = self._room(self.desk.asked())
-        count = -(-wanted // self.desk.overlap)
+        missing = wanted - self.desk.staying(int(state.round))
+        count = -(-missing // self.desk.overlap)
         proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
-        put = self.desk.put(proposal, count, int(state.round), ratings)
-        self._asked = put > 0
-        return put > 0 or open_ > 0 or self.desk.news()
+        open_ = self.desk.put(proposal, wanted, int(state.round), ratings)
+        self._left = open_ > 0 or self.desk.news()
+        return self._left
 
     def _news(self, iteration: int) -> Taken | None:
         """What is to be learned from, if that is not what was learned from last."""
@@ -203,6 +202,7 @@ class Lesson:
         if not self.desk.news() or (self.wait and self.desk.open()):
             return None
         given, corrections = self.desk.said()
+        self._recount = True
         given = [one for one in given if not one.skipped][: self.config.labels]
         corrections = corrections[-CORRECTIONS:]
         numbers = [one.id for one in given], [one.id for one in corrections]
