@@ -1,5 +1,6 @@
 """Rollouts on the host: every step is a step of the task, whatever a simulator does at its end."""
 
+from collections import OrderedDict
 from functools import partial
 
 import gymnasium
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from metarlhf import envs
@@ -70,6 +72,40 @@ def test_herds_give_what_their_environments_would_give_one_by_one():
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     np.testing.assert_array_equal(end.obs, same_end.obs)
     np.testing.assert_array_equal(returns, same)
+
+
+class Pair(gymnasium.Env):
+    """Says where it is and minus that, in a dictionary of another order than its space's."""
+
+    observation_space = spaces.Dict(
+        {"minus": spaces.Box(-9.0, 9.0, (1,)), "plus": spaces.Box(-9.0, 9.0, (1,))}
+    )
+    action_space = spaces.Discrete(2)
+
+    def said(self):
+        at = np.full(1, self.at, np.float32)
+        return OrderedDict(plus=at, minus=-at)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return self.said(), {}
+
+    def step(self, action):
+        self.at += 1
+        return self.said(), 0.0, False, self.at == 2, {}
+
+
+def test_herds_know_final_observations_by_name():
+    herds = Herds(Pair, 1, "pair")
+    herds.reset(0)
+    herds.step(np.zeros(1, int))
+    step = herds.step(np.zeros(1, int))
+    herds.close()
+    assert step.truncated.all()
+    np.testing.assert_array_equal(step.next_obs["plus"], [[2.0]])
+    np.testing.assert_array_equal(step.next_obs["minus"], [[-2.0]])
+    np.testing.assert_array_equal(step.obs["plus"], [[0.0]])
 
 
 @pytest.mark.parametrize(

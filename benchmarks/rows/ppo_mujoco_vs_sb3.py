@@ -2,14 +2,15 @@
 
 8 environments of 256 steps, 10 passes in 32 minibatches of 64, two tanh layers of 64 for policy and
 value function each, on the CPU; every other setting is the same too. Ours steps Gymnasium's
-environments in processes of their own (`AsyncVectorEnv`), or EnvPool's. Stable-Baselines3 is
+environments in a process for each core (`envs.herds`), or EnvPool's. Stable-Baselines3 is
 measured both ways that it has, in one process (`DummyVecEnv`) and in a process each
 (`SubprocVecEnv`), and the faster counts. Runs are by turns, each in a process of its own; the
 figure is the ratio of medians, the interval the least and the greatest ratio of two runs in turn.
 
 The share of bare stepping is our rate over that of the same environments stepped by random actions,
-with nobody to act or to learn: 1 would mean that learning takes no time. MuJoCo simulates the same
-in both, but not the same movements: what lies on its back costs other contacts than what runs.
+measured after all of these, with nobody to act or to learn: 1 would mean that learning takes no
+time. MuJoCo simulates the same in both, but not the same movements: what lies on its back costs
+other contacts than what runs.
 """
 
 import statistics

@@ -68,6 +68,9 @@ def test_done_again_without_its_people_it_gives_the_same_agent(lesson, capsys, t
     first = (lesson / "agent" / "weights.safetensors").read_bytes()
     assert (tmp_path / "again" / "agent" / "weights.safetensors").read_bytes() == first
     assert result["labels"] == 4
+    told = ("people", "corrections", "minutes_of_looking", "foreseen", "learned_return")
+    before = json.loads((lesson / "result.json").read_text())
+    assert {name: result[name] for name in told} == {name: before[name] for name in told}
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

@@ -191,7 +191,7 @@ def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
                 reading.corrections(connection, lesson.desk.run, numbers=marks),
             )
     again = begun(database, recorded=recorded)
-    again.desk.clips_from = database, lesson.desk.run
+    again.desk.said_in = database, lesson.desk.run
     replayed, same_rows = taught(again, lambda lesson: pytest.fail("somebody was asked"))
     assert [row["labels"] for row in same_rows] == [row["labels"] for row in rows]
     same = jax.tree.map(lambda a, b: np.array_equal(a, b), state.ppo.agent, replayed.ppo.agent)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +90,18 @@ def test_an_update_stops_where_the_policy_has_moved_enough():
     weights = lambda s: np.asarray(s.agent.actor.network.weights[0])
     moved = lambda s: np.abs(weights(s) - weights(state)).sum()
     assert 0 < moved(held) < moved(free)
+
+
+def test_annealing_follows_the_budget_also_where_updates_stop_early():
+    family, task = envs.make("cartpole"), jnp.array(0.5)
+    config = ppo.PPOConfig(num_envs=4, num_steps=16, hidden=(8,), lr=0.05, kl_stop=1e-3)
+    state = ppo.init(jax.random.key(0), family, task, config)
+    state, trajectory = ppo.play(state, family, task, config)
+    state, metrics = ppo.learn(state, trajectory, config)
+    assert float(metrics["share_of_steps"]) < 1.0
+    counts = dict(optax.tree_utils.tree_get_all_with_path(state.optimiser, "count"))
+    assert max(int(count) for count in counts.values()) == config.epochs * config.minibatches
+    assert min(int(count) for count in counts.values()) < config.epochs * config.minibatches
 
 
 @pytest.mark.parametrize("adapts", [True, False])

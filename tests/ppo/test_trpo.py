@@ -18,6 +18,24 @@ CONFIG = ppo.PPOConfig(
 )
 
 
+def test_what_trpo_has_no_use_for_is_refused():
+    with pytest.raises(ValueError, match="kl_stop"):
+        replace(CONFIG, kl_stop=0.1)
+
+
+@pytest.mark.parametrize("collected", ["reacher"], indirect=True)
+def test_the_entropy_bonus_is_part_of_the_surrogate(collected):
+    """Where nothing is to be gained, the policy goes where it is more random."""
+    actor, batch, advantage = collected
+    nothing = jnp.zeros_like(advantage)
+    moved, metrics = natural_step(actor, batch, nothing, 0.01, 1.0)
+    entropy = lambda actor: float(
+        actor.over(batch.obs, batch.start.actor, batch.done).entropy().mean()
+    )
+    assert entropy(moved) > entropy(actor)
+    assert float(metrics["kl"]) <= 0.01
+
+
 @pytest.fixture(scope="module", params=["cartpole", "reacher"])
 def collected(request):
     family = envs.make(request.param)

@@ -100,6 +100,13 @@ def test_a_moment_is_called_bad(world):
     assert said.status_code == 200
     wrong = me.post("/api/corrections", json={"clip": clip, "step": 5, "request": "b"})
     assert wrong.status_code == 409
+    assert me.post("/api/corrections", json={"clip": clip, "step": 2, "request": "a"}) is not None
+    other = me.post("/api/corrections", json={"clip": clip, "step": 3, "request": "a"})
+    assert other.status_code == 409
+    with world.database.write() as connection:
+        asking.set_status(connection, world.run, {"doing": "done"})
+    late = me.post("/api/corrections", json={"clip": clip, "step": 3, "request": "c"})
+    assert (late.status_code, "all is learned" in late.text) == (409, True)
     with world.database.read() as connection:
         assert [one.step for one in reading.corrections(connection, world.run)] == [2]
 

@@ -49,8 +49,7 @@ class PPO(TrainOptions):
     return is then their interquartile mean, with a 95 % bootstrap interval. Not for simulators that
     step outside the program."""
     workers: Literal["sync", "async"] = "sync"
-    """Gymnasium's environments step one after the other, or each in a process of its own: worth it
-    where a step takes milliseconds."""
+    """Gymnasium's environments step in this process, or in a process for each core."""
     config: PPOConfig = field(default_factory=PPOConfig)
     """How it learns."""
 
@@ -80,6 +79,13 @@ def main(argv: Sequence[str]) -> int:
     options = parse_task(PPO, argv, "ppo", default_of)
     if options.env and options.task != PPO.task:
         raise UserError(f"either the task {options.task!r} or --env {options.env}, not both")
+    if options.env and options.number:
+        raise UserError(f"--number is for task families, and --env {options.env} is one task")
+    elsewhere = (options.env or "gymnax:").startswith(("gymnax:", "envpool:"))
+    if options.workers == "async" and elsewhere:
+        raise UserError(
+            "--workers is for Gymnasium's environments: compiled tasks and EnvPool have threads"
+        )
     name = options.env or options.task
     # Before there is a directory: what cannot be made leaves none behind.
     with (

@@ -196,9 +196,7 @@ def _lesson(
         counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
-    with database.read() as connection:
-        given = reading.answers(connection, number)
-        corrections = reading.corrections(connection, number)
+    given, corrections = lesson.desk.all_said()
     result = {
         "command": "teach",
         "family": family.name,
@@ -333,6 +331,6 @@ def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
             )
             for iteration, (answers, corrections) in reading.taken(connection, number).items()
         }
-    desk.clips_from = source, number
+    desk.said_in = source, number
     say(f"doing {folder} again: {len(found)} times something was said")
     return found

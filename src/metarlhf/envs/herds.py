@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from metarlhf.envs.gymnasium_spaces import (
     action_space,
@@ -53,12 +53,11 @@ class Herd(gymnasium.Env):
         obs, reward, terminated, truncated, info = self.envs.step(action)
         last, ended = obs, terminated | truncated
         if ended.any():
-            # The batch that a step gives is copied, so this is another one.
-            last = jax.tree.map(np.copy, obs)
-            for env in np.flatnonzero(ended):
-                final = jax.tree.leaves(info["final_obs"][env])
-                for whole, one in zip(jax.tree.leaves(last), final, strict=True):
-                    whole[env] = one
+            # By the space, as environments may say the same in dictionaries of other orders.
+            space, each = self.envs.single_observation_space, []
+            for env, own in enumerate(iterate(self.envs.observation_space, obs)):
+                each.append(info["final_obs"][env] if ended[env] else own)
+            last = concatenate(space, each, create_empty_array(space, self.count))
         return self._told(obs, last, reward, terminated, truncated), 0.0, False, False, {}
 
     def _told(self, obs, last, reward, terminated, truncated) -> dict[str, Any]:

@@ -249,10 +249,14 @@ def correct(
     """
     table = tables.corrections
     again = connection.execute(
-        select(table.c.id).where(table.c.annotator_id == annotator, table.c.request == request)
-    ).scalar()
+        select(table.c.id, table.c.clip_id, table.c.step).where(
+            table.c.annotator_id == annotator, table.c.request == request
+        )
+    ).first()
     if again is not None:
-        return again
+        if (again.clip_id, again.step) != (clip, step):
+            raise Refused(f"the request {request!r} was about another moment")
+        return again.id
     found = connection.execute(
         select(tables.clips.c.scene).where(
             tables.clips.c.id == clip,
@@ -263,6 +267,8 @@ def correct(
     if found is None:
         raise Refused(f"there is no clip {clip} here")
     steps = (found.scene or {}).get("steps", 0)
+    if not steps:
+        raise Refused(f"clip {clip} has no drawing, so no moment of it can be marked")
     if not 0 <= step < steps:
         raise Refused(f"clip {clip} has steps 0 to {steps - 1}, not {step}")
     row = {"run_id": run, "clip_id": clip, "step": step, "annotator_id": annotator}

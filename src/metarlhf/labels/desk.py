@@ -45,8 +45,8 @@ class Desk:
     ):
         self.database, self.run, self.family = database, run, family
         self.annotator, self.overlap = annotator, overlap
-        # Where clips are read; a lesson that is done again reads those of the one that was.
-        self.clips_from = database, run
+        # Where what was said is read; a lesson that is done again reads that of the one that was.
+        self.said_in = database, run
         self._clips: dict[int, Segment] = {}
         self._mark: reading.Mark | None = None
         self._looked, self._news = 0.0, False
@@ -119,8 +119,13 @@ class Desk:
 
     def agreement(self) -> float | None:
         """How far all people agree."""
-        with self.database.read() as connection:
-            return reading.agreement(reading.answers(connection, self.run))
+        return reading.agreement(self.all_said()[0])
+
+    def all_said(self) -> tuple[list[Answer], list[Correction]]:
+        """Everything that stands now of everybody, where it was said."""
+        database, run = self.said_in
+        with database.read() as connection:
+            return reading.answers(connection, run), reading.corrections(connection, run)
 
     def take(self, iteration: int, answers: list[int], corrections: list[int]) -> None:
         """Put on record what the loop learns from, from this iteration on, by number."""
@@ -170,7 +175,7 @@ class Desk:
         missing = set(clips) - self._clips.keys()
         if not missing:
             return
-        with self.clips_from[0].read() as connection:
+        with self.said_in[0].read() as connection:
             found = reading.arrays(connection, missing)
         for number, arrays in found.items():
             paid = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))

@@ -24,7 +24,7 @@ from metarlhf.labels.desk import PAUSE, Desk
 from metarlhf.labels.records import Answer, Clip, Correction
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
-from metarlhf.rlhf.loop import learns, look, take_in
+from metarlhf.rlhf.loop import is_told, learns, look, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
 from metarlhf.rollout import play_episodes
 from metarlhf.types import Segment, Task, Trajectory
@@ -98,8 +98,11 @@ class Lesson:
         """Know again what a state was taught that comes from a checkpoint, and show it."""
         if self.recorded is None:
             self._taken = self.desk.taken_before(int(state.round))
-        if self._taken[0]:
             given = self.desk.given(self._taken[0])
+        else:
+            before = sorted(self.recorded)[: int(state.round)]
+            given = self.recorded[before[-1]][0] if before else []
+        if given:
             showing = _show(state.key, state, self.family, self.task)
             self.page.again(rows, given, jax.device_get(showing))
         return state
@@ -127,17 +130,19 @@ class Lesson:
 
     def step(self, state: RLHFState, iteration: int) -> tuple[RLHFState, dict[str, Any]]:
         """Play, take in what was said or else make an update, and ask."""
-        keys = jax.random.split(jax.random.fold_in(state.key, iteration), 4)
-        look_key, ask_key, take_key, show_key = keys
+        keys = jax.random.split(jax.random.fold_in(state.key, iteration), 5)
+        look_key, ask_key, take_key, show_key, beside_key = keys
         state, trajectory = _look(look_key, state, self.family, self.task, self.config)
         taken = self._news(iteration)
         if taken is not None:
-            found = self._gathered(*taken, self._beside(take_key, state))
+            found = self._gathered(*taken, self._beside(beside_key, state))
             state = _take_in(take_key, state, found, trajectory, self.family, self.config)
             showing = _show(show_key, state, self.family, self.task)
             self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
             state = _practise(state, trajectory, self.family, self.task, self.config)
+        else:
+            state = _skip(state, trajectory, self.config)
         # In the light of what was just said.
         spent = self.recorded is None and not self._put_questions(ask_key, state)
         if not self._begun and self.recorded is None:
@@ -321,6 +326,14 @@ def _practise(state, trajectory, family, task, config):
         return rlhf.practise(state, family, task, config, 1)[0]
     train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
     return eqx.tree_at(lambda s: s.ppo, state, train)
+
+
+@partial(jax.jit, static_argnames=("config",))
+def _skip(state, trajectory, config):
+    """Nobody said anything, and nothing is to be practised: what was played is not learned from."""
+    if trajectory is None or is_told(state.ppo.agent, state.belief):
+        return state
+    return eqx.tree_at(lambda s: s.ppo, state, ppo.skip(state.ppo, trajectory, config.learning))
 
 
 @partial(jax.jit, static_argnames=("family",))

@@ -15,4 +15,5 @@ from metarlhf.ppo.train import iterate_many as iterate_many
 from metarlhf.ppo.train import learn as learn
 from metarlhf.ppo.train import new_agent as new_agent
 from metarlhf.ppo.train import play as play
+from metarlhf.ppo.train import skip as skip
 from metarlhf.ppo.train import train as train

@@ -98,6 +98,11 @@ class PPOConfig:
                 "trpo bounds how far the policy moves, and a shared torso would let the value "
                 "loss move it after that: choose objective clip or kl, or no shared_torso"
             )
+        if self.kl_stop and self.objective == "trpo":
+            raise ValueError(
+                "trpo takes one step within a hard bound, kl_target: there is nothing for kl_stop "
+                "to stop"
+            )
         if self.memory and self.num_envs % self.minibatches:
             raise ValueError(
                 f"with a memory, num_envs = {self.num_envs} must be a multiple of minibatches = "

@@ -103,6 +103,14 @@ def play(
     return eqx.tree_at(lambda s: (s.rollout, s.key), state, (rollout, key)), trajectory
 
 
+def skip(state: TrainState, trajectory: Trajectory, config: PPOConfig) -> TrainState:
+    """Learn nothing from what was collected; a value function with a memory goes on from it."""
+    if config.memory is None:
+        return state
+    _, critic_memory = make_batch(state.agent, trajectory, config, state.critic_memory)
+    return eqx.tree_at(lambda s: s.critic_memory, state, critic_memory)
+
+
 def learn(
     state: TrainState, trajectory: Trajectory, config: PPOConfig
 ) -> tuple[TrainState, Metrics]:

@@ -14,14 +14,19 @@ SHRINK, TRIALS = 0.8, 15
 
 
 def natural_step(
-    actor: Actor, batch: Batch, advantage: Float[Array, "row *time"], bound: float
+    actor: Actor,
+    batch: Batch,
+    advantage: Float[Array, "row *time"],
+    bound: float,
+    entropy_coefficient: float = 0.0,
 ) -> tuple[Actor, dict[str, Float[Array, ""]]]:
     """The policy after one step (Schulman et al. 2015, section 6 and appendix C).
 
     The direction s solves F s = g by conjugate gradients, g being the surrogate's gradient and F
     the Fisher information (the Hessian of the KL at the old policy), damped. Its length is what
     KL = `bound` allows to second order, shrunk until the surrogate is better and the KL, exactly
-    computed, is within `bound`; if no trial is, the policy stays.
+    computed, is within `bound`; if no trial is, the policy stays. The surrogate has an entropy
+    bonus of so much weight.
     """
     old = batch.policy
     assert old is not None
@@ -30,7 +35,10 @@ def natural_step(
     def surrogate_and_kl(x):
         new = unflatten(x).over(batch.obs, batch.start.actor, batch.done)
         ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
-        return jnp.mean(ratio * advantage), jnp.mean(old.kl(new))
+        gain = jnp.mean(ratio * advantage)
+        if entropy_coefficient:
+            gain += entropy_coefficient * jnp.mean(new.entropy())
+        return gain, jnp.mean(old.kl(new))
 
     surrogate = lambda x: surrogate_and_kl(x)[0]
     kl_gradient = jax.grad(lambda x: surrogate_and_kl(x)[1])

@@ -86,7 +86,9 @@ def update(
     policy_metrics: Metrics = {}
     if config.objective == "trpo":
         advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage
-        actor, policy_metrics = natural_step(agent.actor, batch, advantage, config.kl_target)
+        actor, policy_metrics = natural_step(
+            agent.actor, batch, advantage, config.kl_target, config.entropy_coefficient
+        )
         agent = eqx.tree_at(lambda a: a.actor, agent, actor)
         objective = lambda agent, minibatch: _values_alone(agent, minibatch, config)
 
@@ -97,7 +99,7 @@ def update(
         new = optimise.step(optimiser, gradient, optimiser_state, agent)
         if config.kl_stop and config.objective != "trpo":
             going = going & (metrics["kl"] <= config.kl_stop)
-            new = jax.tree.map(lambda n, o: jnp.where(going, n, o), new, old)
+            new = _only_if(going, new, old)
             metrics |= {"share_of_steps": going.astype(float)}
         return (new, going), metrics
 
@@ -113,6 +115,13 @@ def update(
     ((agent, optimiser_state), _), metrics = jax.lax.scan(epoch, start, keys)
     last = {"kl": metrics["kl"][-1].mean()} if "kl" in metrics else {}
     return agent, optimiser_state, jax.tree.map(jnp.mean, metrics) | last | policy_metrics
+
+
+def _only_if(going, new, old):
+    """`new` where it goes on; but annealing follows the budget, whether or not a step is taken."""
+    is_schedule = lambda x: isinstance(x, optax.ScaleByScheduleState)
+    choose = lambda n, o: n if is_schedule(n) else jnp.where(going, n, o)
+    return jax.tree.map(choose, new, old, is_leaf=is_schedule)
 
 
 def _values_alone(agent, minibatch, config):

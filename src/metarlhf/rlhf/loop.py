@@ -155,6 +155,8 @@ def take_in(
     if learns(state, config):
         assert trajectory is not None
         train, _ = ppo.learn(train, reward(trajectory), config.learning)
+    elif trajectory is not None and not is_told(train.agent, state.belief):
+        train = ppo.skip(train, trajectory, config.learning)
     changed = lambda s: (s.ppo, s.belief, s.answers, s.reward)
     return eqx.tree_at(changed, state, (tell(train, belief), belief, answers, reward))
 

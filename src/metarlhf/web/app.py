@@ -232,8 +232,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         """Take back one's newest answer; its question is the next."""
 
         def take_back(connection: Connection) -> dict[str, Any]:
-            if reading.status(connection, run).status.get("doing") == "done":
-                raise Refused("all is learned: nothing can be taken back any more")
+            _going_on(connection, run, "taken back")
             question = answering.undo(connection, run, who.id, body.request)
             return {"undone": question, "next": _lease(connection, run, who)}
 
@@ -242,8 +241,13 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
     @app.post("/api/corrections")
     async def correct(who: Someone, body: Marked) -> dict[str, int]:
         """Call a moment bad."""
-        keep = lambda c: answering.correct(c, run, who.id, body.clip, body.step, body.request)
-        return {"correction": await writer.write(keep)}
+
+        def keep(connection: Connection) -> dict[str, int]:
+            _going_on(connection, run, "marked")
+            clip, step, request = body.clip, body.step, body.request
+            return {"correction": answering.correct(connection, run, who.id, clip, step, request)}
+
+        return await writer.write(keep)
 
     @app.get("/api/status")
     async def status(who: Someone) -> dict[str, Any]:
@@ -301,6 +305,12 @@ def _lease(connection: Connection, run: str, who: Annotator) -> dict[str, Any] |
         "clips": [{"clip": clip, "scene": found.clips[clip]} for clip in question.shown],
         "until": found.until,
     }
+
+
+def _going_on(connection: Connection, run: str, what: str) -> None:
+    """Refuse what nobody would learn from."""
+    if reading.status(connection, run).status.get("doing") == "done":
+        raise Refused(f"all is learned: nothing can be {what} any more")
 
 
 def _scene(connection: Connection, run: str, clip: int) -> dict[str, Any] | None:

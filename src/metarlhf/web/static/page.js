@@ -59,7 +59,7 @@ function ask(question) {
   const before = current?.question;
   current = question;
   show("question", question !== null);
-  if (question === null) return;
+  if (question === null) return void $("clips").replaceChildren();
   if (question.question !== before) since = performance.now();
   const comparison = question.kind === "comparison";
   const names = comparison ? ["Left", "Right"] : ["Clip"];
@@ -269,6 +269,17 @@ function ratingButtons() {
 const KEYS = {
   ArrowLeft: "left", ArrowRight: "right", e: "equal", ArrowUp: "equal", s: "skip", ArrowDown: "skip",
 };
+
+// A question stays with somebody for two minutes: for longer while they are there.
+const HOLD = 50_000, THERE = 180_000;
+let seen = performance.now();
+for (const sign of ["pointermove", "pointerdown", "keydown"]) {
+  document.addEventListener(sign, () => (seen = performance.now()), { passive: true });
+}
+setInterval(() => {
+  const there = !document.hidden && performance.now() - seen < THERE;
+  if (current !== null && !busy && there) post("/api/next").catch(() => {});
+}, HOLD);
 
 // A key for each clip's moment.
 const BAD = ["b", "n"];
