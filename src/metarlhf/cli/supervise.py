@@ -29,6 +29,8 @@ PART, LABELS = "METARLHF_TEACH_PART", "METARLHF_LABELS"
 LESSON = "lesson.json"
 # A process that ends so soon after its beginning, so often in a row, is begun no more.
 SOON, OFTEN = 20.0, 3
+# By somebody else, as by a system without memory: that says nothing about how the next one fares.
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 ENDED = (0, 2, 130)  # done, bad input, stopped: nothing that beginning again would mend
 
 
@@ -150,12 +152,14 @@ class _Process:
         status = self._process.poll()
         if status is None or status in ENDED:
             return status
-        self._failures = self._failures + 1 if time.monotonic() - self._at < SOON else 1
+        lived = time.monotonic() - self._at
+        if status not in KILLED:
+            self._failures = self._failures + 1 if lived < SOON else 1
         if self._failures >= OFTEN:
             say(f"the {self.name}'s process ended {OFTEN} times (status {status}); giving up")
             return 1
         say(f"the {self.name}'s process ended (status {status}); it goes on from what is saved")
-        time.sleep(0.2 * self._failures)
+        time.sleep(0.2 + 0.2 * self._failures)
         self._start(again=True)
         return None
 
