@@ -10,7 +10,6 @@ policy optimization".
 
 import math
 import time
-from itertools import pairwise
 
 import gymnasium
 import numpy as np
@@ -19,6 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal
 
+from benchmarks.ppo.drivers.perceptron import perceptron
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 
 
@@ -42,18 +42,6 @@ class Agent(nn.Module):
         if self.discrete:
             return Categorical(logits=out)
         return Independent(Normal(out, self.log_std.exp().expand_as(out)), 1)
-
-
-def perceptron(sizes: tuple[int, ...], final_gain: float) -> nn.Sequential:
-    """Tanh layers, orthogonal at the start."""
-    layers: list[nn.Module] = []
-    for i, (above, below) in enumerate(pairwise(sizes)):
-        last = i == len(sizes) - 2
-        linear = nn.Linear(above, below)
-        nn.init.orthogonal_(linear.weight, final_gain if last else math.sqrt(2))
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, nn.Tanh()]
-    return nn.Sequential(*layers)
 
 
 class Trainer:

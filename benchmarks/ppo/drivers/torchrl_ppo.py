@@ -7,7 +7,6 @@ replacement. Truncated episodes bootstrap, as there. Nothing is compiled, which 
 
 import math
 import time
-from itertools import pairwise
 
 import torch
 from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
@@ -25,6 +24,7 @@ from torchrl.modules import (
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
+from benchmarks.ppo.drivers.perceptron import perceptron
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 
 
@@ -103,18 +103,6 @@ def agent(envs: TransformedEnv, settings: Settings) -> tuple[ProbabilisticActor,
     )  # fmt: skip
     value = perceptron((inputs, *settings.hidden, 1), final_gain=1.0)
     return actor, ValueOperator(value, in_keys=["observation"])
-
-
-def perceptron(sizes: tuple[int, ...], final_gain: float) -> nn.Sequential:
-    """Tanh layers, orthogonal at the start."""
-    layers: list[nn.Module] = []
-    for i, (above, below) in enumerate(pairwise(sizes)):
-        last = i == len(sizes) - 2
-        linear = nn.Linear(above, below)
-        nn.init.orthogonal_(linear.weight, final_gain if last else math.sqrt(2))
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, nn.Tanh()]
-    return nn.Sequential(*layers)
 
 
 def run(settings: Settings) -> Measurement:

@@ -21,6 +21,7 @@ from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownT
 from metarlhf.envs.gymnasium_spaces import (
     action_space,
     observation_space,
+    seen_last,
     to_action,
     to_observation,
 )
@@ -58,7 +59,8 @@ class FromGymnasium:
         if not ended.any():
             next_obs = obs = seen
         elif self._resets_itself:
-            next_obs, obs = self._final(seen, info["final_obs"], ended), seen
+            last = seen_last(self.envs, obs, info["final_obs"], ended)
+            next_obs, obs = self._seen(last), seen
         else:
             next_obs, obs = seen, self._reset_those(ended, seen)
         return host_step(next_obs, obs, reward, terminated, truncated)
@@ -68,15 +70,6 @@ class FromGymnasium:
 
     def _seen(self, obs: Any) -> HostObservation:
         return to_observation(self.envs.single_observation_space, obs)
-
-    def _final(self, seen: HostObservation, final_obs: Any, ended: np.ndarray) -> HostObservation:
-        """What was seen, but in the environments that ended what was seen last."""
-        last = jax.tree.map(np.copy, seen)
-        for env in np.flatnonzero(ended):
-            own = to_observation(self.envs.single_observation_space, final_obs[env])
-            for whole, one in zip(jax.tree.leaves(last), jax.tree.leaves(own), strict=True):
-                whole[env] = one
-        return last
 
     def _reset_those(self, ended: np.ndarray, seen: HostObservation) -> HostObservation:
         """Begin an episode where one ended.

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces as theirs
+from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from metarlhf.envs.errors import SimulatorError
 from metarlhf.envs.spaces import (
@@ -110,6 +112,18 @@ def to_observation(space: theirs.Space, obs: Any, xp: ModuleType = np) -> Any:
         hot = [xp.eye(n, dtype=np.float32)[chosen[..., i]] for i, n in enumerate(_sizes(space))]
         return xp.concatenate(hot, axis=-1)
     return xp.array(_flat(space, xp.asarray(obs)), dtype=np.float32)
+
+
+def seen_last(envs: VectorEnv, obs: Any, final_obs: Any, ended: np.ndarray) -> Any:
+    """A batch of what every environment saw before any reset, as Gymnasium has it.
+
+    `final_obs` is theirs where one `ended`. By the space, as an environment may say the same in a
+    dictionary of another order.
+    """
+    space, each = envs.single_observation_space, []
+    for env, own in enumerate(iterate(envs.observation_space, obs)):
+        each.append(final_obs[env] if ended[env] else own)
+    return concatenate(space, each, create_empty_array(space, envs.num_envs))
 
 
 def to_action(space: theirs.Space, action: Any, xp: ModuleType = np) -> Any:

@@ -18,11 +18,12 @@ import jax
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space
 
 from metarlhf.envs.gymnasium_spaces import (
     action_space,
     observation_space,
+    seen_last,
     to_action,
     to_observation,
 )
@@ -53,11 +54,7 @@ class Herd(gymnasium.Env):
         obs, reward, terminated, truncated, info = self.envs.step(action)
         last, ended = obs, terminated | truncated
         if ended.any():
-            # By the space, as environments may say the same in dictionaries of other orders.
-            space, each = self.envs.single_observation_space, []
-            for env, own in enumerate(iterate(self.envs.observation_space, obs)):
-                each.append(info["final_obs"][env] if ended[env] else own)
-            last = concatenate(space, each, create_empty_array(space, self.count))
+            last = seen_last(self.envs, obs, info["final_obs"], ended)
         return self._told(obs, last, reward, terminated, truncated), 0.0, False, False, {}
 
     def _told(self, obs, last, reward, terminated, truncated) -> dict[str, Any]:

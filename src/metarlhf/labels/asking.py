@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
-    func,
     insert,
     select,
     update,
@@ -21,6 +20,7 @@ from metarlhf.labels import tables
 from metarlhf.labels.blobs import digest, pack
 from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import LabelError
+from metarlhf.labels.reading import open_questions
 from metarlhf.labels.records import Clip, NewQuestion
 
 
@@ -108,10 +108,7 @@ def withdraw(connection: Connection, run: str, before_round: int | None = None) 
 
 def staying(connection: Connection, run: str, before_round: int) -> int:
     """How many more answers those questions are good for that `withdraw` would leave."""
-    table = tables.questions
-    wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
-    open_ = (table.c.run_id == run) & (table.c.wanted > 0)
-    return int(connection.execute(wanted.where(open_, ~_untouched(before_round))).scalar_one())
+    return open_questions(connection, run, ~_untouched(before_round))
 
 
 def _untouched(before_round: int) -> ColumnElement[bool]:

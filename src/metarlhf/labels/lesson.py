@@ -186,7 +186,7 @@ class Lesson:
         """
         if not self._recount or (self.wait and self._may_practise(state)):
             return self._left  # a round to wait for is about the agent as it is after the last
-        self._recount = False
+        self._recount, self._left = False, True
         standing, open_ = self.desk.count()
         wanted = min(self.ahead, self.config.labels - standing)
         if wanted <= open_ or (self.wait and open_):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from metarlhf.labels import tables
 from metarlhf.labels.agreement import krippendorff_alpha
@@ -166,11 +166,11 @@ def count(connection: Connection, run: str, annotator: str | None = None) -> Cou
     return Count(connection.execute(stands).scalar_one(), open_questions(connection, run))
 
 
-def open_questions(connection: Connection, run: str) -> int:
-    """How many more answers what was asked is good for."""
+def open_questions(connection: Connection, run: str, *such: ColumnElement[bool]) -> int:
+    """How many more answers what was asked is good for; of questions that are all of `such`."""
     table = tables.questions
     wanted = select(func.coalesce(func.sum(table.c.wanted), 0))
-    open_ = connection.execute(wanted.where(table.c.run_id == run, table.c.wanted > 0))
+    open_ = connection.execute(wanted.where(table.c.run_id == run, table.c.wanted > 0, *such))
     return int(open_.scalar_one())
 
 

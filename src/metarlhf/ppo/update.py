@@ -97,7 +97,7 @@ def update(
         agent, optimiser_state = old
         gradient, metrics = jax.grad(objective, has_aux=True)(agent, minibatch)
         new = optimise.step(optimiser, gradient, optimiser_state, agent)
-        if config.kl_stop and config.objective != "trpo":
+        if config.kl_stop:
             going = going & (metrics["kl"] <= config.kl_stop)
             new = _only_if(going, new, old)
             metrics |= {"share_of_steps": going.astype(float)}
