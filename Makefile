@@ -23,7 +23,7 @@ ONLY ?=
 WORKERS ?= 2
 UV ?= uv
 # All but envpool, whose 300 MB every first `make test` would have to fetch.
-EXTRAS = dev gym mujoco gymnax parquet postgresql tensorboard web
+EXTRAS = dev film gym mujoco gymnax parquet postgresql tensorboard web
 
 # The tests compile the same programs run after run, and nearly all of their time is that.
 CACHE = JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax"

@@ -26,6 +26,7 @@ from metarlhf.cli.single import task_number
 from metarlhf.labels import Database, asking, people, reading
 from metarlhf.labels import lesson as lessons
 from metarlhf.labels.desk import Desk
+from metarlhf.labels.stage import Compiled
 from metarlhf.meta.presets import preset
 
 ROW = "teach-overhead"
@@ -74,7 +75,7 @@ def _taught(make, task, config, updates):
         with database.write() as connection:
             run = asking.new_run(connection, FAMILY.name, {})
             token = people.invite(connection, run, "somebody")
-        lesson = Noted(Desk(database, run, FAMILY), FAMILY, task, config)
+        lesson = Noted(Desk(database, run, FAMILY), Compiled(FAMILY, task), config)
         over = threading.Event()
         with serving(url, run) as address:
             thread = threading.Thread(target=asyncio.run, args=(_answer(address, token, over),))
@@ -84,7 +85,8 @@ def _taught(make, task, config, updates):
             finally:
                 over.set()
                 thread.join()
-        again = Again(Desk(database, run, FAMILY), FAMILY, task, config, recorded=_said(lesson))
+        desk, stage = Desk(database, run, FAMILY), Compiled(FAMILY, task)
+        again = Again(desk, stage, config, recorded=_said(lesson))
         again.asked_at = lesson.asked_at
         alone, _ = _updates(again, make, updates)
         database.close()

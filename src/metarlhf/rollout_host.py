@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.host import FilmedEnv, HostEnv, HostObservation, HostStep
 from metarlhf.networks import Actor
@@ -92,6 +92,22 @@ def evaluate(
         if not going.any():
             break
     return total
+
+
+def play_episode(
+    key: PRNGKeyArray, env: HostEnv, actor: Actor, deterministic: bool = False
+) -> tuple[Shaped[np.ndarray, "time obs"], Shaped[np.ndarray, "time ..."]]:
+    """What one environment sees and does until its episode ends: the first that `film` shows."""
+    seed_key, key = jax.random.split(key)
+    start = reset(env, actor, seed_of(seed_key))
+    seen, done = [], []
+    moments = _play(key, env, actor, start, CHUNK, deterministic)
+    for _, moment in zip(range(env.horizon or ENDLESS), moments, strict=False):
+        seen.append(moment.obs[0])
+        done.append(moment.action[0])
+        if moment.ended.any():
+            break
+    return np.stack(seen), np.stack(done)
 
 
 def film(

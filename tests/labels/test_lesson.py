@@ -12,6 +12,7 @@ from metarlhf.feedback import blank
 from metarlhf.labels import Database, answering, asking, people, reading
 from metarlhf.labels.desk import Desk
 from metarlhf.labels.lesson import Lesson
+from metarlhf.labels.stage import Compiled
 from metarlhf.meta import joint
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
@@ -42,7 +43,7 @@ def begun(database, config=CONFIG, **options):
     with database.write() as connection:
         run = asking.new_run(connection, FAMILY.name, {})
     desk = Desk(database, run, FAMILY, **options.pop("desk", {}))
-    return Lesson(desk, FAMILY, TASK, config, **options)
+    return Lesson(desk, Compiled(FAMILY, TASK), config, **options)
 
 
 def say(lesson, name="ana", how=None, most=1):
@@ -255,7 +256,7 @@ def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database
     _, later = after(lesson, kept, 2)
     while later["labels"] == row["labels"]:
         _, later = after(lesson, kept, 3)
-    again = Lesson(lesson.desk, FAMILY, TASK, CONFIG)
+    again = Lesson(lesson.desk, Compiled(FAMILY, TASK), CONFIG)
     again.resumed(kept, [row])
     with database.read() as connection:
         assert len(reading.taken(connection, lesson.desk.run)) == int(kept.round) == 1

@@ -1,4 +1,5 @@
-"""Two processes watched over by a third: the page's, and the agent's. Neither needs the other.
+"""Processes watched over by another: the page's, the agent's, and one that makes films where a
+simulator is to be seen. None needs the others.
 
 One that is killed, or fails, is begun again and goes on from what is on disk: nothing that was
 answered is lost, as it was on disk before anybody was told that it was taken.
@@ -40,11 +41,23 @@ def must_have_page() -> None:
     Raises:
         UserError: the message says what would do it.
     """
-    missing = [name for name in ("alembic", "fastapi", "sqlalchemy", "uvicorn") if not _has(name)]
+    _must_have(("alembic", "fastapi", "sqlalchemy", "uvicorn"), "labels and their page", "web")
+
+
+def must_have_film() -> None:
+    """Refuse where what films of simulators need is not installed.
+
+    Raises:
+        UserError: the message says what would do it.
+    """
+    _must_have(("av", "gymnasium"), "films of simulators", "film")
+
+
+def _must_have(modules: Sequence[str], what: str, extra: str) -> None:
+    missing = [name for name in modules if not _has(name)]
     if missing:
         raise UserError(
-            f"{', '.join(missing)} missing, which labels and their page need: pip install "
-            "'metarlhf[web]'"
+            f"{', '.join(missing)} missing, which {what} need: pip install 'metarlhf[{extra}]'"
         )
 
 
@@ -101,7 +114,7 @@ def watch(options: Any, argv: Sequence[str]) -> int:
     _free(options)
     signal.signal(signal.SIGTERM, _stop)  # or the agent would be left alone
     agent = _Process(lambda again: _agent(argv, again), "agent")
-    page = None
+    page = camera = None
     try:
         while True:
             status = agent.look()
@@ -109,8 +122,10 @@ def watch(options: Any, argv: Sequence[str]) -> int:
                 return int(status)
             if page is None and known(options.directory) is not None:
                 page = _Process(lambda again: _page(options), "page")
+                if options.env is not None:
+                    camera = _Process(lambda again: _camera(options), "camera")
                 _invite(options)
-            if page is not None and page.look() is not None:
+            if any(beside is not None and beside.look() is not None for beside in (page, camera)):
                 return 1
             if status == 0:
                 _linger(options, page)
@@ -122,7 +137,7 @@ def watch(options: Any, argv: Sequence[str]) -> int:
         status = agent.wait()
         return 130 if status is None else int(status)
     finally:
-        for process in (page, agent):
+        for process in (page, camera, agent):
             if process is not None:
                 process.end()
 
@@ -222,6 +237,16 @@ def _page(options: Any) -> subprocess.Popen:
         "--parent", str(os.getpid()),
     ]  # fmt: skip
     command += ["--tokens"] if options.annotators else []
+    return subprocess.Popen(command, env=os.environ | {LABELS: options.url})
+
+
+def _camera(options: Any) -> subprocess.Popen:
+    run = known(options.directory)
+    assert run is not None
+    command = [
+        sys.executable, "-m", "metarlhf.labels.filming", "--run", run, "--env", options.env,
+        "--parent", str(os.getpid()),
+    ]  # fmt: skip
     return subprocess.Popen(command, env=os.environ | {LABELS: options.url})
 
 

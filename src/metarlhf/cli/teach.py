@@ -5,201 +5,79 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import equinox as eqx
-import jax
-
-from metarlhf import files, rlhf
+from metarlhf import files
 from metarlhf.cli import supervise
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse, say, show
-from metarlhf.cli.options import family_in as task_in
-from metarlhf.cli.single import check_number, task_number
-from metarlhf.envs import TaskFamily, make_family
-from metarlhf.feedback.demonstrations import Demonstrations, read_demonstrations
-from metarlhf.meta.presets import Preset, preset
-from metarlhf.meta.prior import Prior, load
+from metarlhf.cli.lesson_options import Teach, read
+from metarlhf.cli.options import file_name, open_run, say, show
 from metarlhf.networks import publish_agent
 from metarlhf.report.lesson import write_lesson
-from metarlhf.reward import EnsembleConfig
-from metarlhf.rlhf import CloningConfig, RLHFConfig, RLHFState
+from metarlhf.rlhf import RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
-
-Kind = Literal["ten", "twenty", "ratings"]
-
-
-@dataclass(frozen=True)
-class Teach(TrainOptions):
-    """Open a page on which a person teaches an agent, from scratch or from a prior."""
-
-    task: TaskName = "navigation"
-    """The task family; its preset is what the options below start from."""
-    prior: Path | None = None
-    """Folder that `metarlhf meta-train` published: then ten answers do."""
-    preset: Kind = "ten"
-    """With a prior: ten comparisons, twenty, or ten ratings."""
-    number: int = 0
-    """Which of the family's held-out tasks the agent acts in; what it pays is never looked at."""
-    config: RLHFConfig = field(default_factory=RLHFConfig)
-    """How the agent asks and learns."""
-    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-    """The reward model, without a prior."""
-    demonstrations: Path | None = None
-    """File of episodes that show what is wanted (`metarlhf play RUN --record FILE` writes one): the
-    policy begins as they are, and each of their clips counts as better than the agent's own."""
-    cloning: CloningConfig = field(default_factory=CloningConfig)
-    """How the policy is fitted to them."""
-    wait: bool = False
-    """Ask a round at a time and do nothing until it is answered, as studies want it."""
-    ahead: int = 3
-    """Answers that open questions are good for, at least; several people need more."""
-    overlap: int = 1
-    """People that each question is for."""
-    learn_from: str | None = None
-    """Learn from this person's answers alone; from everybody's unless named."""
-    replay: str | None = None
-    """Do a lesson again without its people: the directory of its run."""
-    labels: str | None = None
-    """Where labels are kept, sqlite:///PATH or postgresql://USER@HOST/NAME; in the run's directory
-    unless named."""
-    host: str = "127.0.0.1"
-    """Address to listen on. Any but this machine's own needs --annotators."""
-    port: int = 8765
-    """Port of the page."""
-    annotators: tuple[str, ...] = ()
-    """Names of people, each of whom gets a token, shown once."""
-    linger: float = 600.0
-    """How long the page stays when all is learned, in seconds."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number(self.number)
-        for name in ("ahead", "overlap"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        if not 1 <= self.port <= 65_535:
-            raise ValueError(f"port must be from 1 to 65535, but is {self.port}")
-        if self.linger < 0:
-            raise ValueError(f"linger must be 0 or more, but is {self.linger}")
-        if self.host not in supervise.LOOPBACK and not self.annotators and self.replay is None:
-            raise ValueError(
-                f"whoever reaches {self.host} could answer: name people (--annotators ANA BEN), "
-                "each of whom gets a token, or leave --host as it is"
-            )
-        if len(set(self.annotators)) < len(self.annotators):
-            raise ValueError("annotators must have different names")
-        if self.demonstrations is not None and self.prior is not None:
-            raise ValueError(
-                "a prior's policy is told what is wanted, and is not cloned: demonstrations are "
-                "for lessons from scratch"
-            )
-        if self.wait and self.config.labels % self.config.rounds:
-            raise ValueError(
-                f"with wait, labels = {self.config.labels} must be a multiple of rounds = "
-                f"{self.config.rounds}"
-            )
-
-    @property
-    def directory(self) -> Path:
-        """Where the run lives."""
-        return self.run_dir or Path("runs") / f"teach-{file_name(self.task)}"
-
-    @property
-    def url(self) -> str:
-        """Where its labels are."""
-        return supervise.place(self.directory, self.labels or os.environ.get(supervise.LABELS))
-
 
 # How many steps a lesson has, who knows: `over` decides.
 UNBOUNDED = 10**9
+# So long the report waits for the film of what the agent does in the end, in seconds.
+LAST_FILM = 60.0
 # What does not decide what a lesson is: it goes on with others, too.
 PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command: this process watches over two others, the page's and the agent's."""
+    """Run the command: this process watches over others, the page's and the agent's."""
     supervise.must_have_page()
     options = read(argv)
+    if options.env is not None:
+        supervise.must_have_film()
     if supervise.PART in os.environ or options.replay is not None:
         return train(options)
     return supervise.watch(options, argv)
 
 
-def read(argv: Sequence[str]) -> Teach:
-    """The options; those of the prior or of the family are what the rest starts from.
-
-    Raises:
-        UserError: what cannot be.
-    """
-    first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
-    if first.prior is None:
-        return first
-    prior = load(first.prior)
-    usual = _default(prior.family.name, first.preset, first.prior)
-    options = parse(Teach, argv, "teach", usual)
-    if make_family(options.task).name != prior.family.name:
-        raise UserError(
-            f"the prior in {first.prior} is for {prior.family.name}, not for {options.task}"
-        )
-    return replace(options, task=prior.family.name)
-
-
-def _default(task: str, kind: Kind, prior: Path | None) -> Teach:
-    presets: Preset = preset(task)
-    config = presets.few_labels if prior is None else getattr(presets, kind)
-    return Teach(task=task, config=config)
-
-
 def train(options: Teach) -> int:
     """The agent's side: put questions, take answers, learn, publish what came of it."""
+    from metarlhf.cli.stages import beginning
     from metarlhf.labels import Database
 
-    family = make_family(options.task)
-    with open_run(options, f"teach-{file_name(options.task)}", passing=PASSING) as run:
+    with ExitStack() as stack:
+        # Before there is a directory: what cannot be made leaves none behind.
+        begun = stack.enter_context(beginning(options))
+        name = f"teach-{file_name(options.name)}"
+        run = stack.enter_context(open_run(options, name, passing=PASSING))
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         database = Database(options.url)
-        with ExitStack() as stack:
-            stack.callback(database.close)
-            return _lesson(options, run, family, database, stack)
+        stack.callback(database.close)
+        return _lesson(options, run, begun, database, stack)
 
 
-def _lesson(
-    options: Teach, run: RunDirectory, family: TaskFamily, database: Any, stack: ExitStack
-) -> int:
+def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack: ExitStack) -> int:
     from metarlhf.labels import reading
     from metarlhf.labels.desk import Desk
     from metarlhf.labels.lesson import Lesson
 
-    config = options.config
-    number = _begin(options, run, family, database)
-    desk = Desk(database, number, family, annotator=options.learn_from, overlap=options.overlap)
-    task = task_number(family, options.number)
-    prior = load(options.prior) if options.prior else None
-    shown = None
-    if options.demonstrations is not None:
-        shown = read_demonstrations(options.demonstrations, family)
+    config, shown = options.config, begun.stage.shown
+    number = _begin(options, run, shown.name, database)
+    desk = Desk(database, number, shown, annotator=options.learn_from, overlap=options.overlap)
     lesson = Lesson(
-        desk, family, task, config, ahead=options.ahead, wait=options.wait,
+        desk, begun.stage, config, ahead=options.ahead, wait=options.wait,
         recorded=_recorded(options, desk, stack) if options.replay else None,
-        demonstrated=shown.clips if shown else None,
+        demonstrated=begun.demonstrations.clips if begun.demonstrations else None,
     )  # fmt: skip
-    key = jax.random.key(options.seed)
-    start = partial(_start, key, family, task, prior, options, shown)
     state = drive(
-        run, "teaching", lambda: lesson.begin(start), lesson.step, UNBOUNDED,
+        run, "teaching", lambda: lesson.begin(begun.start), lesson.step, UNBOUNDED,
         stop=lesson.over, ready=partial(_ready, lesson),
         restored=lambda state: lesson.resumed(state, run.metrics.rows),
         counted=("labels", config.labels),
     )  # fmt: skip
-    agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
+    agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
     given, corrections = lesson.desk.all_said()
     result = {
         "command": "teach",
-        "family": family.name,
+        "family": shown.name,
         "labels": int(state.answers.count),
         "corrections": len(corrections),
         "people": sorted({one.annotator for one in given}),
@@ -213,8 +91,8 @@ def _lesson(
         "agent": str(agent),
     }
     report = write_lesson(
-        run.path / "report.html", family, lesson.page.now, lesson.page.curve,
-        [_told(one) for one in given], _facts(result),
+        run.path / "report.html", shown, lesson.page.now, lesson.page.curve,
+        [_told(one) for one in given], _facts(result), desk.last_film(LAST_FILM),
     )  # fmt: skip
     lesson.page.finish(state)
     result = run.finish(result)
@@ -259,7 +137,7 @@ def _told(answer: Any) -> dict[str, str]:
     }
 
 
-def _begin(options: Teach, run: RunDirectory, family: TaskFamily, database: Any) -> str:
+def _begin(options: Teach, run: RunDirectory, name: str, database: Any) -> str:
     """The run's number among the labels, which the page's process reads, too."""
     from metarlhf.labels import asking
     from metarlhf.labels.database import without_password
@@ -270,7 +148,7 @@ def _begin(options: Teach, run: RunDirectory, family: TaskFamily, database: Any)
             asking.family_of(connection, known)
         return known
     with database.write() as connection:
-        number = asking.new_run(connection, family.name, _about(options))
+        number = asking.new_run(connection, name, _about(options))
     written = {"run": number, "labels": without_password(options.url)}
     files.write_json(run.path / supervise.LESSON, written)
     return number
@@ -284,6 +162,8 @@ def _about(options: Teach) -> dict[str, str]:
     shown = hashlib.sha256(shown.read_bytes()).hexdigest() if shown else None
     parts |= {"demonstrations": shown, "cloning": options.cloning}
     parts |= {"prior": prior, "ensemble": options.ensemble, "wait": options.wait}
+    if options.env is not None:
+        parts |= {"env": options.env, "segment_length": options.segment_length}
     return {name: repr(value) for name, value in parts.items()}
 
 
@@ -291,24 +171,6 @@ def _ready(lesson: Any, state: RLHFState) -> bool:
     if supervise.orphaned():
         os.kill(os.getpid(), signal.SIGINT)  # save, and end as by Ctrl-C
     return lesson.ready(state)
-
-
-def _start(
-    key, family, task, prior: Prior | None, options: Teach, shown: Demonstrations | None
-) -> RLHFState:
-    learning, config = family.without_termination(), options.config
-    if prior is not None:
-        return _from_prior(key, learning, task, prior, config)
-    state = rlhf.from_scratch(key, learning, task, config, options.ensemble)
-    if shown is None:
-        return state
-    agent = rlhf.clone(key, state.ppo.agent, shown.obs, shown.action, options.cloning)
-    return eqx.tree_at(lambda s: s.ppo.agent, state, agent)
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _from_prior(key, family, task, prior, config):
-    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
 
 
 def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:

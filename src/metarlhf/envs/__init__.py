@@ -1,6 +1,6 @@
 """Task families: what an agent can be taught, and how tasks differ."""
 
-from metarlhf.envs.base import Environment, Step, TaskFamily
+from metarlhf.envs.base import Environment, Shown, Step, TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
@@ -27,6 +27,7 @@ __all__ = [
     "MissingSimulatorError",
     "Environment",
     "TaskFamily",
+    "Shown",
     "Step",
     "HostEnv",
     "FilmedEnv",

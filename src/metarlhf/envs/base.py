@@ -63,19 +63,43 @@ class Environment(Spaces, Protocol):
 
 
 @runtime_checkable
-class TaskFamily(Environment, Protocol):
+class Shown(Protocol):
+    """What is done somewhere, as people are shown it in clips: all that a learned reward needs."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def segment_length(self) -> int:
+        """Steps of the clips that a person is asked about."""
+        ...
+
+    @property
+    def observation_space(self) -> Box:
+        """What is seen in them."""
+        ...
+
+    @property
+    def action_space(self) -> Box | Discrete:
+        """What is done in them."""
+        ...
+
+    # Optional: `terminates`, whether an episode may end before the horizon (see `may_end`).
+
+
+@runtime_checkable
+class TaskFamily(Environment, Shown, Protocol):
     """A family of related tasks: what is shared, and a distribution over what varies."""
 
     varies: str
     """In words: what differs from task to task, which the agent is never told."""
     segment_length: int
-    """Steps of the clips that a person is asked about."""
     observation_space: Box
     action_space: Box | Discrete
     reward_bounds: tuple[float, float]
     """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""
-
-    # Optional: `terminates`, whether an episode may end before the horizon (see `may_end`).
 
     def reward(
         self,
@@ -98,6 +122,6 @@ class TaskFamily(Environment, Protocol):
         return self
 
 
-def may_end(family: Environment) -> bool:
+def may_end(family: Environment | Shown) -> bool:
     """Whether an episode may end before the horizon: `family.terminates`, or yes without it."""
     return getattr(family, "terminates", True)

@@ -28,6 +28,7 @@ from metarlhf.envs.gymnasium_spaces import (
 from metarlhf.envs.herds import Herds
 from metarlhf.envs.host import HostEnv, HostObservation, HostStep, host_step
 from metarlhf.envs.modules import module
+from metarlhf.envs.replays import episode_seed
 
 Workers = Literal["sync", "async"]
 
@@ -113,10 +114,12 @@ def film(name: str) -> Filmed:
         UnknownTaskError, MissingSimulatorError: see `connect`.
         SimulatorError: it cannot be drawn, or not as pictures.
     """
-    screens = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
-    if sys.platform == "linux" and not any(os.environ.get(screen) for screen in screens):
-        # What MuJoCo tries first draws on screens, of which there is none.
-        os.environ["MUJOCO_GL"] = "egl"
+    if sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+        # What MuJoCo and pygame try first draws on screens, of which there is none.
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # nobody listens
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     spec = _spec(name)
     make = partial(gymnasium.make, spec, disable_env_checker=True, render_mode="rgb_array")
     with _drawing(name), _makes(name):
@@ -164,10 +167,31 @@ def _drawing(name: str) -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def connect(name: str, num_envs: int, workers: Workers = "sync") -> HostEnv:
+class Seeded(gymnasium.Wrapper):
+    """Begins every episode from a seed of its own, by which it can be seen again."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self._first, self._episode = 0, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        if seed is not None:
+            self._first, self._episode = seed, 0
+        else:
+            self._episode += 1
+        return super().reset(seed=episode_seed(self._first, self._episode), options=options)
+
+
+def _make(spec: Any, seeded: bool) -> gymnasium.Env:
+    env = gymnasium.make(spec, disable_env_checker=True)
+    return Seeded(env) if seeded else env
+
+
+def connect(name: str, num_envs: int, workers: Workers = "sync", seeded: bool = False) -> HostEnv:
     """`num_envs` environments of the id `name`, in this process or in one for each core.
 
-    A name `module:id` imports the module first, also one that lies in the current directory.
+    A name `module:id` imports the module first, also one that lies in the current directory. What
+    is `seeded` can be seen again (`envs.replays`).
 
     Raises:
         UnknownTaskError: no such id; the message names what is close.
@@ -175,7 +199,7 @@ def connect(name: str, num_envs: int, workers: Workers = "sync") -> HostEnv:
     """
     spec = _spec(name)
     # A specification goes to other processes whole; an id would have to be registered there again.
-    make = partial(gymnasium.make, spec, disable_env_checker=True)
+    make = partial(_make, spec, seeded)
     with _makes(name):
         if workers == "async":
             return Herds(make, num_envs, name, spec.max_episode_steps)

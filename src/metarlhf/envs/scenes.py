@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
@@ -70,7 +70,7 @@ def label(at: Any, text: str) -> Shape:
     return {"kind": "text", "at": _numbers(at), "text": text, "role": "ink"}
 
 
-def scene(family: TaskFamily, obs: Any) -> dict[str, Any]:
+def scene(family: Shown, obs: Any) -> dict[str, Any]:
     """The scene of one clip's observations [time, obs], as JSON takes it.
 
     Raises:
@@ -86,7 +86,7 @@ def scene(family: TaskFamily, obs: Any) -> dict[str, Any]:
 
 
 @singledispatch
-def scene_of(family: TaskFamily, obs: np.ndarray) -> Scene:
+def scene_of(family: Shown, obs: np.ndarray) -> Scene:
     """How a family is shown; dispatched on its class. Without any: a bar for each observation."""
     names, reach = family.observation_space.names, np.maximum(np.abs(obs).max(0), 1e-6)
     count = len(names)

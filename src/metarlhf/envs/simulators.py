@@ -10,12 +10,15 @@ from metarlhf.envs.errors import MissingSimulatorError, SimulatorError
 from metarlhf.envs.host import FilmedEnv, HostEnv
 
 
-def connect(name: str, num_envs: int, workers: Literal["sync", "async"] = "sync") -> HostEnv:
+def connect(
+    name: str, num_envs: int, workers: Literal["sync", "async"] = "sync", seeded: bool = False
+) -> HostEnv:
     """`num_envs` environments that step together; close them when done.
 
     `name` is `envpool:` and an EnvPool id, or a Gymnasium id, with `module:` before it where a
     module registers it. `workers` says whether Gymnasium's step in this process, one after the
-    other, or in processes of their own; EnvPool has threads.
+    other, or in processes of their own; EnvPool has threads. What Gymnasium's `seeded` environments
+    did can be seen again (`envs.replays`).
 
     Raises:
         UnknownTaskError: no such environment; the message names what is close.
@@ -23,12 +26,14 @@ def connect(name: str, num_envs: int, workers: Literal["sync", "async"] = "sync"
         SimulatorError: its observations or actions are of a kind that no network here fits.
     """
     if name.startswith("envpool:"):
+        if seeded:
+            raise SimulatorError(f"{name} cannot be seen again: EnvPool's environments do not draw")
         try:
             from metarlhf.envs.from_envpool import FromEnvPool
         except ImportError as error:
             raise MissingSimulatorError("envpool", "envpool", error) from error
         return FromEnvPool(name.removeprefix("envpool:"), num_envs)
-    return _gymnasium().connect(name, num_envs, workers)
+    return _gymnasium().connect(name, num_envs, workers, seeded)
 
 
 def film(name: str) -> FilmedEnv:

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.feedback.segments import blank
 from metarlhf.files import PublishedFileError, write_bytes
 from metarlhf.types import Segment
@@ -25,7 +25,7 @@ class Demonstrations:
         clips: every stretch of `family.segment_length` steps that begins at a multiple of it.
     """
 
-    def __init__(self, family: TaskFamily, obs: np.ndarray, action: np.ndarray, length: np.ndarray):
+    def __init__(self, family: Shown, obs: np.ndarray, action: np.ndarray, length: np.ndarray):
         like = blank(family, 1)[0]
         right = (obs.shape[1:], action.shape[1:]) == (like.obs.shape[1:], like.action.shape[1:])
         if not right or len(obs) != len(action) or length.sum() != len(obs):
@@ -63,7 +63,7 @@ def write_demonstrations(
     write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
 
 
-def read_demonstrations(path: Path, family: TaskFamily) -> Demonstrations:
+def read_demonstrations(path: Path, family: Shown) -> Demonstrations:
     """What `write_demonstrations` wrote, for agents of `family`.
 
     Raises:

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from metarlhf.envs.base import Discrete, TaskFamily
+from metarlhf.envs.base import Discrete, Shown
 from metarlhf.types import Segment, Trajectory
 
 
-def blank(family: TaskFamily, count: int) -> Segment:
+def blank(family: Shown, count: int) -> Segment:
     """Room for `count` clips of the family."""
     shape = (count, family.segment_length)
     space = family.action_space

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from metarlhf.labels import tables
-from metarlhf.labels.blobs import digest, pack
+from metarlhf.labels.blobs import digest, pack, pack_replay
 from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import LabelError
 from metarlhf.labels.reading import open_questions
@@ -43,7 +43,7 @@ def set_status(connection: Connection, run: str, status: dict[str, Any]) -> None
     )
 
 
-def keep(connection: Connection, run: str, clip: Clip, film: bytes | None = None) -> int:
+def keep(connection: Connection, run: str, clip: Clip) -> int:
     """Keep a clip, once however often it comes; returns its number."""
     blob = pack(clip.arrays)
     known = digest(blob)
@@ -59,7 +59,7 @@ def keep(connection: Connection, run: str, clip: Clip, film: bytes | None = None
         "round": clip.round,
         "arrays": blob,
         "scene": clip.scene,
-        "film": film,
+        "replay": None if clip.replay is None else pack_replay(clip.replay),
         "made_at": time.time(),
     }
     return number_of(connection.execute(insert(table).values(**row)))

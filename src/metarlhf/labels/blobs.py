@@ -6,6 +6,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from metarlhf.envs.replays import Replay
 from metarlhf.labels.errors import LabelError
 
 # Of a clip that is read from outside; a picture of 84 x 84 bytes for 500 steps has 3.5 million.
@@ -39,6 +40,28 @@ def unpack(blob: bytes) -> dict[str, np.ndarray]:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise LabelError(f"{name} of a clip holds a number that is not finite")
     return arrays
+
+
+def pack_replay(replay: Replay) -> bytes:
+    """How to see an episode again, in one piece."""
+    numbers = np.array([replay.seed, replay.start], np.int64)
+    return save({"actions": np.ascontiguousarray(replay.actions), "seed_and_start": numbers})
+
+
+def unpack_replay(blob: bytes) -> Replay:
+    """What `pack_replay` was given.
+
+    Raises:
+        LabelError: it is no such piece.
+    """
+    try:
+        arrays = load(blob)
+        actions, (seed, start) = arrays["actions"], arrays["seed_and_start"].tolist()
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise LabelError(f"a clip's replay is not in the safetensors format: {error}") from error
+    if not actions.ndim or not 0 <= start < len(actions):
+        raise LabelError(f"a clip's replay begins with step {start} of {actions.shape} actions")
+    return Replay(seed, actions, start)
 
 
 def digest(blob: bytes) -> str:

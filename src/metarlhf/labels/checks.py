@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Float, Integer, LargeBinary, String, Table
 
-from metarlhf.labels.blobs import digest, unpack
+from metarlhf.labels.blobs import digest, unpack, unpack_replay
 from metarlhf.labels.errors import LabelError
 from metarlhf.labels.rows import ORDER, Row, public
 
@@ -120,6 +120,8 @@ def _check_clips(where: str, clips: list[Row]) -> dict[int, int]:
         if digest(row["arrays"]) != row["digest"]:
             raise LabelError(f"{where}: clip {row['id']} is not what its digest says")
         steps[row["id"]] = len(arrays["obs"])
+        if row["replay"] is not None:
+            unpack_replay(row["replay"])
         if row["source"] != "now":  # which is shown, and not learned from
             shapes.add((arrays["obs"].shape[1:], arrays["action"].shape[1:]))
     if len(shapes) > 1:

@@ -5,16 +5,18 @@ without the other.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarlhf.envs import TaskFamily, scene
+from metarlhf.envs import Shown, scene
+from metarlhf.envs.replays import Replay
 from metarlhf.labels import asking, reading
 from metarlhf.labels.database import Database
+from metarlhf.labels.filming import film_of
 from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion
 from metarlhf.rlhf.propose import Proposal, Said
 from metarlhf.types import Segment
@@ -29,7 +31,7 @@ class Desk:
     Args:
         database: where they are kept.
         run: the run's number.
-        family: draws the clips.
+        shown: what is done in the clips, and how it is drawn.
         annotator: learn from this person's answers alone; None: from everybody's.
         overlap: how many people each question is for.
     """
@@ -38,30 +40,42 @@ class Desk:
         self,
         database: Database,
         run: str,
-        family: TaskFamily,
+        shown: Shown,
         *,
         annotator: str | None = None,
         overlap: int = 1,
     ):
-        self.database, self.run, self.family = database, run, family
+        self.database, self.run, self.shown = database, run, shown
         self.annotator, self.overlap = annotator, overlap
         # Where what was said is read; a lesson that is done again reads that of the one that was.
         self.said_in = database, run
         self._clips: dict[int, Segment] = {}
+        self._now: int | None = None
         self._mark: reading.Mark | None = None
         self._looked, self._news = 0.0, False
 
-    def put(self, proposal: Proposal, wanted: int, number: int, ratings: bool) -> int:
+    def put(
+        self,
+        proposal: Proposal,
+        wanted: int,
+        number: int,
+        ratings: bool,
+        replay: Callable[[int], Replay | None] = lambda clip: None,
+    ) -> int:
         """Ask, in round `number`, what so many answers need; returns how many what is open is for.
 
-        Questions of earlier rounds that nobody has looked at are taken back, all in one transaction
-        in which nobody else looks.
+        `replay` says how a clip is seen again that is to be filmed, by its number. Questions of
+        earlier rounds that nobody has looked at are taken back, all in one transaction in which
+        nobody else looks.
         """
         found = jax.device_get(proposal)
+        clip = lambda clips, i, side: self._clip(
+            clips[i], number, replay(int(found.clips[i, side]))
+        )
         new = [
             NewQuestion(
-                first=self._clip(found.first[i], number),
-                second=None if ratings else self._clip(found.second[i], number),
+                first=clip(found.first, i, 0),
+                second=None if ratings else clip(found.second, i, 1),
                 predicted=float(found.predicted[i]),
                 gain=float(gain),
                 overlap=self.overlap,
@@ -82,10 +96,16 @@ class Desk:
         with self.database.write(alone=True) as connection:
             asking.withdraw(connection, self.run)
 
-    def _clip(self, clip: Segment, number: int) -> Clip:
+    def _clip(self, clip: Segment, number: int, replay: Replay | None) -> Clip:
         arrays = {"obs": clip.obs, "action": clip.action, "task_reward": clip.task_reward}
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
-        return Clip(arrays, scene(self.family, arrays["obs"]), round=number)
+        return Clip(arrays, self._scene(arrays["obs"], replay), round=number, replay=replay)
+
+    def _scene(self, obs: np.ndarray, replay: Replay | None) -> dict[str, Any]:
+        if replay is None:
+            return scene(self.shown, obs)
+        words = f"a film of {len(obs)} steps of {self.shown.name}"
+        return {"film": True, "steps": len(obs), "words": words}
 
     def staying(self, number: int) -> int:
         """What is open when round `number` asks: what somebody has looked at, and what is new."""
@@ -197,15 +217,20 @@ class Desk:
             for one in questions
         ]
 
-    def picture(self, obs: Any) -> Clip:
+    def picture(self, obs: Any, replay: Replay | None = None) -> Clip:
         """What the agent does now, as the page shows it."""
         seen = np.asarray(obs)
-        nothing = np.zeros(len(seen), np.float32)
-        return Clip({"obs": seen, "action": nothing}, scene(self.family, seen), source="now")
+        arrays = {"obs": seen, "action": np.zeros(len(seen), np.float32)}
+        return Clip(arrays, self._scene(seen, replay), source="now", replay=replay)
+
+    def last_film(self, seconds: float) -> bytes | None:
+        """Of what was shown last, waited for so long; None where it is drawn."""
+        return film_of(self.database, self._now, seconds) if self._now is not None else None
 
     def show(self, status: dict[str, Any], now: Clip | None = None) -> None:
         """Tell the page what the loop does."""
         with self.database.write() as connection:
             if now is not None:
-                status = status | {"now": asking.keep(connection, self.run, now)}
+                self._now = asking.keep(connection, self.run, now)
+                status = status | {"now": self._now}
             asking.set_status(connection, self.run, status)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from metarlhf.files import write_bytes
 from metarlhf.labels import reading
-from metarlhf.labels.rows import FORMAT, VERSION, Row, pyarrow_modules, rows_of
+from metarlhf.labels.rows import BLOBS, FORMAT, VERSION, Row, pyarrow_modules, rows_of
 
 
 def export_jsonl(connection: Connection, run: str, path: Path) -> int:
@@ -27,18 +27,16 @@ def export_jsonl(connection: Connection, run: str, path: Path) -> int:
 def export_parquet(connection: Connection, run: str, path: Path) -> int:
     """One Parquet file: the table's name, the row as JSON, and its bytes beside it."""
     arrow, parquet = pyarrow_modules()
-    names, plain, blobs, films = [], [], [], []
+    names, plain, bytes_of = [], [], {blob: [] for blob in BLOBS}
     for name, row in rows_of(connection, run):
-        blobs.append(row.pop("arrays", None))
-        films.append(row.pop("film", None))
+        for blob, column in bytes_of.items():
+            column.append(row.pop(blob, None))
         names.append(name)
         plain.append(json.dumps(row, allow_nan=False))
     content = {
         "table": arrow.array(names, arrow.string()),
         "row": arrow.array(plain, arrow.string()),
-        "arrays": arrow.array(blobs, arrow.binary()),
-        "film": arrow.array(films, arrow.binary()),
-    }
+    } | {blob: arrow.array(column, arrow.binary()) for blob, column in bytes_of.items()}
     about = {b"format": FORMAT.encode(), b"version": str(VERSION).encode()}
     whole = arrow.table(content).replace_schema_metadata(about)
     sink = arrow.BufferOutputStream()

@@ -15,7 +15,7 @@ from metarlhf.labels import tables
 from metarlhf.labels.checks import check_row, check_together
 from metarlhf.labels.database import number_of
 from metarlhf.labels.errors import LabelError
-from metarlhf.labels.rows import FORMAT, ORDER, VERSION, Row, pyarrow_modules
+from metarlhf.labels.rows import BLOBS, FORMAT, ORDER, VERSION, Row, pyarrow_modules
 
 LONGEST = 256 * 2**20  # characters of a line
 
@@ -111,7 +111,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any, Row]]:
                 _is_ours(where, content.get("format"), content.get("version"))
                 continue
             name = content.pop("table", None)
-            for blob in ("arrays", "film"):
+            for blob in BLOBS:
                 if isinstance(content.get(blob), str):
                     try:
                         content[blob] = base64.b64decode(content[blob], validate=True)
@@ -129,12 +129,12 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any, Row]]:
     try:
         whole = parquet.read_table(path)
         about = whole.schema.metadata or {}
-        columns = [whole[name].to_pylist() for name in ("table", "row", "arrays", "film")]
+        columns = [whole[name].to_pylist() for name in ("table", "row", *BLOBS)]
     except (arrow.ArrowException, KeyError, OSError, ValueError) as error:
         raise LabelError(f"{path} is not a Parquet file of labels: {error}") from error
     version = about.get(b"version", b"").decode(errors="replace")
     _is_ours(str(path), about.get(b"format", b"").decode(errors="replace"), _number(version))
-    for number, (name, text, arrays, film) in enumerate(zip(*columns, strict=True), 1):
+    for number, (name, text, *blobs) in enumerate(zip(*columns, strict=True), 1):
         where = f"{path}, row {number}"
         try:
             row = json.loads(text or "", parse_constant=_no_number)
@@ -142,8 +142,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any, Row]]:
             raise LabelError(f"{where}: this is no JSON ({error})") from error
         if not isinstance(row, dict):
             raise LabelError(f"{where}: expected an object")
-        blobs = {"arrays": arrays, "film": film} if name == "clips" else {}
-        yield where, name, row | blobs
+        of_clip: Row = dict(zip(BLOBS, blobs, strict=True))
+        yield where, name, row | (of_clip if name == "clips" else {})
 
 
 def _number(text: str) -> int | None:

@@ -8,26 +8,25 @@ still wrong; and its questions lie there, so that nobody waits for it but at the
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from metarlhf import ppo, rlhf
-from metarlhf.envs import TaskFamily
+from metarlhf import ppo
 from metarlhf.feedback import blank
 from metarlhf.labels import reading
 from metarlhf.labels.desk import PAUSE, Desk
 from metarlhf.labels.records import Answer, Clip, Correction
+from metarlhf.labels.stage import Showing, Stage
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
-from metarlhf.rlhf.loop import is_told, learns, look, take_in
+from metarlhf.rlhf.loop import is_told, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
-from metarlhf.rollout import play_episodes
-from metarlhf.types import Segment, Task, Trajectory
+from metarlhf.types import Segment, Trajectory
 
 # The page is told at most so often, in seconds: each time is a write that is synced to disk.
 TELL = 0.5
@@ -43,19 +42,12 @@ REMEMBERED = 4
 Taken = tuple[list[Answer], list[Correction]]
 
 
-class Showing(NamedTuple):
-    """What the agent does now, and what its reward says to it."""
-
-    obs: Float[Array, "time obs"]
-    learned_return: Float[Array, ""]
-
-
 class Lesson:
     """One agent, taught by people; `begin`, `ready`, `step` and `over` are what `drive` takes.
 
     Args:
         desk: where questions go and answers come from.
-        family, task: where the agent acts. What the task pays is never looked at.
+        stage: where the agent acts. What is paid there is never looked at.
         config: how it asks and learns; `labels` is the budget of answers.
         ahead: answers that open questions are good for, at least.
         wait: ask a round at a time, and do nothing until all of it is answered.
@@ -67,8 +59,7 @@ class Lesson:
     def __init__(
         self,
         desk: Desk,
-        family: TaskFamily,
-        task: Task,
+        stage: Stage,
         config: RLHFConfig,
         *,
         ahead: int = 3,
@@ -76,10 +67,10 @@ class Lesson:
         recorded: dict[int, Taken] | None = None,
         demonstrated: Segment | None = None,
     ):
-        self.desk, self.family, self.task, self.config = desk, family, task, config
+        self.desk, self.stage, self.config = desk, stage, config
         self.ahead = config.labels_per_round if wait else ahead
         self.wait, self.recorded = wait, recorded
-        self._like = blank(family, 1)[0]
+        self._like = blank(stage.shown, 1)[0]
         self._shown: list[Segment] = []
         if demonstrated is not None:
             count = min(DEMONSTRATED, demonstrated.obs.shape[0])
@@ -96,6 +87,7 @@ class Lesson:
 
     def resumed(self, state: RLHFState, rows: list[dict[str, Any]]) -> RLHFState:
         """Know again what a state was taught that comes from a checkpoint, and show it."""
+        state = self.stage.restored(state)
         if self.recorded is None:
             self._taken = self.desk.taken_before(int(state.round))
             given = self.desk.given(self._taken[0])
@@ -103,8 +95,7 @@ class Lesson:
             before = sorted(self.recorded)[: int(state.round)]
             given = self.recorded[before[-1]][0] if before else []
         if given:
-            showing = _show(state.key, state, self.family, self.task)
-            self.page.again(rows, given, jax.device_get(showing))
+            self.page.again(rows, given, jax.device_get(self.stage.show(state.key, state)))
         return state
 
     def allowed(self, answers: int) -> int:
@@ -132,15 +123,15 @@ class Lesson:
         """Play, take in what was said or else make an update, and ask."""
         keys = jax.random.split(jax.random.fold_in(state.key, iteration), 5)
         look_key, ask_key, take_key, show_key, beside_key = keys
-        state, trajectory = _look(look_key, state, self.family, self.task, self.config)
+        state, trajectory = self.stage.look(look_key, state, self.config)
         taken = self._news(iteration)
         if taken is not None:
             found = self._gathered(*taken, self._beside(beside_key, state))
-            state = _take_in(take_key, state, found, trajectory, self.family, self.config)
-            showing = _show(show_key, state, self.family, self.task)
+            state = self._take_in(take_key, state, found, trajectory)
+            showing = self.stage.show(show_key, state)
             self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
-            state = _practise(state, trajectory, self.family, self.task, self.config)
+            state = self.stage.practise(state, trajectory, self.config)
         else:
             state = _skip(state, trajectory, self.config)
         # In the light of what was just said.
@@ -164,9 +155,12 @@ class Lesson:
     def _compile(self, state: RLHFState, trajectory: Trajectory | None) -> None:
         """While the first questions are looked at: all that the first answers will need."""
         self.page.tell(state, "waiting", at_once=True)
-        taught = _take_in(state.key, state, state.answers, trajectory, self.family, self.config)
-        practised = _practise(taught, trajectory, self.family, self.task, self.config)
-        jax.block_until_ready(_show(state.key, practised, self.family, self.task))
+        taught = self._take_in(state.key, state, state.answers, trajectory)
+        practised = self.stage.practise(taught, trajectory, self.config)
+        jax.block_until_ready(self.stage.show(state.key, practised).learned_return)
+
+    def _take_in(self, key, state, answers, trajectory) -> RLHFState:
+        return _take_in(key, state, answers, trajectory, self.stage.shown, self.config)
 
     def _may_practise(self, state: RLHFState) -> bool:
         count = int(state.answers.count)
@@ -196,7 +190,8 @@ class Lesson:
         count = -(-missing // self.desk.overlap)
         proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
-        open_ = self.desk.put(proposal, wanted, int(state.round), ratings)
+        replay = partial(self.stage.replay, config=self.config)
+        open_ = self.desk.put(proposal, wanted, int(state.round), ratings, replay)
         self._left = open_ > 0 or self.desk.news()
         return self._left
 
@@ -275,7 +270,7 @@ class Page:
     def _show(self, given: list[Answer], showing: Showing) -> None:
         self.foreseen = reading.foreseen(given)
         self.now = showing.obs
-        self._picture = self.desk.picture(showing.obs)
+        self._picture = self.desk.picture(showing.obs, showing.replay)
         self._about = {"foreseen": self.foreseen, "agreement": self.desk.agreement()}
 
     def tell(self, state: RLHFState, doing: str, at_once: bool = False) -> None:
@@ -303,29 +298,15 @@ class Page:
         }
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _look(key, state, family, task, config):
-    return look(key, state, family, task, config)
-
-
 @partial(jax.jit, static_argnames=("most", "config"))
 def _propose(key, state, asked, count, most, config):
     return propose(key, state, asked, count, most, config)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _take_in(key, state, answers, trajectory, family, config):
-    state = take_in(key, state, answers, trajectory, family, config)
+@partial(jax.jit, static_argnames=("shown", "config"))
+def _take_in(key, state, answers, trajectory, shown, config):
+    state = take_in(key, state, answers, trajectory, shown, config)
     return eqx.tree_at(lambda s: s.round, state, state.round + 1)
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _practise(state, trajectory, family, task, config):
-    """One update: from what was just played, or where nobody played, from what is played now."""
-    if trajectory is None or not learns(state, config):
-        return rlhf.practise(state, family, task, config, 1)[0]
-    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
-    return eqx.tree_at(lambda s: s.ppo, state, train)
 
 
 @partial(jax.jit, static_argnames=("config",))
@@ -334,10 +315,3 @@ def _skip(state, trajectory, config):
     if trajectory is None or is_told(state.ppo.agent, state.belief):
         return state
     return eqx.tree_at(lambda s: s.ppo, state, ppo.skip(state.ppo, trajectory, config.learning))
-
-
-@partial(jax.jit, static_argnames=("family",))
-def _show(key, state, family, task) -> Showing:
-    actor = state.ppo.agent.actor
-    episode = play_episodes(key, family.without_termination(), task, actor, 1, deterministic=True)
-    return Showing(episode.obs[0], state.reward(episode).reward.sum())

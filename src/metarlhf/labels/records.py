@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metarlhf.envs.replays import Replay
+
 Kind = Literal["comparison", "rating"]
 
 
@@ -14,7 +16,8 @@ class Clip:
 
     Attributes:
         arrays: what reward models see, and what a true reward is where one is known.
-        scene: how a page draws it (`metarlhf.envs.scenes`), or None for a film kept elsewhere.
+        scene: how a page draws it (`metarlhf.envs.scenes`); of a film, {"film": True} and so on.
+        replay: how to see it again, where it is to be filmed (`metarlhf.labels.filming`).
         source: "agent", "library" (the prior's), "demonstration", or "now" (shown, never asked).
         round: how many rounds had been before it was made.
     """
@@ -23,6 +26,7 @@ class Clip:
     scene: dict[str, Any] | None = None
     source: str = "agent"
     round: int = 0
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ ORDER: tuple[Table, ...] = (
     tables.taken,
 )
 # What would let somebody in, or is true for a moment only.
+BLOBS = ("arrays", "replay", "film")
+"""Columns of bytes, all of clips."""
 SECRET = {"annotators": {"token_hash"}, "runs": {"status", "revision"}}
 
 Row = dict[str, Any]

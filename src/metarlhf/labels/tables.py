@@ -78,6 +78,8 @@ clips = Table(
     Column("round", Integer, nullable=False),
     Column("arrays", LargeBinary, nullable=False),
     Column("scene", JSON),
+    # How a simulator does it again, for its film; and that, as MP4: empty where none can be made.
+    Column("replay", LargeBinary),
     Column("film", LargeBinary),
     Column("made_at", Float, nullable=False),
     UniqueConstraint("run_id", "digest", "source"),

@@ -36,6 +36,16 @@ STEPPED = PPOConfig(
 al. 2022, on eight environments. With them the benchmark ppo-learning stands beside
 Stable-Baselines3; they were not tuned here."""
 
+BESIDE = RLHFConfig(
+    labels=100,
+    rounds=20,
+    updates=20,
+    final_updates=50,
+    ppo=replace(STEPPED, total_steps=PPOConfig.total_steps, anneal_lr=False),
+)
+"""RLHF from scratch in a simulator that steps outside the compiled program: what is practised for
+an answer is four updates of `STEPPED`, a second or two of MuJoCo."""
+
 GYMNAX = PPOConfig(
     total_steps=1_000_000,
     num_envs=64,

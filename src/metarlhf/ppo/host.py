@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf.envs.host import HostEnv
 from metarlhf.networks import Agent
@@ -29,6 +29,7 @@ from metarlhf.ppo.train import (
 )
 from metarlhf.rollout import EVALUATION
 from metarlhf.rollout_host import collect, evaluate, reset, seed_of
+from metarlhf.types import Trajectory
 
 # Folded into a state's key for the seed of environments that begin anew.
 RESTART = 0x2E57
@@ -61,15 +62,23 @@ def restart(state: TrainState, env: HostEnv) -> TrainState:
     return eqx.tree_at(lambda s: s.reward_scale.returns, state, jnp.zeros(env.num_envs))
 
 
-def iterate(
-    state: TrainState, env: HostEnv, config: PPOConfig, reward: RewardSource | None = None
-) -> tuple[TrainState, dict[str, Any]]:
-    """One update: collect, pay, learn. `episode_return` is the mean of the episodes that ended."""
+def play(
+    state: TrainState, env: HostEnv, config: PPOConfig
+) -> tuple[TrainState, Trajectory, Float[np.ndarray, " episodes"]]:
+    """Collect what one update learns from, and what the episodes paid that ended meanwhile."""
     key, collect_key = jax.random.split(state.key)
     rollout, trajectory, returns = collect(
         collect_key, env, state.agent.actor, state.rollout, config.num_steps
     )
     state = eqx.tree_at(lambda s: (s.rollout, s.key), state, (rollout, key))
+    return state, trajectory, returns
+
+
+def iterate(
+    state: TrainState, env: HostEnv, config: PPOConfig, reward: RewardSource | None = None
+) -> tuple[TrainState, dict[str, Any]]:
+    """One update: collect, pay, learn. `episode_return` is the mean of the episodes that ended."""
+    state, trajectory, returns = play(state, env, config)
     state, metrics = jitted_learn(state, reward(trajectory) if reward else trajectory, config)
     return state, {
         "steps": int(state.updates) * config.batch_size,

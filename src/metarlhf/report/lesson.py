@@ -1,55 +1,65 @@
 """A lesson's report: what was said, how the agent got on, and what it does in the end."""
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from metarlhf.envs import TaskFamily, draw_trajectory
+from metarlhf.envs import Shown, TaskFamily, draw_trajectory
 from metarlhf.files import write_text
 from metarlhf.report.style import DARK, LIGHT, page_svg
 
+PLAYS = "controls autoplay loop muted playsinline"
 SIZE, SQUARE = (4.6, 3.0), (4.0, 4.0)  # inches
 
 
 def write_lesson(
     path: Path,
-    family: TaskFamily,
+    shown: Shown,
     now: Any,
     curve: Sequence[tuple[int, float]],
     answers: Sequence[dict[str, Any]],
     facts: dict[str, str],
+    film: bytes | None = None,
 ) -> Path:
     """Write the page; it holds everything it needs.
 
     Args:
         path: where; a failure leaves what was there before.
-        family: draws what the agent does.
+        shown: what the agent acts in.
         now: observations [time, obs] of the trained agent's episode, or None.
         curve: learned return after so many answers.
         answers: what each was about, in words: "question", "said", "by", "seconds".
         facts: what is told in a line each, by name.
+        film: what the agent does, as MP4, where it is not drawn.
     """
     environment = Environment(
         loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     pictures = []
-    if now is not None:
-        alt = f"An episode of the trained agent in {family.name}, from faint to full."
-        draw = lambda figure: draw_trajectory(figure.subplots(), family, np.asarray(now))
-        pictures.append(("What it does now", page_svg(draw, SQUARE, "now", alt)))
+    alt = f"An episode of the trained agent in {shown.name}"
+    if film is not None:
+        address = "data:video/mp4;base64," + base64.b64encode(film).decode()
+        video = f'<video src="{address}" aria-label="{escape(alt)}" {PLAYS}></video>'
+        pictures.append(("What it does now", Markup(video)))
+    elif now is not None and isinstance(shown, TaskFamily):
+        draw = lambda figure: draw_trajectory(figure.subplots(), shown, np.asarray(now))
+        svg = page_svg(draw, SQUARE, "now", f"{alt}, from faint to full.")
+        pictures.append(("What it does now", svg))
     if len(curve) > 1:
         alt = f"Learned return: {curve[0][1]:.1f} at first, {curve[-1][1]:.1f} in the end."
         svg = page_svg(lambda figure: _curve(figure, curve), SIZE, "curve", alt)
         pictures.append(("How well it does by what it learned", svg))
     template = environment.get_template("lesson.html.j2")
     page = template.render(
-        family=family.name, facts=facts, pictures=pictures, answers=answers, light=LIGHT, dark=DARK
+        family=shown.name, facts=facts, pictures=pictures, answers=answers, light=LIGHT, dark=DARK
     )
     write_text(path, page)
     return path

@@ -80,5 +80,10 @@ class LearnedReward(eqx.Module):
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
         """The same trajectory with the learned reward; what the task paid stays on record."""
-        reward = self.belief(trajectory.obs, trajectory.action)
-        return trajectory.with_reward((reward - self.offset) / self.std)
+        return trajectory.with_reward(self.of(trajectory.obs, trajectory.action))
+
+    def of(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch"]:
+        """What steps are paid."""
+        return (self.belief(obs, action) - self.offset) / self.std

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.reward.losses import log_likelihoods, weighted_mean
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
@@ -40,7 +40,7 @@ class RewardModel(eqx.Module):
     log_sharpness: Float[Array, ""]
     log_rating_std: Float[Array, ""]
 
-    def __init__(self, family: TaskFamily, *, key: PRNGKeyArray, hidden: tuple[int, ...]):
+    def __init__(self, family: Shown, *, key: PRNGKeyArray, hidden: tuple[int, ...]):
         self.network = RewardNetwork(family, key=key, hidden=hidden)
         self.log_sharpness = jnp.zeros(())
         self.log_rating_std = jnp.full((), jnp.log(0.2), float)
@@ -76,7 +76,7 @@ class Ensemble(eqx.Module):
     config: EnsembleConfig = eqx.field(static=True)
 
     @staticmethod
-    def create(key: PRNGKeyArray, family: TaskFamily, config: EnsembleConfig) -> "Ensemble":
+    def create(key: PRNGKeyArray, family: Shown, config: EnsembleConfig) -> "Ensemble":
         """Random networks."""
         build = lambda key: RewardModel(family, key=key, hidden=config.hidden)
         return Ensemble(jax.vmap(build)(jax.random.split(key, config.members)), config)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from metarlhf.envs.base import Discrete, TaskFamily
+from metarlhf.envs.base import Discrete, Shown
 from metarlhf.networks import MLP
 
 
@@ -20,7 +20,7 @@ class RewardNetwork(eqx.Module):
 
     def __init__(
         self,
-        family: TaskFamily,
+        family: Shown,
         *,
         key: PRNGKeyArray,
         hidden: Sequence[int] = (64, 64),

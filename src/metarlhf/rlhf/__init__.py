@@ -1,5 +1,6 @@
 """Reinforcement learning from human feedback: collect, ask, adapt the reward, PPO; again."""
 
+from metarlhf.rlhf import host as host
 from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
 from metarlhf.rlhf.imitate import CloningConfig as CloningConfig
 from metarlhf.rlhf.imitate import clone as clone

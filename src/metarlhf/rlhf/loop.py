@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs.base import TaskFamily, may_end
+from metarlhf.envs.base import Shown, TaskFamily, may_end
 from metarlhf.feedback import Library, blank, cut, empty
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, LearnedReward
@@ -64,26 +64,37 @@ def start(
     told = is_told(agent, belief)
     if told and not config.ask_envs and not len(library):
         raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
-    if not told and config.ppo.num_steps < family.segment_length:
-        raise ValueError(
-            f"ppo.num_steps is {config.ppo.num_steps}, but clips of {family.name} have "
-            f"{family.segment_length} steps: play at least so many between two updates"
-        )
+    if not told:
+        check_steps(family, config)
     ppo_key, key = jax.random.split(key)
-    train_state = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
-    room = config.remembered_rounds * _clips_in_a_round(family, told, config)
+    train = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
+    room = _episodes_clips(family, config) if told else clips_in_a_round(family, config)
+    return begin(key, train, belief, family, library.seen_under(family, task), room, config)
+
+
+def begin(
+    key: PRNGKeyArray,
+    train: ppo.TrainState,
+    belief: Belief,
+    family: Shown,
+    library: Segment,
+    clips: int,
+    config: RLHFConfig,
+) -> RLHFState:
+    """Nothing said yet; each round has so many `clips` to ask about, beside those of `library`."""
+    room = config.remembered_rounds * clips
     comparisons, ratings = config.labels, 0
     if config.feedback == "ratings":
         comparisons, ratings = ratings, comparisons
     like = blank(family, 1)
     nothing = Answers(empty(like[0], comparisons, ratings), jnp.zeros((), jnp.int32))
     return RLHFState(
-        ppo=train_state,
+        ppo=train,
         belief=belief,
         answers=nothing,
         reward=LearnedReward(belief, like, may_end(family)),
         candidates=Candidates(blank(family, room), jnp.zeros(room, bool)),
-        library=library.seen_under(family, task),
+        library=library,
         steps=jnp.zeros((), jnp.int32),
         round=jnp.zeros((), jnp.int32),
         key=key,
@@ -113,7 +124,8 @@ def run_round(
     answers = ask(
         ask_key, state.belief, *choice(state), state.answers, family.reward_bounds, config
     )
-    state = take_in(take_key, state, answers, trajectory, family, config)
+    learning = family.without_termination()
+    state = take_in(take_key, state, answers, trajectory, learning, config)
     state = eqx.tree_at(lambda s: (s.round, s.key), state, (state.round + 1, key))
     return practise(state, family, task, config, config.updates - learns(state, config))
 
@@ -132,10 +144,17 @@ def look(
         train, trajectory = ppo.play(train, family, task, config.learning)
     elif config.ask_envs:
         trajectory = explore(key, family, task, train.agent, state.belief, config)
+    return seen(state, train, trajectory, family), trajectory
+
+
+def seen(
+    state: RLHFState, train: ppo.TrainState, trajectory: Trajectory | None, family: Shown
+) -> RLHFState:
+    """Remember the clips of what was played, by an agent that is now in `train`."""
     candidates = _remember(state.candidates, _clips_of(trajectory, family))
     steps = state.steps + (0 if trajectory is None else trajectory.reward.size)
     changed = lambda s: (s.ppo, s.candidates, s.steps)
-    return eqx.tree_at(changed, state, (train, candidates, steps)), trajectory
+    return eqx.tree_at(changed, state, (train, candidates, steps))
 
 
 def take_in(
@@ -143,11 +162,13 @@ def take_in(
     state: RLHFState,
     answers: Answers,
     trajectory: Trajectory | None,
-    family: TaskFamily,
+    family: Shown,
     config: RLHFConfig,
 ) -> RLHFState:
-    """Believe what all answers so far say, and learn from what was just played."""
-    family = family.without_termination()
+    """Believe what all answers so far say, and learn from what was just played.
+
+    `family` is as it was played in: without termination, where that can be left out.
+    """
     belief = state.belief.adapt(key, answers.feedback)
     played = _clips_of(trajectory, family).clips
     reference = state.library if trajectory is None else played
@@ -212,11 +233,11 @@ def tell(train: ppo.TrainState, belief: Belief) -> ppo.TrainState:
     return eqx.tree_at(lambda t: t.agent, train, train.agent.with_context(belief.context()))
 
 
-def _clips_of(trajectory: Trajectory | None, family: TaskFamily) -> Candidates:
+def _clips_of(trajectory: Trajectory | None, family: Shown) -> Candidates:
     """Its clips, half of each shared with the next."""
     if trajectory is None:
         return Candidates(blank(family, 0), jnp.zeros(0, bool))
-    return Candidates(*cut(trajectory, family.segment_length, _stride(family)))
+    return Candidates(*cut(trajectory, family.segment_length, stride(family)))
 
 
 def _remember(old: Candidates, new: Candidates) -> Candidates:
@@ -231,14 +252,32 @@ def choice(state: RLHFState) -> Candidates:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), state.candidates, kept)
 
 
-def _clips_in_a_round(family: TaskFamily, told: bool, config: RLHFConfig) -> int:
-    num_envs, num_steps = config.ppo.num_envs, config.ppo.num_steps
-    if told:
-        num_envs, num_steps = config.ask_envs, family.horizon
-    starts = (num_steps - family.segment_length) // _stride(family) + 1
-    return num_envs * starts
+def check_steps(family: Shown, config: RLHFConfig) -> None:
+    """Refuse to play less between two updates than a clip has.
+
+    Raises:
+        ValueError: it is.
+    """
+    if config.ppo.num_steps < family.segment_length:
+        raise ValueError(
+            f"ppo.num_steps is {config.ppo.num_steps}, but clips of {family.name} have "
+            f"{family.segment_length} steps: play at least so many between two updates"
+        )
 
 
-def _stride(family: TaskFamily) -> int:
+def clips_in_a_round(family: Shown, config: RLHFConfig) -> int:
+    """Of what an update learns from."""
+    return config.ppo.num_envs * _clips_in(config.ppo.num_steps, family)
+
+
+def _episodes_clips(family: TaskFamily, config: RLHFConfig) -> int:
+    return config.ask_envs * _clips_in(family.horizon, family)
+
+
+def _clips_in(num_steps: int, family: Shown) -> int:
+    return (num_steps - family.segment_length) // stride(family) + 1
+
+
+def stride(family: Shown) -> int:
     """Steps from one clip's beginning to the next one's."""
     return max(1, family.segment_length // 2)

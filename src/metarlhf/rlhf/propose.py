@@ -20,13 +20,14 @@ class Proposal(NamedTuple):
 
     `predicted` is what the belief gives to "the second is better", or the mean reward of a rated
     clip's steps. `gain` is what an answer is expected to tell, in nats; -inf where there was no
-    further question.
+    further question. `clips` are the numbers of both among all that could be asked about.
     """
 
     first: Segment
     second: Segment
     predicted: Float[Array, " question"]
     gain: Float[Array, " question"]
+    clips: Integer[Array, "question 2"]
 
 
 def propose(
@@ -70,7 +71,7 @@ def propose(
     nothing = Chosen(jnp.full((most, 2), -1), jnp.zeros(most), jnp.full(most, -jnp.inf))
     found = jax.lax.fori_loop(0, jnp.minimum(count, most), another, nothing)
     first, second = clips[found.clips[:, 0]], clips[found.clips[:, 1]]
-    return Proposal(first, second, found.predicted, found.gain)
+    return Proposal(first, second, found.predicted, found.gain, found.clips)
 
 
 class Chosen(NamedTuple):

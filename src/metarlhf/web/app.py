@@ -43,6 +43,7 @@ from metarlhf.web.writer import Writer
 
 STATIC = Path(__file__).parent / "static"
 REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+KEPT = "private, max-age=86400, immutable"
 NUMBER = Field(ge=0, le=2**31 - 1)
 
 
@@ -177,7 +178,8 @@ def _pages(app: FastAPI, settings: Settings) -> None:
         if path is None or not path.exists():
             raise HTTPException(404, "there is no report yet: it comes when all is answered")
         # It is a page of its own, with styles inside; it may load and run nothing at all.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        policy += "media-src data:; sandbox"
         return FileResponse(path, headers={"content-security-policy": policy})
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -263,6 +265,17 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
             raise HTTPException(404, f"there is no clip {clip} here")
         return found
 
+    @app.get("/api/clips/{clip}/film", response_class=Response)
+    async def film(who: Someone, clip: Annotated[int, NUMBER]) -> Response:
+        """A clip's film, as MP4; 202 while it is being made."""
+        made = await run_in_threadpool(_read, database, lambda c: _film(c, run, clip))
+        if made is None:
+            return JSONResponse({"film": None}, 202)
+        if not made:
+            raise HTTPException(404, f"clip {clip} has no film")
+        # What a clip shows never changes.
+        return Response(made, media_type="video/mp4", headers={"cache-control": KEPT})
+
     @app.get("/api/events")
     async def follow(request: Request, who: Someone) -> StreamingResponse:
         """How it goes, whenever that changes, as server-sent events."""
@@ -311,6 +324,17 @@ def _going_on(connection: Connection, run: str, what: str) -> None:
     """Refuse what nobody would learn from."""
     if reading.status(connection, run).status.get("doing") == "done":
         raise Refused(f"all is learned: nothing can be {what} any more")
+
+
+def _film(connection: Connection, run: str, clip: int) -> bytes | None:
+    """None: it is being made. Empty: there is none."""
+    table = tables.clips
+    row = connection.execute(
+        select(table.c.film, table.c.replay).where(table.c.id == clip, table.c.run_id == run)
+    ).first()
+    if row is None or row.replay is None:
+        return b""
+    return row.film
 
 
 def _scene(connection: Connection, run: str, clip: int) -> dict[str, Any] | None:

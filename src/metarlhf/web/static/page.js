@@ -1,8 +1,8 @@
 // The page: one question after another, and how it goes.
 
-import { Problem, get, post, requestName, signIn, surely } from "./api.js";
+import { Problem, film, get, post, requestName, signIn, surely } from "./api.js";
 import { curve } from "./curve.js";
-import { Picture, Player } from "./scene.js";
+import { Film, Picture, Player } from "./scene.js";
 
 const $ = (name) => document.getElementById(name);
 const show = (name, yes) => ($(name).hidden = !yes);
@@ -32,11 +32,28 @@ function problem(text) {
   show("problem", Boolean(text));
 }
 
+// A clip, drawn or filmed, in a figure.
+function picture(figure, { clip, scene }, name) {
+  const seen = document.createElement(scene.film ? "video" : "canvas");
+  seen.setAttribute("role", "img");
+  seen.setAttribute("aria-label", `${name}: ${scene.words}`);
+  figure.prepend(seen);
+  if (!scene.film) return new Picture(seen, scene);
+  seen.muted = seen.playsInline = true;
+  const wait = document.createElement("p");
+  wait.className = "wait";
+  wait.textContent = "The film is being made …";
+  figure.prepend(wait);
+  const made = new Film(seen, scene, () => film(clip));
+  made.whenReady.then((ready) => {
+    if (ready) wait.remove();
+    else wait.textContent = "There is no film of this: the simulator did not do the same again.";
+  });
+  return made;
+}
+
 function clipFigure(clip, name, key) {
   const figure = document.createElement("figure");
-  const canvas = document.createElement("canvas");
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${name}: ${clip.scene.words}`);
   const caption = document.createElement("figcaption");
   const title = document.createElement("strong");
   title.textContent = name;
@@ -48,11 +65,12 @@ function clipFigure(clip, name, key) {
   bad.title = "Call the moment that is shown bad";
   bad.addEventListener("click", () => correct(clip.clip, bad));
   caption.append(title, bad);
-  figure.append(canvas, caption);
+  figure.append(caption);
+  const seen = picture(figure, clip, name);
   if (current.kind === "comparison") {
-    canvas.addEventListener("click", () => answer({ choice: name.toLowerCase() }));
+    figure.querySelector("canvas, video").addEventListener("click", () => answer({ choice: name.toLowerCase() }));
   }
-  return [figure, new Picture(canvas, clip.scene)];
+  return [figure, seen];
 }
 
 function ask(question) {
@@ -69,7 +87,12 @@ function ask(question) {
   $("clips").classList.toggle("one", !comparison);
   const made = question.clips.map((clip, i) => clipFigure(clip, names[i], BAD[i]));
   $("clips").replaceChildren(...made.map(([figure]) => figure));
-  player.show(made.map(([, picture]) => picture));
+  const seen = made.map(([, picture]) => picture);
+  player.show(seen);
+  // Nobody looks before there is something to see.
+  Promise.all(seen.map((one) => one.whenReady)).then(() => {
+    if (current === question && question.question !== before) since = performance.now();
+  });
   const told = question.clips.map((clip, i) => `${names[i]}: ${clip.scene.words}`).join(" ");
   say(`${$("asked").textContent} ${told}`);
 }
@@ -118,7 +141,8 @@ async function undo() {
 }
 
 async function correct(clip, button) {
-  const step = Math.min(player.step, current.clips.find((one) => one.clip === clip).scene.frames.length - 1);
+  const { scene } = current.clips.find((one) => one.clip === clip);
+  const step = Math.min(player.step, (scene.steps ?? scene.frames.length) - 1);
   try {
     await surely("/api/corrections", { clip, step, request: requestName() }, ({ message }) => problem(message));
     problem();
@@ -198,12 +222,12 @@ async function showNow(clip) {
   try {
     const { scene } = await get(`/api/clips/${clip}`);
     const figure = document.createElement("figure");
-    const canvas = document.createElement("canvas");
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `What it does now: ${scene.words}`);
-    figure.append(canvas);
-    $("now").replaceChildren(figure);
-    nowPlayer.show([new Picture(canvas, scene)]);
+    const seen = picture(figure, { clip, scene }, "What it does now");
+    // What it did before stays until there is a film of this.
+    if (!scene.film || !$("now").querySelector("figure")) $("now").replaceChildren(figure);
+    else if (!(await seen.whenReady) || shownNow !== clip) return void seen.close();
+    else $("now").replaceChildren(figure);
+    nowPlayer.show([seen]);
   } catch {
     shownNow = null;
   }

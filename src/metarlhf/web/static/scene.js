@@ -8,10 +8,16 @@ export class Picture {
     this.scene = scene;
     this.watch = new ResizeObserver(() => this.draw(this.step ?? 0));
     this.watch.observe(canvas);
+    this.ready = true;
+    this.whenReady = Promise.resolve(true);
   }
 
   get steps() {
     return this.scene.frames.length;
+  }
+
+  get rate() {
+    return this.scene.rate;
   }
 
   draw(step) {
@@ -64,6 +70,45 @@ export class Picture {
   }
 }
 
+// A clip's film. It is moved from step to step, so that two play in step whatever either takes.
+export class Film {
+  constructor(video, scene, load) {
+    this.video = video;
+    this.steps = scene.steps;
+    this.rate = 30;
+    this.step = 0;
+    this.whenReady = this.load(load);
+    video.addEventListener("seeked", () => this.shown !== this.step && this.seek());
+  }
+
+  async load(load) {
+    const address = await load();
+    if (address === null || this.closed) return false;
+    this.address = address;
+    this.video.src = address;
+    await new Promise((done) => this.video.addEventListener("loadeddata", done, { once: true }));
+    this.rate = this.steps / this.video.duration;
+    this.ready = true;
+    this.seek();
+    return true;
+  }
+
+  draw(step) {
+    this.step = Math.max(0, Math.min(step, this.steps - 1));
+    if (this.ready && !this.video.seeking) this.seek();
+  }
+
+  seek() {
+    this.shown = this.step;
+    this.video.currentTime = (this.step + 0.5) / this.rate;
+  }
+
+  close() {
+    this.closed = true;
+    if (this.address) URL.revokeObjectURL(this.address);
+  }
+}
+
 // Clips that play in step, and again from the beginning together.
 export class Player {
   constructor(onStep = () => {}) {
@@ -92,7 +137,8 @@ export class Player {
   }
 
   advance(seconds) {
-    const rate = this.pictures[0].scene.rate * this.speed;
+    if (!this.pictures.every((picture) => picture.ready)) return;
+    const rate = this.pictures[0].rate * this.speed;
     // The last picture stands for a moment, so that the end is seen.
     this.time = (this.time + seconds * rate) % (this.steps + 4);
     this.draw();

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("arrays", sa.LargeBinary(), nullable=False),
         sa.Column("scene", sa.JSON(), nullable=True),
+        sa.Column("replay", sa.LargeBinary(), nullable=True),
         sa.Column("film", sa.LargeBinary(), nullable=True),
         sa.Column("made_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_clips_run_id")),

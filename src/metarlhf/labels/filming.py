@@ -1,0 +1,126 @@
+"""Films of what a simulator did, made beside the agent: `python -m metarlhf.labels.filming`.
+
+`metarlhf teach` starts it. What is to be filmed, and the films, are among the labels: it may be
+killed and go on, and the agent waits for none of them. It ends with the process that started it.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from sqlalchemy import Connection, or_, select, update
+
+from metarlhf.envs import FilmedEnv, film
+from metarlhf.envs.replays import Replay
+from metarlhf.labels import tables
+from metarlhf.labels.blobs import unpack, unpack_replay
+from metarlhf.labels.database import Database
+from metarlhf.mp4 import encode
+
+# Time between two looks for something to film, in seconds.
+PAUSE = 0.1
+# What is seen again must be what was seen before, but for the last digits.
+TOLERANCE = 1e-3
+
+
+class Wanted(NamedTuple):
+    """A clip that has no film yet."""
+
+    clip: int
+    obs: np.ndarray
+    replay: Replay
+
+
+class DiffersError(Exception):
+    """The simulator did something else this time."""
+
+
+def wanted(connection: Connection, run: str) -> Wanted | None:
+    """What to film next: the most telling open question's clips, or what the agent does now."""
+    clips, questions = tables.clips, tables.questions
+    unmade = (clips.c.run_id == run) & clips.c.film.is_(None) & clips.c.replay.is_not(None)
+    columns = (clips.c.id, clips.c.arrays, clips.c.replay)
+    shown_in = or_(questions.c.left_id == clips.c.id, questions.c.right_id == clips.c.id)
+    asked = (
+        select(*columns)
+        .join(questions, shown_in)
+        .where(unmade, questions.c.withdrawn_at.is_(None))
+        .order_by(questions.c.round.desc(), questions.c.gain.desc(), clips.c.id)
+        .limit(1)
+    )
+    now = select(*columns).where(unmade, clips.c.source == "now").order_by(clips.c.id.desc())
+    row = connection.execute(asked).first() or connection.execute(now.limit(1)).first()
+    if row is None:
+        return None
+    return Wanted(row.id, unpack(row.arrays)["obs"], unpack_replay(row.replay))
+
+
+def shoot(
+    env: FilmedEnv, replay: Replay, expected: np.ndarray
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The clip's frames, one before each of its steps.
+
+    Raises:
+        DiffersError: what is seen is not what the clip says.
+    """
+    obs = env.reset(replay.seed)
+    for step, action in enumerate(replay.actions):
+        if step >= replay.start:
+            if not np.allclose(obs[0], expected[step - replay.start], TOLERANCE, TOLERANCE):
+                raise DiffersError
+            yield env.frame()
+        obs = env.step(action[None]).next_obs
+
+
+def make_next(database: Database, run: str, env: FilmedEnv) -> bool:
+    """Make one film; False: there is none to be made.
+
+    Where the simulator does something else this time an empty film is kept, which says so.
+    """
+    with database.read() as connection:
+        found = wanted(connection, run)
+    if found is None:
+        return False
+    try:
+        made = encode(shoot(env, found.replay, found.obs), env.frames_per_second)
+    except DiffersError:
+        made = b""
+    table = tables.clips
+    with database.write() as connection:
+        connection.execute(update(table).where(table.c.id == found.clip).values(film=made))
+    return True
+
+
+def film_of(database: Database, clip: int, seconds: float) -> bytes | None:
+    """A clip's film, waited for so long; None where it has none."""
+    table, end = tables.clips, time.monotonic() + seconds
+    query = select(table.c.film, table.c.replay).where(table.c.id == clip)
+    while True:
+        with database.read() as connection:
+            row: Any = connection.execute(query).first()
+        if row is None or row.replay is None or row.film is not None or time.monotonic() > end:
+            return (row.film if row is not None else None) or None
+        time.sleep(PAUSE)
+
+
+def main() -> None:
+    """Make films until the process that started this one ends."""
+    parser = argparse.ArgumentParser(prog="python -m metarlhf.labels.filming", description=__doc__)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--env", required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    args = parser.parse_args()
+    database = Database(os.environ["METARLHF_LABELS"])  # not an argument: it may hold a password
+    with closing(database), closing(film(args.env)) as env:
+        while os.getppid() == args.parent:
+            if not make_next(database, args.run, env):
+                time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()

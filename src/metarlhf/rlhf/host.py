@@ -1,0 +1,131 @@
+"""The loop in a simulator outside the compiled program: the same but for who plays.
+
+An agent begins from scratch there: priors are for families of tasks. What is learned, and asked, is
+the same pure functions of what was played.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import ppo
+from metarlhf.envs import Box, Discrete, HostEnv, Shown, SimulatorError
+from metarlhf.feedback import blank
+from metarlhf.reward import Ensemble, EnsembleConfig
+from metarlhf.rlhf.ask import ask
+from metarlhf.rlhf.config import RLHFConfig
+from metarlhf.rlhf.loop import (
+    RLHFState,
+    begin,
+    check_steps,
+    choice,
+    clips_in_a_round,
+    learns,
+    seen,
+    take_in,
+)
+from metarlhf.types import Trajectory
+
+
+@dataclass(frozen=True)
+class ShownEnv:
+    """A simulator as people are shown it (`envs.Shown`)."""
+
+    name: str
+    observation_space: Box
+    action_space: Box | Discrete
+    segment_length: int
+
+    @staticmethod
+    def of(env: HostEnv, segment_length: int) -> "ShownEnv":
+        """Of the simulator `env`, in clips of so many steps.
+
+        Raises:
+            SimulatorError: its observations, actions or episodes are none that a reward is learned
+                of.
+        """
+        sees, does = env.observation_space, env.action_space
+        if not isinstance(sees, Box) or not isinstance(does, Box | Discrete):
+            raise SimulatorError(
+                f"a reward is learned from vectors and from one choice or a vector of actions; "
+                f"{env.name} has {type(sees).__name__} and {type(does).__name__}. Wrap it, for "
+                "example in gymnasium.wrappers.FlattenObservation"
+            )
+        if env.horizon is not None and env.horizon < segment_length:
+            raise SimulatorError(
+                f"episodes of {env.name} have {env.horizon} steps at most, and clips are to have "
+                f"{segment_length}: name a smaller --segment-length"
+            )
+        return ShownEnv(env.name, sees, does, segment_length)
+
+
+def from_scratch(
+    key: PRNGKeyArray,
+    env: HostEnv,
+    shown: ShownEnv,
+    config: RLHFConfig,
+    ensemble: EnsembleConfig | None = None,
+) -> RLHFState:
+    """Begin with an untrained agent and an ensemble of random reward networks."""
+    check_steps(shown, config)
+    agent_key, belief_key, ppo_key, key = jax.random.split(key, 4)
+    agent = ppo.new_agent(agent_key, env, config.ppo)
+    belief = Ensemble.create(belief_key, shown, ensemble or EnsembleConfig())
+    train = ppo.host.init(ppo_key, env, config.learning, agent)
+    clips = clips_in_a_round(shown, config)
+    return begin(key, train, belief, shown, blank(shown, 0), clips, config)
+
+
+def look(
+    state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig
+) -> tuple[RLHFState, Trajectory]:
+    """Let the agent play, and remember its clips to ask about."""
+    train, trajectory, _ = ppo.host.play(state.ppo, env, config.learning)
+    return _seen(state, train, trajectory, shown), trajectory
+
+
+def learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
+    """An update from what was played, paid as it is believed to deserve."""
+    return _learn(state, trajectory, config)
+
+
+def run_round(state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig) -> RLHFState:
+    """One round with a simulated teacher: look, ask, take in, practise."""
+    state, trajectory = look(state, env, shown, config)
+    state = _round(state, trajectory, shown, config)
+    return practise(state, env, shown, config, config.updates - learns(state, config))
+
+
+def practise(
+    state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig, updates: int
+) -> RLHFState:
+    """`updates` of PPO on the reward as it is believed to be now."""
+    for _ in range(updates):
+        state, trajectory = look(state, env, shown, config)
+        state = _learn(state, trajectory, config)
+    return state
+
+
+@partial(jax.jit, static_argnames=("shown",))
+def _seen(state: RLHFState, train: Any, trajectory: Trajectory, shown: Shown) -> RLHFState:
+    return seen(state, train, trajectory, shown)
+
+
+@partial(jax.jit, static_argnames=("config",))
+def _learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
+    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
+    return eqx.tree_at(lambda s: s.ppo, state, train)
+
+
+@partial(jax.jit, static_argnames=("shown", "config"))
+def _round(state: RLHFState, trajectory: Trajectory, shown: Shown, config: RLHFConfig) -> RLHFState:
+    key, ask_key, take_key = jax.random.split(state.key, 3)
+    # What the worst and best step of somebody's simulator pay, nobody knows: no teacher rates it.
+    nobody_knows = (float("nan"), float("nan"))
+    answers = ask(ask_key, state.belief, *choice(state), state.answers, nobody_knows, config)
+    state = take_in(take_key, state, answers, trajectory, shown, config)
+    return eqx.tree_at(lambda s: (s.round, s.key), state, (state.round + 1, key))
