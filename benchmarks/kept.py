@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.harness import ROOT
 
 # Rooms of the library that compute nothing.
-BESIDE = {"cli", "labels", "report", "runs", "web"}
+BESIDE = {"cli", "explain", "labels", "report", "runs", "web"}
 CACHE = ROOT / "runs" / "benchmarks" / "cache"
 
 

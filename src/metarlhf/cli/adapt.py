@@ -10,16 +10,19 @@ from typing import Annotated, Literal
 
 import jax
 import tyro
+from jaxtyping import PRNGKeyArray
 
 from metarlhf import files, rlhf
 from metarlhf.cli.options import TrainOptions, file_name, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
+from metarlhf.feedback import empty
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load
 from metarlhf.networks import Agent, publish_agent
+from metarlhf.reward import Learned, publish_reward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.types import Task
@@ -123,10 +126,12 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     before = true_return(key, family, task, prior.untaught)
     clock = time.monotonic()
     if isinstance(prior, GradientPrior):
-        agent = _by_gradient(key, task, prior, options, run)
+        agent, learned = _by_gradient(key, task, prior, options, run)
     else:
-        agent = _by_answers(key, task, prior, options, run)
+        agent, learned = _by_answers(key, task, prior, options, run)
     seconds = time.monotonic() - clock
+    if learned is not None:
+        publish_reward(run.path / "reward", learned)
     folder = publish_agent(run.path / "agent", agent, family.name)
     last = run.metrics.rows[-1]
     result = run.finish(
@@ -156,7 +161,9 @@ def _start(key, family, task, prior, config):
     return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
 
 
-def _by_answers(key, task: Task, prior: Prior, options: Adapt, run: RunDirectory) -> Agent:
+def _by_answers(
+    key: PRNGKeyArray, task: Task, prior: Prior, options: Adapt, run: RunDirectory
+) -> tuple[Agent, Learned]:
     """Round after round, the policy being told what is believed after each; then practice."""
     family, config = prior.family, options.config
     learning = family.without_termination()
@@ -170,18 +177,27 @@ def _by_answers(key, task: Task, prior: Prior, options: Adapt, run: RunDirectory
 
     start = lambda: _start(key, learning, task, prior, config)
     total = config.rounds + (config.final_updates > 0)
-    return drive(run, "adapting", start, step, total).ppo.agent
+    state = drive(run, "adapting", start, step, total)
+    return state.ppo.agent, rlhf.learned(prior.belief, state, family)
 
 
-def _by_gradient(key, task: Task, prior: GradientPrior, options: Adapt, run: RunDirectory) -> Agent:
+def _by_gradient(
+    key: PRNGKeyArray, task: Task, prior: GradientPrior, options: Adapt, run: RunDirectory
+) -> tuple[Agent, Learned | None]:
     """All answers, then a few gradient steps of the policy: one compiled program."""
-    family = prior.family
+    family, clips = prior.family, prior.library.clips if prior.library else None
+    nothing = None if clips is None else empty(clips[0], options.config.labels, 0)
 
-    def step(agent, done):
+    def step(state, done):
         alone = jax.tree.map(lambda x: x[None], task)
         lesson = teach_by_gradient(key, family, alone, prior, options.config, steps=options.steps)
         labels, steps, returns = (float(x[-1].mean()) for x in lesson.curve)
-        agent = jax.tree.map(lambda x: x[0], lesson.agents)
-        return agent, {"labels": int(labels), "steps": int(steps), "return": returns}
+        state = jax.tree.map(lambda x: x[0], (lesson.agents, lesson.feedback))
+        return state, {"labels": int(labels), "steps": int(steps), "return": returns}
 
-    return drive(run, "adapting", lambda: prior.agent, step, 1)
+    agent, feedback = drive(run, "adapting", lambda: (prior.agent, nothing), step, 1)
+    if prior.belief is None or clips is None or feedback is None:
+        return agent, None
+    # What is believed follows from the answers alone.
+    after = prior.belief.adapt(key, feedback)
+    return agent, Learned(prior.belief, after, feedback, clips, family.name)

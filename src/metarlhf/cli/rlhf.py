@@ -11,7 +11,7 @@ from metarlhf.cli.single import check_number, practise, run_round, task_number, 
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.presets import preset
 from metarlhf.networks import publish_agent
-from metarlhf.reward import EnsembleConfig
+from metarlhf.reward import EnsembleConfig, publish_reward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, drive
 
@@ -66,6 +66,7 @@ def _train(options: RLHF, run: RunDirectory, family: TaskFamily) -> int:
     before = true_return(begin.key, family, task, begin.ppo.agent)
     state = drive(run, "RLHF", start, step, config.rounds + (config.final_updates > 0))
     agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
+    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, family))
     last = run.metrics.rows[-1]
     result = run.finish(
         {

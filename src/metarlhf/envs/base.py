@@ -97,6 +97,7 @@ class TaskFamily(Environment, Shown, Protocol):
     """In words: what differs from task to task, which the agent is never told."""
     segment_length: int
     observation_space: Box
+    """Its names and units stand in reports, as do those of the actions."""
     action_space: Box | Discrete
     reward_bounds: tuple[float, float]
     """Worst and best reward of one step that a teacher would call 1 and 10 on a scale of ten."""

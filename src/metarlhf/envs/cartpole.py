@@ -41,7 +41,11 @@ class CartPole:
     segment_length = 25
     reward_bounds = (0.0, 1.0)
     observation_space = Box(
-        4, -float("inf"), float("inf"), ("cart position", "cart speed", "pole angle", "pole speed")
+        4,
+        -float("inf"),
+        float("inf"),
+        ("cart position", "cart speed", "pole angle", "pole speed"),
+        ("m", "m/s", "rad", "rad/s"),
     )
     action_space: Box | Discrete = Discrete(2, ("push left", "push right"))
 

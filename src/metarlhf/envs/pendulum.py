@@ -43,7 +43,13 @@ class Pendulum:
     terminates = False
     segment_length = 10
     reward_bounds = (-3.2, 0.0)
-    observation_space = Box(3, -float("inf"), float("inf"), ("cos angle", "sin angle", "speed / 4"))
+    observation_space = Box(
+        3,
+        -float("inf"),
+        float("inf"),
+        ("cos angle", "sin angle", "speed / 4"),
+        ("", "", "rad/s"),
+    )
 
     time_step = 0.05
     gravity = 10.0
@@ -56,7 +62,7 @@ class Pendulum:
     def __init__(self, max_torque: float = 6.0):
         """`max_torque` in N m; below 5, some angles can be passed but not held."""
         self.max_torque = max_torque
-        self.action_space: Box | Discrete = Box(1, -max_torque, max_torque, ("torque",))
+        self.action_space: Box | Discrete = Box(1, -max_torque, max_torque, ("torque",), ("N m",))
 
     def without_termination(self) -> TaskFamily:
         return self

@@ -68,6 +68,7 @@ class Reacher:
             "fingertip x",
             "fingertip y",
         ),
+        ("", "", "", "", "rad/s", "rad/s", "m", "m"),
     )
     action_space: Box | Discrete = Box(2, -1.0, 1.0, ("shoulder torque", "elbow torque"))
 

@@ -15,6 +15,8 @@ class Box(NamedTuple):
     low: Bound
     high: Bound
     names: tuple[str, ...]
+    units: tuple[str, ...] = ()
+    """Of each component, empty for a pure number; all are without them."""
 
     def from_unit(self, action: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Policies act in [-1, 1]; simulators in their own units. Values outside are clipped."""

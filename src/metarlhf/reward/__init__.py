@@ -7,4 +7,7 @@ from metarlhf.reward.ensemble import EnsembleConfig as EnsembleConfig
 from metarlhf.reward.gradient import GradientReward as GradientReward
 from metarlhf.reward.latent import LatentPosterior as LatentPosterior
 from metarlhf.reward.latent import LatentReward as LatentReward
+from metarlhf.reward.published import Learned as Learned
+from metarlhf.reward.published import load_reward as load_reward
+from metarlhf.reward.published import publish_reward as publish_reward
 from metarlhf.reward.refined import RefinedPosterior as RefinedPosterior

@@ -1,6 +1,7 @@
 """An ensemble of reward networks, fitted to what a person said: the belief without a prior."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from metarlhf import optimise
 from metarlhf.envs.base import Shown
 from metarlhf.reward.losses import log_likelihoods, weighted_mean
-from metarlhf.reward.networks import RewardNetwork
+from metarlhf.reward.networks import AdditiveNetwork, RewardNetwork
 from metarlhf.types import Feedback, Segment
 
 
@@ -21,6 +22,10 @@ class EnsembleConfig:
 
     members: int = 3
     """Networks, each with its own start and its own minibatches of the answers."""
+    network: Literal["mlp", "additive"] = "mlp"
+    """What each network is: a perceptron on all inputs, or a sum of one for each input, whose
+    curves can be read (`metarlhf explain`), and which nothing hides in that two inputs do
+    together."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of each network."""
     lr: float = 3e-3
@@ -36,12 +41,20 @@ class EnsembleConfig:
 class RewardModel(eqx.Module):
     """One member: a network, and how its output relates to answers."""
 
-    network: RewardNetwork
+    network: RewardNetwork | AdditiveNetwork
     log_sharpness: Float[Array, ""]
     log_rating_std: Float[Array, ""]
 
-    def __init__(self, family: Shown, *, key: PRNGKeyArray, hidden: tuple[int, ...]):
-        self.network = RewardNetwork(family, key=key, hidden=hidden)
+    def __init__(
+        self,
+        family: Shown,
+        *,
+        key: PRNGKeyArray,
+        hidden: tuple[int, ...],
+        additive: bool = False,
+    ):
+        make = AdditiveNetwork if additive else RewardNetwork
+        self.network = make(family, key=key, hidden=hidden)
         self.log_sharpness = jnp.zeros(())
         self.log_rating_std = jnp.full((), jnp.log(0.2), float)
 
@@ -78,7 +91,8 @@ class Ensemble(eqx.Module):
     @staticmethod
     def create(key: PRNGKeyArray, family: Shown, config: EnsembleConfig) -> "Ensemble":
         """Random networks."""
-        build = lambda key: RewardModel(family, key=key, hidden=config.hidden)
+        additive = config.network == "additive"
+        build = lambda key: RewardModel(family, key=key, hidden=config.hidden, additive=additive)
         return Ensemble(jax.vmap(build)(jax.random.split(key, config.members)), config)
 
     @property

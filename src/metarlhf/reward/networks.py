@@ -11,12 +11,34 @@ from metarlhf.envs.base import Discrete, Shown
 from metarlhf.networks import MLP
 
 
+def encode(
+    obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."], num_actions: int
+) -> Float[Array, "*batch inputs"]:
+    """What reward networks are fed: the observation, then the action.
+
+    Discrete actions, of which there are `num_actions`, are fed in one-hot; where they come as
+    shares of each [*batch, num_actions] they are taken as they are. Continuous ones (`num_actions`
+    0) are clipped to [-1, 1], as policies act.
+    """
+    if not num_actions:
+        action = jnp.clip(action, -1.0, 1.0)
+    elif not jnp.issubdtype(action.dtype, jnp.floating):
+        action = jax.nn.one_hot(action, num_actions)
+    return jnp.concatenate([obs, action], axis=-1)
+
+
+def num_actions_of(family: Shown) -> int:
+    """How many discrete actions there are; 0 for continuous ones."""
+    space = family.action_space
+    return space.size if isinstance(space, Discrete) else 0
+
+
 class RewardNetwork(eqx.Module):
     """An MLP on observation and action; one output is a reward, several are features of one."""
 
     network: MLP
     num_actions: int = eqx.field(static=True)
-    """For discrete actions, which are fed in one-hot; 0 for continuous ones."""
+    """As `encode` takes it."""
 
     def __init__(
         self,
@@ -26,16 +48,40 @@ class RewardNetwork(eqx.Module):
         hidden: Sequence[int] = (64, 64),
         outputs: int = 1,
     ):
-        space = family.action_space
-        self.num_actions = space.size if isinstance(space, Discrete) else 0
-        sizes = (family.observation_space.size + space.size, *hidden, outputs)
-        self.network = MLP(sizes, key=key)
+        self.num_actions = num_actions_of(family)
+        inputs = family.observation_space.size + family.action_space.size
+        self.network = MLP((inputs, *hidden, outputs), key=key)
 
     def __call__(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
     ) -> Float[Array, "*batch outputs"]:
-        if self.num_actions:
-            action = jax.nn.one_hot(action, self.num_actions)
-        else:
-            action = jnp.clip(action, -1.0, 1.0)
-        return self.network(jnp.concatenate([obs, action], axis=-1))
+        return self.network(encode(obs, action, self.num_actions))
+
+
+class AdditiveNetwork(eqx.Module):
+    """A sum of functions of one input each, every one a small MLP: its curves are the reward.
+
+    A neural additive model (Agarwal et al. 2021, "Neural Additive Models: Interpretable Machine
+    Learning with Neural Nets"). What two inputs pay for only together, it cannot say.
+    """
+
+    curves: MLP
+    """Leaves lead with `input`."""
+    num_actions: int = eqx.field(static=True)
+    """As `encode` takes it."""
+
+    def __init__(self, family: Shown, *, key: PRNGKeyArray, hidden: Sequence[int]):
+        self.num_actions = num_actions_of(family)
+        inputs = family.observation_space.size + family.action_space.size
+        build = lambda key: MLP((1, *hidden, 1), key=key)
+        self.curves = jax.vmap(build)(jax.random.split(key, inputs))
+
+    def parts(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
+        """What each input of `encode` pays by itself."""
+        one = lambda curve, value: curve(value[..., None])[..., 0]
+        return jax.vmap(one, (0, -1), -1)(self.curves, x)
+
+    def __call__(
+        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+    ) -> Float[Array, "*batch 1"]:
+        return self.parts(encode(obs, action, self.num_actions)).sum(-1, keepdims=True)

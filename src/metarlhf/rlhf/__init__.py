@@ -6,6 +6,7 @@ from metarlhf.rlhf.imitate import CloningConfig as CloningConfig
 from metarlhf.rlhf.imitate import clone as clone
 from metarlhf.rlhf.loop import RLHFState as RLHFState
 from metarlhf.rlhf.loop import from_scratch as from_scratch
+from metarlhf.rlhf.loop import learned as learned
 from metarlhf.rlhf.loop import practise as practise
 from metarlhf.rlhf.loop import run_round as run_round
 from metarlhf.rlhf.loop import start as start

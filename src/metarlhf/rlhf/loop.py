@@ -9,13 +9,14 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import Shown, TaskFamily, may_end
 from metarlhf.feedback import Library, blank, cut, empty
 from metarlhf.networks import Agent
-from metarlhf.reward import Belief, Ensemble, EnsembleConfig, LearnedReward
+from metarlhf.reward import Belief, Ensemble, EnsembleConfig, Learned, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rollout import play_episodes
@@ -218,6 +219,16 @@ def explore(
 
     trajectory = jax.vmap(episode)(jax.random.split(episode_key, config.ask_envs), contexts)
     return jax.tree.map(lambda x: x[:, 0], trajectory)
+
+
+def learned(before: Belief, state: RLHFState, family: TaskFamily) -> Learned:
+    """What came of a lesson that began with `before`, to be published.
+
+    Not to be compiled: how many clips there are is read from the state.
+    """
+    clips, showable = choice(state)
+    seen = clips[np.flatnonzero(showable)]
+    return Learned(before, state.belief, state.answers.feedback, seen, family.name)
 
 
 def is_told(agent: Agent, belief: Belief) -> bool:

@@ -1,0 +1,90 @@
+"""What a run has learned about a reward, written and read back."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs, files
+from metarlhf.feedback import blank, empty
+from metarlhf.reward import (
+    Ensemble,
+    EnsembleConfig,
+    GradientReward,
+    LatentPosterior,
+    LatentReward,
+    Learned,
+    RefinedPosterior,
+    load_reward,
+    publish_reward,
+)
+
+KEY = jax.random.key(0)
+
+
+def posterior(family):
+    model = LatentReward(family, key=KEY, latent_size=3, num_features=5, hidden=(6,))
+    return LatentPosterior.prior(model, jax.random.normal(KEY, (7, 3)))
+
+
+BELIEFS = {
+    "ensemble": lambda family: Ensemble.create(KEY, family, EnsembleConfig(2, hidden=(6,))),
+    "additive": lambda family: Ensemble.create(KEY, family, EnsembleConfig(2, "additive", (6,))),
+    "gradient": lambda family: GradientReward.create(KEY, family, members=2, hidden=(6, 4)),
+    "posterior": posterior,
+}
+
+
+def learned(belief, family):
+    seen = blank(family, 4)
+    feedback = empty(blank(family, 1)[0], 3, 2)
+    after = jax.tree.map(lambda x: x + 1, belief)
+    return Learned(belief, after, feedback, seen, family.name)
+
+
+@pytest.mark.parametrize("task", ["navigation", "cartpole"])
+@pytest.mark.parametrize("kind", BELIEFS)
+def test_what_was_learned_is_read_back_as_it_was(tmp_path, kind, task):
+    family = envs.make_family(task)
+    written = learned(BELIEFS[kind](family), family)
+    found = load_reward(publish_reward(tmp_path, written))
+    assert jax.tree.structure(found) == jax.tree.structure(written)
+    jax.tree.map(np.testing.assert_array_equal, found, written)
+    clips = blank(family, 3)
+    np.testing.assert_array_equal(
+        found.after(clips.obs, clips.action), written.after(clips.obs, clips.action)
+    )
+
+
+def test_what_cannot_be_published_or_read_says_so(tmp_path):
+    family = envs.make_family("navigation")
+    refined = RefinedPosterior.of(posterior(family))
+    with pytest.raises(ValueError, match="RefinedPosterior cannot be published: expected one of"):
+        publish_reward(tmp_path / "refined", learned(refined, family))
+    folder = publish_reward(tmp_path / "fine", learned(posterior(family), family))
+    description = json.loads((folder / files.DESCRIPTION).read_bytes())
+    for change in ({"belief": "a hunch"}, {"seen": "all"}, {"shape": {"members": 3}}):
+        files.write_json(folder / files.DESCRIPTION, description | change)
+        with pytest.raises(files.PublishedFileError, match="it was changed"):
+            load_reward(folder)
+    files.write_json(folder / files.DESCRIPTION, description | {"comparisons": 5})
+    with pytest.raises(files.PublishedFileError, match="expected"):
+        load_reward(folder)
+    with pytest.raises(files.PublishedFileError, match="there is no"):
+        load_reward(tmp_path / "nowhere")
+
+
+def test_an_additive_reward_is_the_sum_of_its_curves():
+    """One input at a time: what changes with one does not depend on the others."""
+    family = envs.make_family("navigation")
+    network = BELIEFS["additive"](family).models.network
+    network = jax.tree.map(lambda x: x[0], network)
+    x = jax.random.normal(KEY, (9, 4)).clip(-0.9, 0.9)
+    reward = lambda x: network(x[..., :2], x[..., 2:])[..., 0]
+    np.testing.assert_allclose(reward(x), network.parts(x).sum(-1), rtol=1e-5)
+    hessian = jax.vmap(jax.hessian(reward))(x)
+    off = hessian * (1 - jnp.eye(4))
+    assert float(jnp.abs(hessian).max()) > 0.01
+    np.testing.assert_allclose(off, 0.0, atol=1e-6)
