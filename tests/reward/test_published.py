@@ -41,7 +41,7 @@ def learned(belief, family):
     seen = blank(family, 4)
     feedback = empty(blank(family, 1)[0], 3, 2)
     after = jax.tree.map(lambda x: x + 1, belief)
-    return Learned(belief, after, feedback, seen, family.name)
+    return Learned(belief, after, feedback, seen, family)
 
 
 @pytest.mark.parametrize("task", ["navigation", "cartpole"])

@@ -200,4 +200,4 @@ def _by_gradient(
         return agent, None
     # What is believed follows from the answers alone.
     after = prior.belief.adapt(key, feedback)
-    return agent, Learned(prior.belief, after, feedback, clips, family.name)
+    return agent, Learned(prior.belief, after, feedback, clips, family)

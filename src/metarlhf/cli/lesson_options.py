@@ -9,8 +9,9 @@ from typing import Literal
 from metarlhf.cli import supervise
 from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
-from metarlhf.cli.single import check_number
+from metarlhf.cli.single import check_env, check_number
 from metarlhf.envs import make_family
+from metarlhf.envs.shown import SEGMENT_LENGTH
 from metarlhf.meta.presets import BESIDE, Preset, preset
 from metarlhf.meta.prior import load
 from metarlhf.reward import EnsembleConfig
@@ -30,7 +31,7 @@ class Teach(TrainOptions):
     """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, or module:ID for one that
     your module registers. People are shown films of it. The options below start from settings of
     its own."""
-    segment_length: int = 50
+    segment_length: int = SEGMENT_LENGTH
     """Steps of a film to be judged, with --env."""
     workers: Literal["sync", "async"] = "sync"
     """With --env: environments step in this process, or in a process for each core."""
@@ -88,18 +89,9 @@ class Teach(TrainOptions):
             )
         if len(set(self.annotators)) < len(self.annotators):
             raise ValueError("annotators must have different names")
-        if self.segment_length < 2:
-            raise ValueError(f"segment_length must be 2 or more, but is {self.segment_length}")
-        if self.env is not None:
-            for name in ("prior", "number"):
-                if getattr(self, name):
-                    raise ValueError(
-                        f"--{name} is for task families, and --env {self.env} is one task"
-                    )
-            if self.task != Teach.task:
-                raise ValueError(f"either the task {self.task!r} or --env {self.env}, not both")
-        elif (self.segment_length, self.workers) != (Teach.segment_length, Teach.workers):
-            raise ValueError("--segment-length and --workers are for --env: a family knows its own")
+        check_env(self)
+        if self.env is not None and self.prior is not None:
+            raise ValueError(f"--prior is for task families, and --env {self.env} is one task")
         if self.demonstrations is not None and self.prior is not None:
             raise ValueError(
                 "a prior's policy is told what is wanted, and is not cloned: demonstrations are "

@@ -1,29 +1,60 @@
-"""`metarlhf rlhf`: train on one task from a teacher's answers, from scratch."""
+"""`metarlhf rlhf`: on one task, or in a simulator, from a teacher's answers, from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import jax
 
-from metarlhf import rlhf
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse_task, say, show
-from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
-from metarlhf.envs import TaskFamily, make_family
-from metarlhf.meta.presets import preset
+from metarlhf import ppo, rlhf
+from metarlhf.cli.options import (
+    TaskName,
+    TrainOptions,
+    file_name,
+    open_run,
+    parse_task,
+    say,
+    show,
+    value_in,
+)
+from metarlhf.cli.single import (
+    check_env,
+    check_number,
+    practise,
+    run_round,
+    task_number,
+    true_return,
+)
+from metarlhf.envs import Shown, TaskFamily, connect, make_family
+from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
+from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.networks import publish_agent
 from metarlhf.reward import EnsembleConfig, publish_reward
-from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import RunDirectory, drive
+from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.runs import RunDirectory, UserError, drive
+
+# Episodes whose mean return is told after each round, in a simulator beside.
+EPISODES = 8
 
 
 @dataclass(frozen=True)
 class RLHF(TrainOptions):
-    """Train on one task of a family from a simulated teacher's answers, beginning with nothing."""
+    """Train on one task of a family, or in somebody else's simulator, from a simulated teacher's
+    answers, beginning with nothing. What the task pays is what the teacher likes.
+    """
 
     task: TaskName = "navigation"
     """The task family; its preset is what the options below start from."""
     number: int = 0
     """Which of the family's held-out tasks."""
+    env: str | None = None
+    """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, module:ID for one that your
+    module registers, or envpool:ID. The options below start from settings of its own."""
+    segment_length: int = SEGMENT_LENGTH
+    """Steps of a clip to be judged, with --env."""
+    workers: Literal["sync", "async"] = "sync"
+    """With --env: Gymnasium's environments step in this process, or in a process for each core."""
     config: RLHFConfig = field(default_factory=RLHFConfig)
     """How the agent asks and learns."""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
@@ -32,46 +63,106 @@ class RLHF(TrainOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.number)
+        check_env(self)
+
+
+class Training(NamedTuple):
+    """What differs between tasks that are compiled and simulators that step beside."""
+
+    shown: Shown
+    start: Callable[[], RLHFState]
+    proceed: Callable[[RLHFState, bool], RLHFState]
+    """A round, or when those are over (True) what comes after the last answer."""
+    true_return: Callable[[RLHFState], float]
+    restored: Callable[[RLHFState], RLHFState] = lambda state: state
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    default_of = lambda name: RLHF(task=name, config=preset(name).few_steps)
+    env = value_in(argv, "--env")
+    config_of = lambda name: preset(name).few_steps if env is None else BESIDE
+    default_of = lambda name: RLHF(task=name, env=env, config=config_of(name))
     options = parse_task(RLHF, argv, "rlhf", default_of)
-    family = make_family(options.task)
-    with open_run(options, f"rlhf-{file_name(options.task)}") as run:
+    name = options.env or options.task
+    # Before there is a directory: what cannot be made leaves none behind.
+    with training_of(options) as training, open_run(options, f"rlhf-{file_name(name)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run, family)
+        return _train(options, run, training)
 
 
-def _train(options: RLHF, run: RunDirectory, family: TaskFamily) -> int:
+@contextmanager
+def training_of(options: RLHF) -> Iterator[Training]:
+    """How to train where it was named, while its simulators run."""
     config = options.config
-    learning = family.without_termination()
-    task = task_number(family, options.number)
-    key = jax.random.key(options.seed)
-    say(f"RLHF on {family.name}: {config.labels} {config.feedback}, in {run.path}")
+    if options.env is None:
+        yield _compiled(options, make_family(options.task))
+        return
+    if config.feedback == "ratings":
+        raise UserError(
+            f"nobody knows what the worst and the best step in {options.env} pay, so no simulated "
+            "teacher can give marks there: leave --config.feedback comparisons"
+        )
+    with (
+        closing(connect(options.env, config.ppo.num_envs, options.workers)) as env,
+        closing(connect(options.env, EPISODES, options.workers)) as evaluation_env,
+    ):
+        yield _beside(options, env, evaluation_env)
 
-    def start():
-        return rlhf.from_scratch(key, learning, task, config, options.ensemble)
+
+def _compiled(options: RLHF, family: TaskFamily) -> Training:
+    config, learning = options.config, family.without_termination()
+    task, key = task_number(family, options.number), jax.random.key(options.seed)
+
+    def proceed(state, over):
+        return (practise if over else run_round)(state, learning, task, config)
+
+    return Training(
+        learning,
+        lambda: rlhf.from_scratch(key, learning, task, config, options.ensemble),
+        proceed,
+        lambda state: true_return(state.key, family, task, state.ppo.agent),
+    )
+
+
+def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
+    config, key = options.config, jax.random.key(options.seed)
+    shown = ShownEnv.of(env, options.segment_length)
+
+    def proceed(state, over):
+        if over:
+            return rlhf.host.practise(state, env, shown, config, config.final_updates)
+        return rlhf.host.run_round(state, env, shown, config)
+
+    return Training(
+        shown,
+        lambda: rlhf.host.from_scratch(key, env, shown, config, options.ensemble),
+        proceed,
+        lambda state: ppo.host.mean_return(state.ppo, evaluation_env),
+        lambda state: rlhf.host.restart(state, env),
+    )
+
+
+def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
+    config, name = options.config, training.shown.name
+    say(f"RLHF on {name}: {config.labels} {config.feedback}, in {run.path}")
 
     def step(state, done):
-        proceed = run_round if done < config.rounds else practise
-        state = proceed(state, learning, task, config)
-        found = true_return(state.key, family, task, state.ppo.agent)
-        labels, steps = int(state.answers.count), int(state.steps)
-        return state, {"labels": labels, "steps": steps, "return": found}
+        state = training.proceed(state, done >= config.rounds)
+        found, labels = training.true_return(state), int(state.answers.count)
+        return state, {"labels": labels, "steps": int(state.steps), "return": found}
 
-    begin = start()
-    before = true_return(begin.key, family, task, begin.ppo.agent)
-    state = drive(run, "RLHF", start, step, config.rounds + (config.final_updates > 0))
-    agent = publish_agent(run.path / "agent", state.ppo.agent, family.name)
-    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, family))
+    begin = training.start()
+    before = training.true_return(begin)
+    total = config.rounds + (config.final_updates > 0)
+    state = drive(run, "RLHF", training.start, step, total, restored=training.restored)
+    agent = publish_agent(run.path / "agent", state.ppo.agent, name)
+    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, training.shown))
     last = run.metrics.rows[-1]
     result = run.finish(
         {
             "command": "rlhf",
-            "family": family.name,
+            "family": name,
             "feedback": config.feedback,
             "labels": last["labels"],
             "steps": last["steps"],

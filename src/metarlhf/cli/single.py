@@ -1,6 +1,7 @@
 """What the commands that teach a single task share."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +24,25 @@ def check_number(number: int) -> None:
     """
     if number < 0:
         raise ValueError(f"number must be 0 or more, but is {number}")
+
+
+def check_env(options: Any) -> None:
+    """Refuse what does not go with a simulator (`--env`), or is for one alone.
+
+    Raises:
+        ValueError: it is so.
+    """
+    usual = type(options)
+    if options.env is None:
+        if (options.segment_length, options.workers) != (usual.segment_length, usual.workers):
+            raise ValueError("--segment-length and --workers are for --env: a family has its own")
+        return
+    if options.segment_length < 2:
+        raise ValueError(f"segment_length must be 2 or more, but is {options.segment_length}")
+    if options.task != usual.task:
+        raise ValueError(f"either the task {options.task!r} or --env {options.env}, not both")
+    if options.number:
+        raise ValueError(f"--number is for task families, and --env {options.env} is one task")
 
 
 def task_number(family: TaskFamily, number: int) -> Task:

@@ -13,7 +13,6 @@ from metarlhf import files, rlhf
 from metarlhf.cli import supervise
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
-from metarlhf.envs import TaskFamily
 from metarlhf.networks import publish_agent
 from metarlhf.report.lesson import write_lesson
 from metarlhf.reward import publish_reward
@@ -76,9 +75,8 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
-    if isinstance(shown, TaskFamily):
-        before = begun.start().belief
-        publish_reward(run.path / "reward", rlhf.learned(before, state, shown))
+    before = begun.start().belief
+    publish_reward(run.path / "reward", rlhf.learned(before, state, shown))
     given, corrections = lesson.desk.all_said()
     result = {
         "command": "teach",

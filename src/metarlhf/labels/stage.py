@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from metarlhf import ppo, rlhf
 from metarlhf.envs import Shown, TaskFamily
 from metarlhf.envs.replays import Remembered, Replay
+from metarlhf.envs.shown import ShownEnv
 from metarlhf.rlhf import RLHFConfig, RLHFState
-from metarlhf.rlhf.host import ShownEnv
 from metarlhf.rlhf.loop import clips_in_a_round, learns, look, stride
 from metarlhf.rollout import play_episodes
 from metarlhf.rollout_host import play_episode
@@ -111,10 +111,7 @@ class Beside:
         return Showing(obs[:seen], paid, self.show_env.replay(0, 0, seen))
 
     def restored(self, state):
-        """Episodes begin anew, so what was seen of the old ones can be asked about no more."""
-        train = ppo.host.restart(state.ppo, self.env)
-        nothing = jnp.zeros_like(state.candidates.showable)
-        return eqx.tree_at(lambda s: (s.ppo, s.candidates.showable), state, (train, nothing))
+        return rlhf.host.restart(state, self.env)
 
     def replay(self, clip, config):
         """Clips are numbered as `look` remembers them: newest trajectory first, by environment."""

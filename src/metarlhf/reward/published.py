@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from metarlhf import files
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown, TaskFamily
 from metarlhf.envs.registry import make_family
+from metarlhf.envs.shown import ShownEnv
+from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.ensemble import Ensemble, EnsembleConfig
@@ -33,8 +35,8 @@ class Learned(eqx.Module):
     """All answers; rows of weight 0 hold none."""
     seen: Segment
     """Clips that could be asked about in the end: where the reward has been looked at."""
-    family: str = eqx.field(static=True)
-    """Name of the task family, as `envs.make` knows it."""
+    shown: Shown = eqx.field(static=True)
+    """The task family, or a simulator as people were shown it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Kind(NamedTuple):
     belief: type
     shape_of: Callable[[Any], Any]
     shape: Callable[..., Any]
-    blank: Callable[[Any, TaskFamily], Belief]
+    blank: Callable[[Any, Any], Belief]
 
 
 KINDS = {
@@ -126,7 +128,7 @@ def publish_reward(folder: Path | str, learned: Learned) -> Path:
     comparisons, ratings = learned.feedback.comparisons, learned.feedback.ratings
     description = {
         "kind": KIND,
-        "family": learned.family,
+        **_described(learned.shown),
         "belief": names[0],
         "shape": asdict(KINDS[names[0]].shape_of(learned.after)),
         "comparisons": comparisons.weight.shape[0],
@@ -145,7 +147,7 @@ def load_reward(folder: Path | str) -> Learned:
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
-    family = make_family(str(description.get("family")))
+    shown = _shown_in(folder, description)
     kind = KINDS.get(str(description.get("belief")))
     counts = [description.get(name) for name in ("comparisons", "ratings", "seen")]
     if kind is None or not all(isinstance(count, int) and count >= 0 for count in counts):
@@ -158,8 +160,38 @@ def load_reward(folder: Path | str) -> Learned:
     comparisons, ratings, seen = (int(count or 0) for count in counts)
 
     def made() -> Learned:
-        belief, clips = kind.blank(shape, family), blank(family, seen)
-        feedback = empty(blank(family, 1)[0], comparisons, ratings)
-        return Learned(belief, belief, feedback, clips, family.name)
+        belief, clips = kind.blank(shape, shown), blank(shown, seen)
+        feedback = empty(blank(shown, 1)[0], comparisons, ratings)
+        return Learned(belief, belief, feedback, clips, shown)
 
     return files.read(folder, jax.eval_shape(made), description)
+
+
+def _described(shown: Shown) -> dict[str, Any]:
+    """What finds it again: a family by its name, a simulator by what it was like."""
+    if isinstance(shown, TaskFamily):
+        return {"family": shown.name}
+    sees, does = shown.observation_space, shown.action_space
+    spaces = {"sees": sees._asdict(), "does": does._asdict()}
+    return {"simulator": {"name": shown.name, "segment_length": shown.segment_length, **spaces}}
+
+
+def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
+    """What `_described` said.
+
+    Raises:
+        PublishedFileError, UnknownTaskError: that is nothing.
+    """
+    if "family" in description:
+        return make_family(str(description["family"]))
+    try:
+        told = description["simulator"]
+        plain = lambda space: {n: tuple(v) if isinstance(v, list) else v for n, v in space.items()}
+        sees, does = plain(told["sees"]), plain(told["does"])
+        space = Box(**does) if "low" in does else Discrete(**does)
+        return ShownEnv(str(told["name"]), Box(**sees), space, int(told["segment_length"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise files.PublishedFileError(
+            f"{folder / files.DESCRIPTION} does not say where it was learned ({error}): it was "
+            "changed, or another release wrote it. Make it anew"
+        ) from error

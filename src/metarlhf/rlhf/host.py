@@ -4,16 +4,17 @@ An agent begins from scratch there: priors are for families of tasks. What is le
 the same pure functions of what was played.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs import Box, Discrete, HostEnv, Shown, SimulatorError
+from metarlhf.envs import HostEnv, Shown
+from metarlhf.envs.shown import ShownEnv
 from metarlhf.feedback import blank
 from metarlhf.reward import Ensemble, EnsembleConfig
 from metarlhf.rlhf.ask import ask
@@ -31,38 +32,6 @@ from metarlhf.rlhf.loop import (
 from metarlhf.types import Trajectory
 
 
-@dataclass(frozen=True)
-class ShownEnv:
-    """A simulator as people are shown it (`envs.Shown`)."""
-
-    name: str
-    observation_space: Box
-    action_space: Box | Discrete
-    segment_length: int
-
-    @staticmethod
-    def of(env: HostEnv, segment_length: int) -> "ShownEnv":
-        """Of the simulator `env`, in clips of so many steps.
-
-        Raises:
-            SimulatorError: its observations, actions or episodes are none that a reward is learned
-                of.
-        """
-        sees, does = env.observation_space, env.action_space
-        if not isinstance(sees, Box) or not isinstance(does, Box | Discrete):
-            raise SimulatorError(
-                f"a reward is learned from vectors and from one choice or a vector of actions; "
-                f"{env.name} has {type(sees).__name__} and {type(does).__name__}. Wrap it, for "
-                "example in gymnasium.wrappers.FlattenObservation"
-            )
-        if env.horizon is not None and env.horizon < segment_length:
-            raise SimulatorError(
-                f"episodes of {env.name} have {env.horizon} steps at most, and clips are to have "
-                f"{segment_length}: name a smaller --segment-length"
-            )
-        return ShownEnv(env.name, sees, does, segment_length)
-
-
 def from_scratch(
     key: PRNGKeyArray,
     env: HostEnv,
@@ -78,6 +47,16 @@ def from_scratch(
     train = ppo.host.init(ppo_key, env, config.learning, agent)
     clips = clips_in_a_round(shown, config)
     return begin(key, train, belief, shown, blank(shown, 0), clips, config)
+
+
+def restart(state: RLHFState, env: HostEnv) -> RLHFState:
+    """Go on from a checkpoint in environments that begin anew.
+
+    What was seen of the old episodes can be asked about no more: nobody could be shown it.
+    """
+    nothing = jnp.zeros_like(state.candidates.showable)
+    anew = (ppo.host.restart(state.ppo, env), nothing)
+    return eqx.tree_at(lambda s: (s.ppo, s.candidates.showable), state, anew)
 
 
 def look(

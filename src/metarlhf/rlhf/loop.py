@@ -221,14 +221,14 @@ def explore(
     return jax.tree.map(lambda x: x[:, 0], trajectory)
 
 
-def learned(before: Belief, state: RLHFState, family: TaskFamily) -> Learned:
+def learned(before: Belief, state: RLHFState, shown: Shown) -> Learned:
     """What came of a lesson that began with `before`, to be published.
 
     Not to be compiled: how many clips there are is read from the state.
     """
     clips, showable = choice(state)
     seen = clips[np.flatnonzero(showable)]
-    return Learned(before, state.belief, state.answers.feedback, seen, family.name)
+    return Learned(before, state.belief, state.answers.feedback, seen, shown)
 
 
 def is_told(agent: Agent, belief: Belief) -> bool:
