@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, files
+from metarlhf.envs import Box, Discrete
+from metarlhf.envs.shown import ShownEnv
 from metarlhf.feedback import blank, empty
 from metarlhf.reward import (
     Ensemble,
@@ -50,12 +52,23 @@ def test_what_was_learned_is_read_back_as_it_was(tmp_path, kind, task):
     family = envs.make_family(task)
     written = learned(BELIEFS[kind](family), family)
     found = load_reward(publish_reward(tmp_path, written))
-    assert jax.tree.structure(found) == jax.tree.structure(written)
-    jax.tree.map(np.testing.assert_array_equal, found, written)
+    parts = lambda learned: (learned.before, learned.after, learned.feedback, learned.seen)
+    assert jax.tree.structure(parts(found)) == jax.tree.structure(parts(written))
+    jax.tree.map(np.testing.assert_array_equal, parts(found), parts(written))
+    assert found.shown.name == family.name
     clips = blank(family, 3)
     np.testing.assert_array_equal(
         found.after(clips.obs, clips.action), written.after(clips.obs, clips.action)
     )
+
+
+@pytest.mark.parametrize("action", [Discrete(3, ("a", "b", "c")), Box(1, -2.0, (3.0,), ("push",))])
+def test_what_was_learned_in_a_simulator_says_what_that_was_like(tmp_path, action):
+    shown = ShownEnv("Somewhere-v0", Box(2, (-1.0, -2.0), 5.0, ("x", "v")), action, 7)
+    written = learned(BELIEFS["ensemble"](shown), shown)
+    found = load_reward(publish_reward(tmp_path, written))
+    assert found.shown == shown
+    jax.tree.map(np.testing.assert_array_equal, found.after, written.after)
 
 
 def test_what_cannot_be_published_or_read_says_so(tmp_path):

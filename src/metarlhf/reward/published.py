@@ -186,8 +186,7 @@ def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
         return make_family(str(description["family"]))
     try:
         told = description["simulator"]
-        plain = lambda space: {n: tuple(v) if isinstance(v, list) else v for n, v in space.items()}
-        sees, does = plain(told["sees"]), plain(told["does"])
+        sees, does = _with_tuples(told["sees"]), _with_tuples(told["does"])
         space = Box(**does) if "low" in does else Discrete(**does)
         return ShownEnv(str(told["name"]), Box(**sees), space, int(told["segment_length"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -195,3 +194,8 @@ def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
             f"{folder / files.DESCRIPTION} does not say where it was learned ({error}): it was "
             "changed, or another release wrote it. Make it anew"
         ) from error
+
+
+def _with_tuples(space: dict[str, Any]) -> dict[str, Any]:
+    """A space's fields, which JSON has no tuples for."""
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in space.items()}

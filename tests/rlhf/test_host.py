@@ -1,0 +1,91 @@
+"""RLHF in a simulator outside the compiled program."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from metarlhf import ppo, rlhf
+from metarlhf.envs import SimulatorError, connect
+from metarlhf.envs.replays import Remembered
+from metarlhf.envs.shown import ShownEnv
+from metarlhf.labels.stage import Beside
+from metarlhf.ppo import PPOConfig
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig
+
+WALK = "tests.envs.walking:Walking-v0"
+CONFIG = RLHFConfig(
+    labels=40, rounds=8, updates=3, final_updates=10, candidates=100,
+    ppo=PPOConfig(num_envs=4, num_steps=100, epochs=4, minibatches=4, lr=3e-3, anneal_lr=False),
+)  # fmt: skip
+
+
+@pytest.fixture
+def env():
+    with closing(connect(WALK, 4, seeded=True)) as made:
+        yield Remembered(made)
+
+
+def test_a_teacher_who_likes_what_is_paid_is_obeyed(env):
+    """The simulator pays for going to the right; the agent learns that from answers alone."""
+    shown = ShownEnv.of(env, 10)
+    state = rlhf.host.from_scratch(jax.random.key(0), env, shown, CONFIG, EnsembleConfig())
+    with closing(connect(WALK, 16)) as evaluation_env:
+        before = ppo.host.mean_return(state.ppo, evaluation_env)
+        for _ in range(CONFIG.rounds):
+            state = rlhf.host.run_round(state, env, shown, CONFIG)
+        state = rlhf.host.practise(state, env, shown, CONFIG, CONFIG.final_updates)
+        after = ppo.host.mean_return(state.ppo, evaluation_env)
+    assert int(state.answers.count) == 40
+    assert int(state.ppo.updates) == 8 * 3 + 10
+    assert int(state.steps) == (8 * 3 + 10) * 400
+    assert after > before + 15
+
+
+@pytest.mark.parametrize("remembered", [1, 3])
+def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
+    config = replace(CONFIG, remembered_rounds=remembered)
+    shown = ShownEnv.of(env, 10)
+    with closing(connect(WALK, 1, seeded=True)) as show_env:
+        stage = Beside(env, Remembered(show_env), shown)
+        state = rlhf.host.from_scratch(jax.random.key(0), env, shown, config, EnsembleConfig())
+        for number in range(4):
+            state, _ = stage.look(jax.random.key(number), state, config)
+        clips, showable = state.candidates
+        numbers = np.flatnonzero(showable)
+        assert len(numbers) > 20 * remembered
+        with closing(connect(WALK, 1)) as again:
+            for number in numbers[::9]:
+                replay = stage.replay(int(number), config)
+                obs, seen = again.reset(replay.seed), []
+                for action in replay.actions:
+                    seen.append(obs[0])
+                    obs = again.step(action[None]).next_obs
+                assert len(seen) - replay.start == 10
+                np.testing.assert_array_equal(seen[replay.start :], clips.obs[number])
+
+
+def test_what_it_does_now_is_seen_again(env):
+    shown = ShownEnv.of(env, 10)
+    with closing(connect(WALK, 1, seeded=True)) as show_env, closing(connect(WALK, 1)) as again:
+        stage = Beside(env, Remembered(show_env), shown)
+        state = rlhf.host.from_scratch(jax.random.key(0), env, shown, CONFIG, EnsembleConfig())
+        state, _ = stage.look(jax.random.key(0), state, CONFIG)
+        showing = stage.show(jax.random.key(1), state)
+        obs, seen = again.reset(showing.replay.seed), []
+        for action in showing.replay.actions:
+            seen.append(obs[0])
+            obs = again.step(action[None]).next_obs
+    np.testing.assert_array_equal(seen, showing.obs)
+    assert np.isfinite(showing.learned_return)
+
+
+def test_what_no_reward_is_learned_from_is_refused():
+    with (
+        closing(connect("tests.envs.counting:Guess-v0", 1)) as guess,
+        pytest.raises(SimulatorError, match="have 10 steps at most, and clips are to have 50"),
+    ):
+        ShownEnv.of(guess, 50)
