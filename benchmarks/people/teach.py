@@ -57,7 +57,7 @@ class Teach:
                 time.sleep(0.1)
 
     def children(self):
-        """The page's process and the agent's, by what they run."""
+        """The page's process, the camera's and the agent's, by what they run."""
         found = {}
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -70,7 +70,8 @@ class Teach:
             except OSError:
                 continue
             if parent == self.process.pid:
-                found["page" if "metarlhf.web.serve" in words else "agent"] = int(entry)
+                parts = {"metarlhf.web.serve": "page", "metarlhf.labels.filming": "camera"}
+                found[next((parts[p] for p in parts if p in words), "agent")] = int(entry)
         return found
 
     def wait(self, seconds=120):

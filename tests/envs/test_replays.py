@@ -50,7 +50,8 @@ def test_what_is_forgotten_takes_no_room():
 
 def test_no_two_episodes_begin_alike():
     seeds = [episode_seed(first, episode) for first in range(50) for episode in range(50)]
-    assert len(set(seeds)) == len(seeds) and min(seeds) >= 0 and max(seeds) < 2**31
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_envpool_is_refused():

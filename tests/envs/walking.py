@@ -26,7 +26,8 @@ class Walking(gymnasium.Env):
 
     def step(self, action):
         blown = self.np_random.normal(scale=0.1, size=2)
-        self.at = (self.at + [0.2 * float(action[0]), 0.0] + blown).astype(np.float32)
+        pushed = np.array([0.2 * float(action[0]), 0.0])
+        self.at = (self.at + pushed + blown).astype(np.float32)
         far = bool(np.abs(self.at).max() > 3)
         return self.at.copy(), float(self.at[0]), far, False, {}
 

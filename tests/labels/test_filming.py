@@ -46,11 +46,13 @@ def test_each_clip_gets_the_film_of_what_was_done_in_it(database, run, clips):
         asking.ask(connection, run, [NewQuestion(clips[0], clips[1], gain=1.0)])
         now = asking.keep(connection, run, clips[2])
     with closing(film(WALK)) as env:
-        assert make_next(database, run, env) and make_next(database, run, env)
+        assert make_next(database, run, env)
+        assert make_next(database, run, env)
         assert not make_next(database, run, env)  # nobody asks about the third
     with database.read() as connection:
         rows = list(connection.execute(select(tables.clips.c.film).order_by(tables.clips.c.id)))
-    assert rows[2].film is None and film_of(database, now, 0.0) is None
+    assert rows[2].film is None
+    assert film_of(database, now, 0.0) is None
     for row, clip in zip(rows, clips[:2], strict=False):
         expected = 29.5 + 9 * clip.arrays["obs"][:, 0]
         np.testing.assert_allclose(bright(row.film), expected, atol=1.5)
@@ -71,7 +73,8 @@ def test_a_film_of_something_else_is_not_shown(database, run, clips):
     with database.write() as connection:
         asking.ask(connection, run, [NewQuestion(other, clips[1])])
     with closing(film(WALK)) as env:
-        assert make_next(database, run, env) and make_next(database, run, env)
+        assert make_next(database, run, env)
+        assert make_next(database, run, env)
         assert not make_next(database, run, env)  # it is not tried again
     with database.read() as connection:
         films = list(connection.execute(select(tables.clips.c.film)).scalars())

@@ -64,7 +64,7 @@ def test_what_was_learned_is_read_back_as_it_was(tmp_path, kind, task):
 
 @pytest.mark.parametrize("action", [Discrete(3, ("a", "b", "c")), Box(1, -2.0, (3.0,), ("push",))])
 def test_what_was_learned_in_a_simulator_says_what_that_was_like(tmp_path, action):
-    shown = ShownEnv("Somewhere-v0", Box(2, (-1.0, -2.0), 5.0, ("x", "v")), action, 7)
+    shown = ShownEnv("Somewhere-v0", Box(2, (-1.0, -2.0), float("inf"), ("x", "v")), action, 7)
     written = learned(BELIEFS["ensemble"](shown), shown)
     found = load_reward(publish_reward(tmp_path, written))
     assert found.shown == shown

@@ -107,8 +107,7 @@ class Person:
         return self.distance(self.page.locator("#now canvas"))
 
     def shot(self, name):
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+        shot(self.page, name)
 
 
 def test_somebody_teaches_it_by_keys_and_sees_it_improve(browser, tmp_path):
@@ -184,6 +183,75 @@ def test_it_can_be_used_without_seeing_it_and_without_a_mouse(browser, tmp_path)
         me.page.wait_for_timeout(500)
         assert me.given() == 1
         assert contrast_faults(me.page) == []
+
+
+def test_a_simulator_is_taught_by_its_films(browser, tmp_path):
+    """Somebody who likes the right side looks where the bright square is when a film ends."""
+    options = ("--env", "tests.envs.walking:Walking-v0", "--segment-length=10", *WALK)
+    with teaching(tmp_path / "run", *options, "--linger=60") as lesson:
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(lesson.until_open().address)
+        for number in range(12):
+            where = [bright(page, video) for video in films(page)]
+            if number == 3:
+                shot(page, "films")
+            page.locator(f"[data-choice={'left' if where[0] > where[1] else 'right'}]").click()
+            playwright.expect(page.locator("#given")).to_have_text(str(number + 1), timeout=60_000)
+            if number == 5:
+                os.kill(lesson.children()["camera"], 9)
+        page.wait_for_selector("#over:not([hidden])", timeout=120_000)
+        page.wait_for_selector("#report:not([hidden])", timeout=120_000)
+        shot(page, "films-over")
+        page.wait_for_selector("#now .wait", state="detached", timeout=60_000)
+        assert bright(page, page.locator("#now video"), 1.0) > 40  # the middle is 30
+        report = page.request.get(lesson.address + "/report").text()
+        assert '<video src="data:video/mp4;base64,' in report
+        assert errors == []
+
+
+WALK = (
+    "--config.labels=12", "--config.rounds=6", "--config.updates=4", "--config.final-updates=20",
+    "--config.ppo.num-envs=4", "--config.ppo.num-steps=100", "--config.ppo.minibatches=4",
+    "--config.ppo.lr=3e-3",
+)  # fmt: skip
+
+
+def films(page):
+    """Both, when there are any, at their end."""
+    page.wait_for_selector("#question:not([hidden]) #clips video", timeout=60_000)
+    page.wait_for_selector("#clips .wait", state="detached", timeout=60_000)
+    if page.locator("#pause").get_attribute("aria-pressed") == "false":
+        page.locator("#pause").click()
+    page.locator("#scrub").fill(page.locator("#scrub").get_attribute("max"))
+    return page.locator("#clips video").all()
+
+
+def bright(page, video, moment=None):
+    """In which column, of 60, the bright square is; at some share of a film, or where it stands."""
+    return video.evaluate(BRIGHT, moment)
+
+
+BRIGHT = """async (video, moment) => {
+  if (moment !== null) video.currentTime = moment * (video.duration - 0.01);
+  for (let i = 0; i < 100 && video.seeking; i++) await new Promise((done) => setTimeout(done, 20));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [60, 40];
+  const pen = canvas.getContext("2d");
+  pen.drawImage(video, 0, 0, 60, 40);
+  const { data } = pen.getImageData(0, 0, 60, 40);
+  let sum = 0, count = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i] > 128) { sum += (i / 4) % 60; count += 1; }
+  }
+  return sum / count;
+}"""
+
+
+def shot(page, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
 def contrast_faults(page):

@@ -39,6 +39,8 @@ def check_env(options: Any) -> None:
         return
     if options.segment_length < 2:
         raise ValueError(f"segment_length must be 2 or more, but is {options.segment_length}")
+    if options.env.startswith("gymnax:"):
+        raise ValueError(f"{options.env} is compiled with all else: name it as the task")
     if options.task != usual.task:
         raise ValueError(f"either the task {options.task!r} or --env {options.env}, not both")
     if options.number:

@@ -172,7 +172,7 @@ def _described(shown: Shown) -> dict[str, Any]:
     if isinstance(shown, TaskFamily):
         return {"family": shown.name}
     sees, does = shown.observation_space, shown.action_space
-    spaces = {"sees": sees._asdict(), "does": does._asdict()}
+    spaces = {"sees": _plain(sees), "does": _plain(does)}
     return {"simulator": {"name": shown.name, "segment_length": shown.segment_length, **spaces}}
 
 
@@ -186,7 +186,7 @@ def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
         return make_family(str(description["family"]))
     try:
         told = description["simulator"]
-        sees, does = _with_tuples(told["sees"]), _with_tuples(told["does"])
+        sees, does = _space(told["sees"]), _space(told["does"])
         space = Box(**does) if "low" in does else Discrete(**does)
         return ShownEnv(str(told["name"]), Box(**sees), space, int(told["segment_length"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -196,6 +196,15 @@ def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
         ) from error
 
 
-def _with_tuples(space: dict[str, Any]) -> dict[str, Any]:
-    """A space's fields, which JSON has no tuples for."""
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in space.items()}
+def _plain(space: Box | Discrete) -> dict[str, Any]:
+    """A space's fields; bounds as words, as JSON has none for what is infinite."""
+    fields = space._asdict()
+    words = lambda bound: [*map(repr, bound)] if isinstance(bound, tuple) else repr(bound)
+    return {n: words(v) if n in ("low", "high") else v for n, v in fields.items()}
+
+
+def _space(plain: dict[str, Any]) -> dict[str, Any]:
+    """The fields again, with the tuples that JSON has none of either."""
+    fields = {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}
+    number = lambda bound: tuple(map(float, bound)) if isinstance(bound, tuple) else float(bound)
+    return {n: number(v) if n in ("low", "high") else v for n, v in fields.items()}
