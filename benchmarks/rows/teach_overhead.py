@@ -4,9 +4,9 @@ A lesson from scratch on navigation that has enough to practise never to wait fo
 its store (SQLite), its page served by a process of its own, a browser that follows, and an answer
 every second; over the same lesson done again from what was said: the same updates of 3,200 steps,
 the same fits to the same answers at the same moments, as many questions chosen, but no store and no
-page. All is compiled before. What a machine does varies more from minute to minute than what is measured: runs
-are short, by turns, and each is compared with the one beside it. The figure is the median share of
-time lost, the interval 95 % of bootstrapped medians.
+page. All is compiled before. What a machine does varies more from minute to minute than what is
+measured: runs are short, by turns, and each is compared with the one beside it. The figure is the
+median share of time lost, the interval 95 % of bootstrapped medians.
 """
 
 import asyncio
