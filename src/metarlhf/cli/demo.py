@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, open_run, parse_task, say, show
+from metarlhf.cli.options import (
+    TaskName,
+    TrainOptions,
+    VaryOptions,
+    file_name,
+    open_run,
+    parse_task,
+    say,
+    show,
+)
 from metarlhf.cli.summary import lines
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.joint import JointConfig
@@ -15,7 +24,7 @@ from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Demo(MeasureOptions, TrainOptions):
+class Demo(MeasureOptions, TrainOptions, VaryOptions):
     """Meta-train on a family, teach tasks never seen with ten answers each, write a report."""
 
     task: TaskName = "navigation"

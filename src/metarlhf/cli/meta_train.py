@@ -12,6 +12,7 @@ import jax
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
+    VaryOptions,
     file_name,
     open_run,
     parse_task,
@@ -32,7 +33,7 @@ Method = Literal["posterior", "promp", "maml", "fomaml"]
 
 
 @dataclass(frozen=True)
-class MetaTrain(TrainOptions):
+class MetaTrain(TrainOptions, VaryOptions):
     """Meta-train reward model and policy on a family's tasks with a simulated teacher.
 
     Other methods have other options: add --help to --method promp to see them.
@@ -48,7 +49,7 @@ class MetaTrain(TrainOptions):
 
 
 @dataclass(frozen=True)
-class MetaTrainByGradient(TrainOptions):
+class MetaTrainByGradient(TrainOptions, VaryOptions):
     """Meta-train an initialisation that a few gradient steps adapt to a task.
 
     What pays is a reward that adapts likewise to a simulated teacher's answers, or the task itself.

@@ -2,17 +2,18 @@
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from metarlhf.cli.logs import logger
-from metarlhf.envs import names
+from metarlhf.envs import names, varied
 from metarlhf.envs.registry import make
 from metarlhf.runs import RunDirectory, UserError
 
@@ -21,6 +22,9 @@ PASSING = ("run_dir", "resume", "json", "log")
 
 Command = TypeVar("Command")
 TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")]
+Vary = Annotated[
+    tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PARAMETER=DISTRIBUTION")
+]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
+
+
+@dataclass(frozen=True)
+class VaryOptions:
+    """What varies in a family that is made here and now."""
+
+    vary: Vary = ()
+    """Which parameter of a Gymnax environment varies from task to task, and how, as often as there
+    are such: "g=uniform(5,15)", "l=log-uniform(0.5,2)", "m=choice(1,2)", or a number for all tasks.
+    It becomes part of the family's name, by which other commands find it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,8 @@ def parse_task(
 ) -> Command:
     """As `parse`, of a command whose defaults are those of the task that it names.
 
+    What is to vary (`VaryOptions`) is part of the task's name from here on.
+
     Raises:
         UnknownTaskError: there is no such task.
     """
@@ -76,9 +92,13 @@ def parse_task(
         return parse(command, argv, prog, default_of(family_in(argv, usual)))
     # Which word is the task, and which an option's value, is known once the options are read.
     options = parse(command, argv, prog, default_of(usual))
-    named: str = options.task  # type: ignore[attr-defined]
+    given: Any = options  # a dataclass that has a task
+    named = varied(given.task, given.vary if isinstance(options, VaryOptions) else ())
     make(named)
-    return options if named == usual else parse(command, argv, prog, default_of(named))
+    if named == usual:
+        return options
+    given = parse(command, argv, prog, default_of(named))
+    return replace(given, task=named, vary=()) if given.task != named else given
 
 
 def family_in(argv: Sequence[str], default: str) -> str:
@@ -120,7 +140,7 @@ def value_in(argv: Sequence[str], option: str) -> str | None:
 
 def file_name(name: str) -> str:
     """An environment's name as part of a file's."""
-    return name.replace("/", "-").replace(":", "-")
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
 
 
 def open_run(

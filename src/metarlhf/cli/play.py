@@ -23,7 +23,6 @@ from metarlhf.envs import (
     film,
     knows,
     make,
-    names,
 )
 from metarlhf.feedback.demonstrations import write_demonstrations
 from metarlhf.files import kind, write_bytes
@@ -90,9 +89,10 @@ def main(argv: Sequence[str]) -> int:
     folder, config = _agent_of(options)
     shape = agent_shape(folder)
     compiled = knows(shape.environment)
-    if options.number is not None and shape.environment not in names():
+    family = compiled and isinstance(make(shape.environment), TaskFamily)
+    if options.number is not None and not family:
         raise UserError(f"--number is for task families: {shape.environment} has one task only")
-    if options.record and not (compiled and isinstance(make(shape.environment), TaskFamily)):
+    if options.record and not family:
         raise UserError(f"--record is for task families, and {shape.environment} is none")
     played = (_compiled if compiled else _stepped)(options, folder, shape, config)
     if options.draw and played.draw:

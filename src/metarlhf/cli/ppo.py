@@ -13,6 +13,7 @@ from metarlhf import ppo
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
+    VaryOptions,
     file_name,
     open_run,
     parse_task,
@@ -31,7 +32,7 @@ from metarlhf.types import Task
 
 
 @dataclass(frozen=True)
-class PPO(TrainOptions):
+class PPO(TrainOptions, VaryOptions):
     """Train PPO on one task of a family, or in somebody else's simulator, with its own reward.
 
     It ends with its budget of steps, or before, with --config.patience, when it has converged.

@@ -11,6 +11,7 @@ from metarlhf import ppo, rlhf
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
+    VaryOptions,
     file_name,
     open_run,
     parse_task,
@@ -39,7 +40,7 @@ EPISODES = 8
 
 
 @dataclass(frozen=True)
-class RLHF(TrainOptions):
+class RLHF(TrainOptions, VaryOptions):
     """Train on one task of a family, or in somebody else's simulator, from a simulated teacher's
     answers, beginning with nothing. What the task pays is what the teacher likes.
     """

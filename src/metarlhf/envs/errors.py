@@ -9,6 +9,10 @@ class UnknownTaskError(ValueError):
     """No task family or environment of that name is known."""
 
 
+class VariationError(UnknownTaskError):
+    """What is to vary in a family is no parameter, cannot vary, or not in that way."""
+
+
 class MissingSimulatorError(SimulatorError):
     """A simulator is an extra, and it is not installed."""
 

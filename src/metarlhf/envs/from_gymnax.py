@@ -6,6 +6,7 @@ from typing import Any
 import gymnax
 import jax
 import jax.numpy as jnp
+from gymnasium import spaces as theirs
 from gymnax.environments.spaces import gymnax_space_to_gym_space
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
@@ -23,8 +24,7 @@ from metarlhf.types import Observation, State, Task
 class FromGymnax:
     """`FromGymnax("Pendulum-v1", g=9.0)`: options are parameters, the others stay as they come.
 
-    Every task that it draws is those parameters. A family that varies them is a class with another
-    `sample`.
+    Every task that it draws is those parameters; those of a `GymnaxFamily` vary.
 
     Raises:
         UnknownTaskError: Gymnax knows no environment of that name.
@@ -42,16 +42,23 @@ class FromGymnax:
             self._env, params = gymnax.make(identifier)
         except OSError as error:
             raise SimulatorError(f"{self.name} could not fetch its data: {error}") from error
-        # Typed as the base of all parameters, which has few of their fields.
-        self._params: Any = params.replace(**parameters)
-        self.horizon = int(self._params.max_steps_in_episode)
+        self._settle(params.replace(**parameters))
+
+    # Typed as any, for the base of all parameters has few of their fields.
+    def _settle(self, params: Any) -> None:
+        """Let these be the parameters, with the horizon and the spaces that follow from them."""
+        self._params = params
+        self.horizon = int(params.max_steps_in_episode)
         try:
-            self._sees = gymnax_space_to_gym_space(self._env.observation_space(self._params))
-            self._does = gymnax_space_to_gym_space(self._env.action_space(self._params))
+            self._sees = gymnax_space_to_gym_space(self._env.observation_space(params))
+            self._does = self._acts_in(params)
         except NotImplementedError as error:
             raise SimulatorError(f"{self.name} has spaces that do not convert: {error}") from error
         self.observation_space = observation_space(self._sees)
         self.action_space = action_space(self._does)
+
+    def _acts_in(self, params: Any) -> theirs.Space:
+        return gymnax_space_to_gym_space(self._env.action_space(params))
 
     def sample(self, key: PRNGKeyArray) -> Task:
         return jax.tree.map(jnp.asarray, self._params)

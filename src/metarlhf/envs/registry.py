@@ -1,16 +1,18 @@
 """Environments by name: `make("reacher")`, `make("gymnax:Pendulum-v1")`.
 
-A user's own joins with `register(name, factory)`.
+What varies in a family of Gymnax's is part of its name: `gymnax:Pendulum-v1?g=uniform(5,15)`. A
+user's own joins with `register(name, factory)`.
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from metarlhf.envs.base import Environment, TaskFamily
 from metarlhf.envs.cartpole import CartPole
-from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError
+from metarlhf.envs.distributions import Distribution, distribution
+from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError, VariationError
 from metarlhf.envs.modules import module
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
@@ -35,15 +37,18 @@ def names() -> tuple[str, ...]:
 def make(name: str, **options: Any) -> Environment:
     """The environment called `name`; `options` go to its constructor.
 
-    After `gymnax:` comes the name of any Gymnax environment, whose options are its parameters; for
-    any other `MODULE:NAME` the module is imported, which registers it by that whole name. The
-    same name and options give the same object: programs compiled for it are found again.
+    After `gymnax:` comes the name of any Gymnax environment, whose options are its parameters; what
+    may follow a `?` varies from task to task (see `varied`). For any other `MODULE:NAME` the module
+    is imported, which registers it by that whole name. The same name and options give the same
+    object: programs compiled for it are found again.
 
     Raises:
-        UnknownTaskError: no such name; the message lists those there are.
+        UnknownTaskError: no such name; the message lists those there are. Of that kind is
+            VariationError: what the name says to vary cannot vary, or not so.
         MissingSimulatorError: Gymnax is not installed.
         ValueError: an option that the environment does not have or does not accept.
     """
+    name = varied(name)
     call = (name, repr(sorted(options.items())))
     if call not in _made:
         factory = _factory(name)
@@ -54,6 +59,36 @@ def make(name: str, **options: Any) -> Environment:
                 f"the environment {name!r} does not take the options {options}: {error}"
             ) from error
     return _made[call]
+
+
+def varied(name: str, vary: Sequence[str] = ()) -> str:
+    """The name of a family like `name` in which other parameters vary, too.
+
+    Each of `vary` is PARAMETER=DISTRIBUTION: `uniform(LOW,HIGH)`, `log-uniform(LOW,HIGH)`,
+    `choice(A,B,...)`, or one number for all tasks. However they are written, what is the same has
+    the same name.
+
+    Raises:
+        VariationError: one is not of this form, or named twice, or `name` is not Gymnax's.
+    """
+    bare, mark, said = name.partition("?")
+    words = (said.split("&") if mark else []) + list(vary)
+    if words and not name.startswith("gymnax:"):
+        raise VariationError(
+            f"in {bare!r} varies what its family says: parameters are chosen of Gymnax's "
+            "environments alone, such as gymnax:Pendulum-v1"
+        )
+    found: dict[str, Distribution] = {}
+    for word in words:
+        parameter, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not parameter or parameter in found:
+            again = "is said twice" if parameter in found else "is not of that form"
+            raise VariationError(
+                f"what varies in {bare} is PARAMETER=DISTRIBUTION, such as g=uniform(5,15), each "
+                f"once; {word!r} {again}"
+            )
+        found[parameter] = distribution(text)
+    return bare + "".join(f"{'&' if i else '?'}{n}={d}" for i, (n, d) in enumerate(found.items()))
 
 
 def knows(name: str) -> bool:
@@ -76,8 +111,12 @@ def make_family(name: str, **options: Any) -> TaskFamily:
         missing = [member for member in _members(TaskFamily) if not hasattr(family, member)]
         raise UnknownTaskError(
             f"{name!r} is an environment, but no task family, which a teacher can judge: it lacks "
-            f"{', '.join(missing)} (see metarlhf.envs.TaskFamily). Families are: "
-            f"{', '.join(other for other in _factories if other != name)}."
+            f"{', '.join(missing)} (see metarlhf.envs.TaskFamily). "
+            + (
+                "Say what varies from task to task: --vary PARAMETER=uniform(LOW,HIGH)."
+                if name.startswith("gymnax:")
+                else f"Families are: {', '.join(other for other in _factories if other != name)}."
+            )
         )
     return family
 
@@ -117,9 +156,14 @@ def _factory(name: str) -> Callable[..., Environment]:
     if name.startswith("gymnax:"):
         try:
             from metarlhf.envs.from_gymnax import FromGymnax
+            from metarlhf.envs.gymnax_family import GymnaxFamily
         except ImportError as error:
             raise MissingSimulatorError("gymnax", "gymnax", error) from error
-        return partial(FromGymnax, name.removeprefix("gymnax:"))
+        identifier, varies, said = name.removeprefix("gymnax:").partition("?")
+        if not varies:
+            return partial(FromGymnax, identifier)
+        each = (word.partition("=") for word in said.split("&"))
+        return partial(GymnaxFamily, identifier, {n: distribution(d) for n, _, d in each})
     if name not in _factories and ":" in name:
         module(name.partition(":")[0])
     if name not in _factories:

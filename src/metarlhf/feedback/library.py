@@ -32,6 +32,8 @@ class Library(eqx.Module):
 
         That is for a simulated teacher, and for it alone.
         """
+        if not len(self):
+            return self.clips  # also of families where nobody could say
         action = family.action_space.from_unit(self.clips.action)
         per_step = jax.vmap(jax.vmap(family.reward, (0, 0, 0, None)), (0, 0, 0, None))
         paid = per_step(self.clips.obs, action, self.next_obs, task)

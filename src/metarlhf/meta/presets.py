@@ -80,9 +80,14 @@ to gain. So advantages are not normalised; steps a quarter as long would do if t
 def by_gradient(
     family: str, method: Method = "promp", reward: Literal["teacher", "task"] = "teacher"
 ) -> JointGradientConfig:
-    """Meta-training by gradients, as tuned on navigation: the other families start from that."""
+    """Meta-training by gradients, as tuned on navigation: the other families start from that.
+
+    Gymnax's do not: rewards there may be of any size, and advantages are normalised.
+    """
     policy = replace(FINN2017, method=method)
-    if reward == "teacher":
+    if family.startswith("gymnax:"):
+        policy = MetaRLConfig(method=method, meta_batch=20)
+    elif reward == "teacher":
         # What is learned pays less evenly than a task does: at steps so long a policy is lost.
         policy = replace(policy, inner_lr=1.0)
     return JointGradientConfig(
