@@ -66,7 +66,7 @@ def test_opening_again_changes_nothing(database, run):
     url = database.engine.url.render_as_string(hide_password=False)
     again = Database(url)
     with again.read() as connection:
-        assert reading.only_run(connection) == run
+        assert asking.family_of(connection, run) == "navigation"
     again.close()
 
 

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from metarlhf import envs, rlhf
 from metarlhf.feedback import blank
-from metarlhf.labels import Database, answering, asking, people, reading
+from metarlhf.labels import Database, answering, asking, people, reading, tables
 from metarlhf.labels.desk import Desk
 from metarlhf.labels.lesson import Lesson
 from metarlhf.labels.stage import Compiled
@@ -221,13 +222,44 @@ def test_one_person_alone_can_be_learned_from(database):
     assert row["labels"] == 1
 
 
-def test_a_prior_is_taught_without_a_step(database):
+def a_prior():
     learning = FAMILY.without_termination()
-    prior = joint.prior_of(
+    return joint.prior_of(
         jax.jit(joint.init, static_argnums=(1, 2))(jax.random.key(0), learning, PRIOR),
         learning,
         PRIOR,
     )
+
+
+def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(database):
+    """Of three clips there are three questions. When all are answered it still practises."""
+    prior, told = a_prior(), None
+    config = RLHFConfig(labels=90, rounds=90, updates=3, ask_envs=0, candidates=50, ppo=SMALL)
+    library = prior.library[jnp.arange(3)]
+    lesson = begun(database, config)
+    start = lambda: rlhf.start(
+        jax.random.key(0), FAMILY, TASK, prior.agent, prior.belief, config, library
+    )
+    state, rows = lesson.begin(start), []
+    while not lesson.over(rows):
+        ready, count = lesson.ready(state), int(state.answers.count)
+        if count == 3 and told is None:
+            with database.write() as connection:
+                who = people.local(connection, lesson.desk.run, "ana").id
+                told = answering.undo(connection, lesson.desk.run, who, "undo")
+        elif not ready:
+            assert say(lesson) == 1
+            continue
+        state, row = lesson.step(state, len(rows))
+        rows.append(row)
+        assert len(rows) < 60
+    counts = [row["labels"] for row in rows]
+    assert counts.index(3) < len(counts) - 1 - counts[::-1].index(2)  # two again, and three again
+    assert counts[-1] == 3
+
+
+def test_a_prior_is_taught_without_a_step(database):
+    prior = a_prior()
     config = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=20, ppo=SMALL)
     lesson = begun(database, config)
     start = lambda: rlhf.start(
@@ -242,6 +274,9 @@ def test_a_prior_is_taught_without_a_step(database):
         rows.append(row)
         iteration += 1
     assert (rows[-1]["labels"], rows[-1]["steps"]) == (4, 0)
+    with database.read() as connection:
+        sources = connection.execute(select(tables.clips.c.source).distinct()).scalars()
+        assert set(sources) == {"library", "now"}
     before = prior.agent.actor.context
     assert not np.array_equal(state.ppo.agent.actor.context, before)
 

@@ -17,7 +17,7 @@ from metarlhf.envs.replays import Replay
 from metarlhf.labels import asking, reading
 from metarlhf.labels.database import Database
 from metarlhf.labels.filming import film_of
-from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion
+from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion, Origin
 from metarlhf.rlhf.propose import Proposal, Said
 from metarlhf.types import Segment
 
@@ -60,17 +60,17 @@ class Desk:
         wanted: int,
         number: int,
         ratings: bool,
-        replay: Callable[[int], Replay | None] = lambda clip: None,
+        origin: Callable[[int], Origin] = lambda clip: Origin(),
     ) -> int:
         """Ask, in round `number`, what so many answers need; returns how many what is open is for.
 
-        `replay` says how a clip is seen again that is to be filmed, by its number. Questions of
-        earlier rounds that nobody has looked at are taken back, all in one transaction in which
-        nobody else looks.
+        `origin` says where a clip comes from, by its number. Questions of earlier rounds that
+        nobody has looked at are taken back where there are enough new ones, all in one transaction
+        in which nobody else looks.
         """
         found = jax.device_get(proposal)
         clip = lambda clips, i, side: self._clip(
-            clips[i], number, replay(int(found.clips[i, side]))
+            clips[i], number, origin(int(found.clips[i, side]))
         )
         new = [
             NewQuestion(
@@ -85,7 +85,9 @@ class Desk:
             if np.isfinite(gain)
         ]
         with self.database.write(alone=True) as connection:
-            asking.withdraw(connection, self.run, number)
+            missing = wanted - asking.staying(connection, self.run, number)
+            if self.overlap * len(new) >= missing:
+                asking.withdraw(connection, self.run, number)
             open_ = reading.open_questions(connection, self.run)
             count = max(0, -(-(wanted - open_) // self.overlap))
             asked = asking.ask(connection, self.run, new[:count])
@@ -96,10 +98,11 @@ class Desk:
         with self.database.write(alone=True) as connection:
             asking.withdraw(connection, self.run)
 
-    def _clip(self, clip: Segment, number: int, replay: Replay | None) -> Clip:
+    def _clip(self, clip: Segment, number: int, origin: Origin) -> Clip:
         arrays = {"obs": clip.obs, "action": clip.action, "task_reward": clip.task_reward}
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
-        return Clip(arrays, self._scene(arrays["obs"], replay), round=number, replay=replay)
+        seen = self._scene(arrays["obs"], origin.replay)
+        return Clip(arrays, seen, origin.source, number, origin.replay)
 
     def _scene(self, obs: np.ndarray, replay: Replay | None) -> dict[str, Any]:
         if replay is None:

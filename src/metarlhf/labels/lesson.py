@@ -20,7 +20,7 @@ from metarlhf import ppo
 from metarlhf.feedback import blank
 from metarlhf.labels import reading
 from metarlhf.labels.desk import PAUSE, Desk
-from metarlhf.labels.records import Answer, Clip, Correction
+from metarlhf.labels.records import Answer, Clip, Correction, Origin
 from metarlhf.labels.stage import Showing, Stage
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
@@ -190,10 +190,16 @@ class Lesson:
         count = -(-missing // self.desk.overlap)
         proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
-        replay = partial(self.stage.replay, config=self.config)
-        open_ = self.desk.put(proposal, wanted, int(state.round), ratings, replay)
+        origin = partial(self._origin, state.candidates.showable.shape[0])
+        open_ = self.desk.put(proposal, wanted, int(state.round), ratings, origin)
         self._left = open_ > 0 or self.desk.news()
         return self._left
+
+    def _origin(self, own: int, clip: int) -> Origin:
+        """Of a clip, by its number: the first `own` are the agent's."""
+        if clip >= own:
+            return Origin("library")
+        return Origin(replay=self.stage.replay(clip, self.config))
 
     def _news(self, iteration: int) -> Taken | None:
         """What is to be learned from, if that is not what was learned from last."""

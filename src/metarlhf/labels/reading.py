@@ -51,21 +51,6 @@ def about(connection: Connection, run: str) -> dict[str, Any]:
     return connection.execute(select(table.c.about).where(table.c.id == run)).scalar() or {}
 
 
-def only_run(connection: Connection) -> str:
-    """The run, of labels that hold one.
-
-    Raises:
-        LabelError: they hold none, or several.
-    """
-    found = list(connection.execute(select(tables.runs.c.id)).scalars())
-    if len(found) != 1:
-        raise LabelError(
-            f"these labels hold {len(found)} runs"
-            + (f": name one of {', '.join(found)}" if found else ": nothing was asked yet")
-        )
-    return found[0]
-
-
 def mark(connection: Connection, run: str) -> Mark:
     """Compare with an earlier one to see whether there is anything new."""
     answers, corrections = tables.answers, tables.corrections

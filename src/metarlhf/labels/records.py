@@ -30,6 +30,14 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a clip comes from, and how it is seen again: both as `Clip` has them."""
+
+    source: str = "agent"
+    replay: Replay | None = None
+
+
+@dataclass(frozen=True)
 class NewQuestion:
     """A question to be put: which of two clips is better, or what mark one deserves.
 

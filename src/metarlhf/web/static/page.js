@@ -172,7 +172,7 @@ async function fetchNext() {
 function waitingWords() {
   if (latest === null) return;
   const over = latest.doing === "done";
-  const stale = performance.now() - heardAt > 20_000 && !over;
+  const stale = performance.now() - heardAt > 60_000 && !over;
   const words = over
     ? "All is learned."
     : stale
