@@ -1,0 +1,340 @@
+"""All that can be said about a learned reward, from what a run has kept of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf.envs.base import TaskFamily
+from metarlhf.explain import additive, attribution, landscape
+from metarlhf.explain.additive import Additive
+from metarlhf.explain.answers import Answered, answered
+from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
+from metarlhf.explain.rewards import (
+    BeliefReward,
+    Feature,
+    OfInputs,
+    StepReward,
+    TaskReward,
+    features_of,
+    inputs_of,
+)
+from metarlhf.networks import Actor
+from metarlhf.reward import Belief, Ensemble, Learned
+from metarlhf.types import Task
+
+# Steps that attributions, and that distances are taken over; and that all else looks at, at most.
+ATTRIBUTED, COMPARED, LOOKED_AT = 256, 512, 4000
+# Maps are of any two of so many features, the most important ones.
+MAPPED = 4
+BEFORE, AFTER, TRUE, OTHER = "before", "after", "true", "other"
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """How closely a reward is looked at."""
+
+    episodes: int = 8
+    """Episodes that the agent plays, beside what was seen while it learned."""
+    references: int = 8
+    """Steps that attributions are counted from, on average."""
+    discount: float = 0.99
+    """Of future rewards, as far as shaping is to be told from what is wanted."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Features to draw the reward over; the most important ones unless named."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "references"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount must be from 0 to 1, but is {self.discount}")
+
+
+class Importance(NamedTuple):
+    """How much each feature counts for one reward."""
+
+    gradients: Float[np.ndarray, " feature"]
+    """Share of all that integrated gradients attribute; they sum to 1."""
+    permutation: Float[np.ndarray, " feature"]
+    """Share of the reward's variance that goes wrong without the feature."""
+
+
+class Episode(NamedTuple):
+    """What each step of an episode is paid, and for what."""
+
+    obs: Float[np.ndarray, "time obs"]
+    reward: Float[np.ndarray, " time"]
+    """In standard deviations over what was seen, from the mean of the reference steps."""
+    parts: Float[np.ndarray, "time feature"]
+    """In the same unit; each row sums to the reward."""
+
+
+class Completeness(NamedTuple):
+    """How exactly attributions add up, see `attribution.Attribution`."""
+
+    error: float
+    largest: float
+
+
+class Map(NamedTuple):
+    """Rewards over two features [y, x], not a number where nothing was seen."""
+
+    features: tuple[Feature, Feature]
+    extent: tuple[float, float, float, float]
+    """Lowest and highest x, lowest and highest y, in the features' units."""
+    rewards: dict[str, np.ndarray]
+    """By "before", "after" and, where there is one, "true"; each in its standard deviations."""
+    spread: dict[str, np.ndarray]
+    """How far the belief's members disagree, "before" and "after", in the same unit."""
+    density: np.ndarray
+    """How often a place was seen, 1 at most."""
+
+
+class Distance(NamedTuple):
+    """Between two rewards, see `metarlhf.explain.distances`."""
+
+    one: str
+    other: str
+    epic: float
+    dard: float
+
+
+class Explanation(NamedTuple):
+    """All of it. Rewards are "before" and "after" the answers, and "true"."""
+
+    family: str
+    features: tuple[Feature, ...]
+    seen: int
+    """Steps that all this is about."""
+    importance: dict[str, Importance]
+    completeness: Completeness
+    episode: Episode
+    maps: list[Map]
+    additive: Additive
+    distances: list[Distance]
+    answers: list[Answered]
+
+
+def explain(
+    key: PRNGKeyArray,
+    learned: Learned,
+    family: TaskFamily,
+    task: Task,
+    actor: Actor,
+    config: ExplainConfig,
+    *,
+    true: bool = True,
+    other: Learned | None = None,
+) -> Explanation:
+    """Look into what was learned.
+
+    Args:
+        key: all randomness follows from it.
+        learned: beliefs, answers and clips, as a run leaves them.
+        family: what they are of.
+        task: where the agent acts.
+        actor: the agent's policy.
+        config: how closely to look.
+        true: whether the task's own reward is what was to be learned; a person may want another.
+        other: what another run learned about the same family, to be compared.
+
+    Raises:
+        ValueError: `config.pairs` names a feature that there is not, or that has no axis.
+    """
+    features = features_of(family)
+    pairs = [_named(features, pair) for pair in config.pairs]
+    play_key, any_key, permute_key, form_key = jax.random.split(key, 4)
+    played = play(play_key, family, task, actor, config.episodes)
+    x = _seen(learned, family, played)
+    rewards: dict[str, StepReward] = {
+        BEFORE: BeliefReward(learned.before),
+        AFTER: BeliefReward(learned.after),
+    }
+    if true:
+        rewards[TRUE] = TaskReward(task, family)
+    of_inputs = {name: OfInputs(reward, family) for name, reward in rewards.items()}
+    usual = {name: _scale(reward, x) for name, reward in of_inputs.items()}
+    references, looked = _spaced(x, config.references), _spaced(x, ATTRIBUTED)
+
+    importance, attributed = {}, {}
+    for name, reward in of_inputs.items():
+        found = attribution.integrated_gradients(reward, looked, references)
+        parts = attribution.by_feature(np.asarray(found.parts), features)
+        permuted = attribution.permutation_importance(permute_key, reward, looked, features)
+        importance[name] = Importance(attribution.shares(parts), np.asarray(permuted))
+        attributed[name] = found
+    watched = play(play_key, family, task, actor, 1, deterministic=True)
+    episode, along = _episode(watched, of_inputs[AFTER], usual[AFTER], references, features)
+    errors = [attribution.completeness_error(a) for a in (attributed[AFTER], along)]
+    pairs = pairs or _most_important(features, importance[AFTER])
+    return Explanation(
+        family=family.name,
+        features=features,
+        seen=len(x),
+        importance=importance,
+        completeness=Completeness(*np.max(errors, axis=0).tolist()),
+        episode=episode,
+        maps=[_map(np.asarray(x), pair, of_inputs, usual, learned, family) for pair in pairs],
+        additive=_in_one_line(learned.after, family, x, of_inputs[AFTER], features),
+        distances=_distances(
+            form_key, rewards, other, family, task, config.discount,
+            _steps(played, play(any_key, family, task, None, config.episodes)),
+        ),
+        answers=answered(learned),
+    )  # fmt: skip
+
+
+def _named(features: Sequence[Feature], pair: tuple[str, str]) -> tuple[Feature, Feature]:
+    """The two features of these names."""
+    known = {feature.name: feature for feature in features if len(feature.columns) == 1}
+    odd = [name for name in pair if name not in known]
+    if odd or pair[0] == pair[1]:
+        raise ValueError(
+            f"there is no map over {pair[0]!r} and {pair[1]!r}: expected two of "
+            f"{', '.join(map(repr, known))}"
+        )
+    return known[pair[0]], known[pair[1]]
+
+
+def _most_important(
+    features: Sequence[Feature], importance: Importance
+) -> list[tuple[Feature, Feature]]:
+    """Pairs of the features that count most, the most important pair first."""
+    count = importance.gradients
+    numbers = [i for i in np.argsort(-count, kind="stable") if len(features[i].columns) == 1]
+    best = numbers[:MAPPED]
+    pairs = [(i, j) for n, i in enumerate(best) for j in best[n + 1 :]]
+    pairs.sort(key=lambda pair: -(count[pair[0]] + count[pair[1]]))
+    # As the family orders them: x to the right.
+    return [(features[min(pair)], features[max(pair)]) for pair in pairs]
+
+
+def _seen(learned: Learned, family: TaskFamily, played: Transitions) -> Float[Array, "step inputs"]:
+    """Steps that were asked about, could have been, or that the agent takes, as inputs."""
+    # By NumPy: op by op, JAX would compile a program for each of the sizes.
+    clips, feedback, played = jax.device_get((learned.seen, learned.feedback, played))
+    comparisons, ratings = feedback.comparisons, feedback.ratings
+    said, marked = comparisons.weight > 0, ratings.weight > 0
+    parts = [
+        (comparisons.left.obs[said], comparisons.left.action[said]),
+        (comparisons.right.obs[said], comparisons.right.action[said]),
+        (ratings.segment.obs[marked], ratings.segment.action[marked]),
+        (clips.obs, clips.action),
+        (played.obs[~played.ended][None], played.action[~played.ended][None]),
+    ]
+    flat = [[x.reshape(-1, *x.shape[2:]) for x in part] for part in parts]
+    obs, action = (np.concatenate(arrays) for arrays in zip(*flat, strict=True))
+    chosen = _spread_out(len(obs), LOOKED_AT)
+    return jnp.asarray(inputs_of(family, obs[chosen], action[chosen]))
+
+
+def _spread_out(length: int, count: int) -> Integer[np.ndarray, " chosen"]:
+    """Numbers of at most `count` of so many steps, evenly spaced."""
+    return np.linspace(0, length - 1, min(count, length)).astype(int)
+
+
+def _spaced(x: Float[Array, "step inputs"], count: int) -> Float[Array, "chosen inputs"]:
+    return jnp.asarray(np.asarray(x)[_spread_out(len(x), count)])
+
+
+def _scale(reward: OfInputs, x: Float[Array, "step inputs"]) -> tuple[float, float]:
+    """Mean and standard deviation of what was seen."""
+    paid = eqx.filter_jit(reward)(x)
+    return float(paid.mean()), max(float(paid.std()), 1e-12)
+
+
+def _episode(
+    watched: Transitions,
+    reward: OfInputs,
+    usual: tuple[float, float],
+    references: Float[Array, "reference inputs"],
+    features: tuple[Feature, ...],
+) -> tuple[Episode, attribution.Attribution]:
+    """The one episode of `watched`, until it was over."""
+    length = int((~np.asarray(watched.ended)[0]).sum())
+    obs, action = (np.asarray(x)[0, :length] for x in (watched.obs, watched.action))
+    x = jnp.asarray(inputs_of(reward.family, obs, action))
+    found = attribution.integrated_gradients(reward, x, references)
+    parts = attribution.by_feature(np.asarray(found.parts), features) / usual[1]
+    return Episode(obs, np.asarray(found.explained) / usual[1], parts), found
+
+
+def _map(
+    x: Float[np.ndarray, "step inputs"],
+    pair: tuple[Feature, Feature],
+    rewards: dict[str, OfInputs],
+    usual: dict[str, tuple[float, float]],
+    learned: Learned,
+    family: TaskFamily,
+) -> Map:
+    found = landscape.places(x, pair)
+    rows = jnp.asarray(found.rows)
+    drawn = {
+        name: found.average((np.asarray(eqx.filter_jit(reward)(rows)) - mean) / std)
+        for (name, reward), (mean, std) in zip(rewards.items(), usual.values(), strict=True)
+    }
+    reference = jnp.asarray(x[_spread_out(len(x), COMPARED)])
+    spread = {
+        name: found.average(np.asarray(landscape.spread(belief, family, rows, reference)))
+        for name, belief in ((BEFORE, learned.before), (AFTER, learned.after))
+    }
+    ends = [float(pair[i // 2].shown(np.asarray(end))) for i, end in enumerate(found.extent)]
+    return Map(pair, (ends[0], ends[1], ends[2], ends[3]), drawn, spread, found.density)
+
+
+def _in_one_line(
+    belief: Belief,
+    family: TaskFamily,
+    x: Float[Array, "step inputs"],
+    reward: OfInputs,
+    features: Sequence[Feature],
+) -> Additive:
+    """Its own curves where it is made of some, and otherwise those that tell most of it."""
+    if isinstance(belief, Ensemble) and belief.config.network == "additive":
+        return additive.read_additive(belief, family, np.asarray(x), features)
+    paid = np.asarray(eqx.filter_jit(reward)(x))
+    return additive.fit_additive(np.asarray(x), paid, features)
+
+
+def _steps(*episodes: Transitions) -> Transitions:
+    """Steps of all episodes, evenly spaced, until they were over."""
+    flat = [
+        jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(one)) for one in episodes
+    ]
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *flat)
+    alive = np.flatnonzero(~joined.ended)
+    chosen = alive[_spread_out(len(alive), COMPARED)]
+    return jax.tree.map(lambda x: jnp.asarray(x[chosen]), joined)
+
+
+def _distances(
+    key: PRNGKeyArray,
+    rewards: dict[str, StepReward],
+    other: Learned | None,
+    family: TaskFamily,
+    task: Task,
+    discount: float,
+    steps: Transitions,
+) -> list[Distance]:
+    """Every two of the rewards; of another run's only what concerns it after its answers."""
+    if other is not None:
+        rewards = rewards | {OTHER: BeliefReward(other.after)}
+    forms: dict[str, tuple[Any, Any]] = {
+        name: (
+            np.asarray(epic_form(key, reward, family, steps, discount)),
+            np.asarray(dard_form(key, reward, family, task, steps, discount)),
+        )
+        for name, reward in rewards.items()
+    }
+    names = [name for name in (AFTER, BEFORE, TRUE, OTHER) if name in forms]
+    return [
+        Distance(one, two, *map(distance, forms[one], forms[two]))
+        for n, one in enumerate(names)
+        for two in names[n + 1 :]
+    ]
