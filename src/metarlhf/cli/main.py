@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "write a lesson's labels to files",
     "import": "read labels that `export` wrote into a lesson's store",
     "play": "play episodes with the agent of a run, and draw one",
+    "explain": "what the reward that a run has learned pays for, where, and why",
 }
 
 STOPPED = 130

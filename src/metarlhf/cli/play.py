@@ -1,6 +1,5 @@
 """`metarlhf play`: the agent of a run plays again, and is watched."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import tyro
 
 from metarlhf import rollout_host
+from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
 from metarlhf.envs import (
@@ -131,12 +131,8 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
     if kind(run) == KIND:
         # RUN/agent, or RUN/agents/N.
         of_run = run.parent.parent if run.parent.name == "agents" else run.parent
-        return run, _read(of_run / "config.json")
-    if not run.is_dir():
-        raise UserError(f"there is no directory {run}: expected that of a run, as --run-dir said")
-    if not (run / "config.json").exists():
-        raise UserError(f"{run} holds no run: expected a directory with config.json and agent")
-    config, result = _read(run / "config.json"), _read(run / "result.json")
+        return run, read_object(of_run / "config.json")
+    config, result = begun_with(run), read_object(run / "result.json")
     if (run / "agent").exists():
         if options.agent:
             raise UserError(f"{run} has one agent: --agent is for runs with --seeds")
@@ -157,15 +153,6 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
         f"{run} is a run of metarlhf {result.get('command')}, which leaves no agent: expected one "
         "of ppo, rlhf or adapt"
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is no file."""
-    try:
-        found = json.loads(path.read_bytes()) if path.exists() else {}
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    return found if isinstance(found, dict) else {}
 
 
 def _check_suffix(path: Path | None, known: Sequence[str], what: str) -> None:

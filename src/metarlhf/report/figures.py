@@ -43,7 +43,7 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
         )
     for level, text in zip(levels, ("true reward", "target"), strict=True):
         if level is not None:
-            axes.axhline(level, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
+            axes.axhline(level, color=ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
             _label(axes, level, text, above=level == 1.0)
     _draw_saving(axes, family, resource)
     bottom = min(0.0, *(float(np.min(curve["low"])) for _, curve in named)) - 0.04
@@ -65,7 +65,7 @@ def _draw_saving(axes: Axes, family: FamilyResult, resource: str) -> None:
         return
     at_least = family.get(f"scratch_{resource}_at_least", False)
     height = family["normalised_return"]["mean"]
-    arrow = {"arrowstyle": "->" if at_least else "<->", "color": _ink(), "shrinkA": 0, "shrinkB": 0}
+    arrow = {"arrowstyle": "->" if at_least else "<->", "color": ink(), "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", (value * used, height), (used, height), arrowprops=arrow)
     axes.annotate(
         ratio(value, at_least),
@@ -143,7 +143,7 @@ def draw_tasks(axes: Axes, family: FamilyResult, marked: Sequence[int] = ()) -> 
     """Every held-out task from worst to best; those that are shown as pictures ringed."""
     scores = np.asarray(family.get("per_task"), float)
     order = np.argsort(scores, kind="stable")
-    axes.axhline(1.0, color=_ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
+    axes.axhline(1.0, color=ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
     _label(axes, 1.0, "true reward", above=True)
     axes.vlines(np.arange(len(scores)), 0, scores[order], color=AGENT, alpha=0.35, linewidth=1.5)
     axes.plot(scores[order], "o", color=AGENT, markersize=4)
@@ -221,7 +221,7 @@ def _frame(axes: Axes, title: str, share: float) -> None:
         legend.remove()
     for spine in axes.spines.values():
         spine.set(visible=True, alpha=1.0 if liked else 0.3, linewidth=2.5 if liked else 0.8)
-        spine.set_edgecolor(AGENT if liked else _ink())
+        spine.set_edgecolor(AGENT if liked else ink())
 
 
 def draw_maps(pair: Row, maps: RewardMaps) -> None:
@@ -247,7 +247,8 @@ def _same_view(pair: Row) -> None:
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
-def _ink() -> Any:
+def ink() -> Any:
+    """The colour of text, in the style around."""
     import matplotlib as mpl
 
     return mpl.rcParams["text.color"]

@@ -92,18 +92,18 @@ def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str)
     )
 
 
-def _drawing(
+def drawing(
     plot: Callable[[Any], None],
-    layout: tuple[int, int],
+    layout: tuple[int, int] | None,
     size: tuple[float, float],
     name: str,
     alt: str,
     caption: str,
 ) -> Drawing:
-    """What `plot` draws into one axes, or into the axes of a row of `layout`."""
+    """What `plot` draws into one axes, into the axes of `layout`, or without it into the figure."""
 
     def draw(figure: Figure) -> None:
-        plot(figure.subplots(*layout))
+        plot(figure if layout is None else figure.subplots(*layout))
 
     return Drawing(page_svg(draw, size, name, alt), caption)
 
@@ -118,7 +118,7 @@ def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
     }
     for resource, caption in captions.items():
         if wording.curves(family, resource):
-            yield _drawing(
+            yield drawing(
                 lambda axes: figures.draw_curves(axes, family, resource),
                 ONE,
                 CURVE,
@@ -132,7 +132,7 @@ def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[
     scores = family.get("per_task")
     if scores:
         worst, best = wording.percent(min(scores)), wording.percent(max(scores))
-        yield _drawing(
+        yield drawing(
             lambda axes: figures.draw_tasks(axes, family, marked),
             ONE,
             CURVE,
@@ -142,7 +142,7 @@ def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[
         )
     training = family.get("meta_training")
     if training and (training.get("return") or training.get("accuracy_hard")):
-        yield _drawing(
+        yield drawing(
             lambda axes: figures.draw_meta_training(axes, training),
             ONE,
             CURVE,
@@ -159,7 +159,7 @@ def _example(
     standing = wording.standing(family, example.number)
     titles = ("before", f"after {wording.answers(family)}")
     drawings = [
-        _drawing(
+        drawing(
             lambda pair: figures.draw_before_after(
                 pair, pictures.family, example.task, example.before, example.after, titles
             ),
@@ -173,7 +173,7 @@ def _example(
     maps = example.maps
     if maps is not None:
         drawings.append(
-            _drawing(
+            drawing(
                 lambda pair: figures.draw_maps(pair, maps),
                 TWO,
                 PAIR,
@@ -194,7 +194,7 @@ def _question(
     pictures: FamilyPictures, example: Example, question: Question | Mark, count: int, name: str
 ) -> Drawing:
     said = wording.answer(question)
-    return _drawing(
+    return drawing(
         lambda axes: figures.draw_question(axes, pictures.family, example.task, question),
         ONE if isinstance(question, Mark) else TWO,
         CLIP if isinstance(question, Mark) else CLIPS,

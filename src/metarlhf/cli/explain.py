@@ -1,0 +1,128 @@
+"""`metarlhf explain`: what the reward that a run has learned pays for, where, and why."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from metarlhf.cli.finished import begun_with, read_object
+from metarlhf.cli.options import parse, say, show
+from metarlhf.cli.single import task_number
+from metarlhf.envs import make_family
+from metarlhf.explain import ExplainConfig, Explanation, explain
+from metarlhf.networks import load_agent
+from metarlhf.report.explained import JSON, headline, write_explanation
+from metarlhf.reward import Learned, load_reward
+from metarlhf.runs import UserError
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Explain the reward that a finished run of `metarlhf rlhf`, `adapt` or `teach` learned: a
+    page, and the same as JSON.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional] = Path("run")
+    """Directory of the run."""
+    other: Path | None = None
+    """Directory of another run on the same family, whose reward is compared with this one's."""
+    output: Path | None = None
+    """Folder for explain.html and explain.json; the run's directory unless named."""
+    config: ExplainConfig = field(default_factory=ExplainConfig)
+    """How closely to look."""
+    seed: int = 0
+    """All randomness follows from this."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    if not argv:
+        raise UserError("which run? metarlhf explain RUN, where RUN is the directory of a run")
+    options, begin = parse(Explain, argv, "explain", Explain()), time.monotonic()
+    begun, learned = begun_with(options.run), _learned(options.run)
+    other = _learned(options.other) if options.other else None
+    if other and other.family != learned.family:
+        raise UserError(
+            f"{options.other} learned a reward of {other.family}, {options.run} one of "
+            f"{learned.family}: only rewards of one family can be compared"
+        )
+    family, number = make_family(learned.family), begun.get("number", 0)
+    task = task_number(family, number)
+    # What a person wants nobody knows: the task's own reward is not it.
+    simulated = read_object(options.run / "result.json").get("command") != "teach"
+    say(f"looking into the reward of {family.name} that {options.run} has learned")
+    try:
+        found = explain(
+            jax.random.key(options.seed), learned, family, task,
+            load_agent(options.run / "agent").actor, options.config, true=simulated, other=other,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    folder = options.output or options.run
+    page = write_explanation(
+        folder, found, family, task=task if simulated else None,
+        references=options.config.references, other=str(options.other) if other else None,
+    )  # fmt: skip
+    result = _result(found, page) | {"seconds": time.monotonic() - begin}
+    return show(result, _lines(found, page), options.json)
+
+
+def _learned(run: Path) -> Learned:
+    """What the run has kept of its reward.
+
+    Raises:
+        UserError: nothing, and why.
+        PublishedFileError: it is damaged, changed or of another version.
+    """
+    begun_with(run)
+    if (run / "reward").exists():
+        return load_reward(run / "reward")
+    result = read_object(run / "result.json")
+    if not result:
+        raise UserError(
+            f"{run} has no reward: its run is not finished. Go on with the same command and "
+            "--resume; runs of rlhf, adapt and teach have one at their end"
+        )
+    command = result.get("command")
+    if command in ("rlhf", "adapt", "teach"):
+        raise UserError(
+            f"{run} kept no reward: its agent learned from what the task pays, or it was made by "
+            "an earlier release. Make it anew in another --run-dir, from answers"
+        )
+    raise UserError(
+        f"{run} is a run of metarlhf {command}, which learns no reward of one task: expected one "
+        "of rlhf, adapt or teach"
+    )
+
+
+def _result(found: Explanation, page: Path) -> dict[str, Any]:
+    names, share = [f.name for f in found.features], found.importance["after"].gradients
+    return {
+        "command": "explain",
+        "family": found.family,
+        "importance": dict(zip(names, share.tolist(), strict=True)),
+        "completeness_error": found.completeness.largest,
+        "formula": found.additive.formula,
+        "r2": found.additive.r2,
+        "distances": [one._asdict() for one in found.distances],
+        "answers": len(found.answers),
+        "page": str(page),
+    }
+
+
+def _lines(found: Explanation, page: Path) -> list[str]:
+    told = "by construction" if found.additive.exact else f"{found.additive.r2:.0%} of it"
+    lines = [headline(found), f"{found.additive.formula} ({told})"]
+    truth = [d for d in found.distances if (d.one, d.other) == ("after", "true")]
+    lines += [f"EPIC distance to the true reward: {one.epic:.2f}" for one in truth]
+    return [*lines, f"the page is {page}, the same as JSON in {page.parent / JSON}"]

@@ -1,0 +1,193 @@
+"""The figures of an explanation: each draws one thing into axes it is given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from metarlhf.envs.drawing import AGENT, TARGET
+from metarlhf.explain import Answered, Explanation, Feature, Map, Shape
+from metarlhf.report.figures import Row, ink
+
+# Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
+LESS, MORE = "#d9702b", "#2f7fd6"
+EDGE = withStroke(linewidth=2.2, foreground="#00000090")
+TITLES = {"before": "before", "after": "after", "true": "true reward"}
+
+
+def importance_order(found: Explanation, most: int = 12) -> np.ndarray:
+    """The features that count most after the answers, by number, the most important first."""
+    return np.argsort(-found.importance["after"].gradients, kind="stable")[:most]
+
+
+def draw_importance(axes: Axes, found: Explanation) -> None:
+    """A bar for each feature by gradients, a thinner one by permutation; a mark for the truth."""
+    order, after = importance_order(found)[::-1], found.importance["after"]
+    place = np.arange(len(order))
+    axes.barh(place + 0.15, after.gradients[order], 0.4, color=AGENT, label="learned, by gradients")
+    axes.barh(
+        place - 0.22, after.permutation[order], 0.2, color=AGENT, alpha=0.45,
+        label="learned, by permutation",
+    )  # fmt: skip
+    if "true" in found.importance:
+        true = found.importance["true"].gradients[order]
+        axes.plot(true, place + 0.15, "D", color=TARGET, markersize=5, label="true reward", ls="")
+    axes.set_yticks(place, [found.features[i].name for i in order])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, None)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(axis="x")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
+
+
+def draw_episode(pair: Row, found: Explanation) -> None:
+    """Above what each step is paid, below what for: a row for each feature."""
+    episode, order = found.episode, importance_order(found, 8)
+    above, below = pair
+    above.plot(episode.reward, color=ink(), linewidth=1.2)
+    above.axhline(0, color=ink(), linewidth=0.6, alpha=0.4)
+    above.set_ylabel("reward")
+    above.set_xlim(-0.5, len(episode.reward) - 0.5)
+    above.set_xticklabels([])
+    parts = episode.parts[:, order].T
+    most = max(float(np.abs(parts).max()), 1e-6)
+    colours = LinearSegmentedColormap.from_list(
+        "parts", [(LESS), (*_rgb(LESS), 0.0), (*_rgb(MORE), 0.0), MORE]
+    )
+    image = below.imshow(
+        parts, aspect="auto", cmap=colours, vmin=-most, vmax=most, interpolation="nearest"
+    )
+    below.set_yticks(range(len(order)), [found.features[i].name for i in order])
+    below.tick_params(axis="y", length=0)
+    below.set_xlabel("step")
+    below.figure.colorbar(image, ax=below, shrink=0.9, label="part")
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def draw_map(panels: Row, found: Map) -> None:
+    """The rewards and how sure the belief is, with how often places were seen drawn over it."""
+    rewards, spread = found.rewards, found.spread
+    learned = np.concatenate([values.ravel() for values in rewards.values()])
+    low, high = np.nanquantile(learned, [0.02, 0.98])
+    unsure = np.concatenate([values.ravel() for values in spread.values()])
+    least, most = (max(float(x), 1e-4) for x in np.nanquantile(unsure, [0.02, 0.98]))
+    first = panels.ravel()
+    for axes, name in zip(first[:2], ("before", "after"), strict=True):
+        image = _pixels(axes, found, rewards[name], "viridis", Normalize(low, high))
+        axes.set_title(f"reward {TITLES[name]}")
+    for axes, name in zip(first[2:4], ("before", "after"), strict=True):
+        disagreement = _pixels(
+            axes, found, np.maximum(spread[name], least), "plasma",
+            LogNorm(least, max(most, 1.01 * least)),
+        )  # fmt: skip
+        axes.set_title(f"unsure {TITLES[name]}")
+    figure = first[0].figure
+    figure.colorbar(image, ax=first[:2], shrink=0.9)
+    figure.colorbar(disagreement, ax=first[2:4], shrink=0.9)
+    if "true" in rewards:
+        image = _pixels(first[4], found, rewards["true"], "viridis", Normalize(low, high))
+        first[4].set_title("true reward")
+        density = _pixels(first[5], found, found.density, "cividis", Normalize(0, 1), lines=False)
+        first[5].set_title("how often seen")
+        figure.colorbar(density, ax=first[4:6], shrink=0.9)
+    across, up = found.features
+    for row, pair in enumerate(panels):
+        pair[0].set_ylabel(up.label)
+        pair[1].set_yticklabels([])
+        for axes in pair:
+            axes.set_xlabel(across.label if row == len(panels) - 1 else "")
+            if row < len(panels) - 1:
+                axes.set_xticklabels([])
+
+
+def _pixels(
+    axes: Axes, found: Map, values: np.ndarray, colours: str, scale: Normalize, lines: bool = True
+) -> Any:
+    """Values as colours, blank where nothing was seen, and around most of what was a line."""
+    image = axes.imshow(
+        np.ma.masked_invalid(np.where(np.isnan(found.rewards["after"]), np.nan, values)),
+        extent=found.extent, origin="lower", aspect="auto", cmap=colours, norm=scale,
+        interpolation="nearest",
+    )  # fmt: skip
+    if lines:
+        drawn = axes.contour(
+            found.density, levels=_levels(found.density), extent=found.extent, colors="white",
+            linewidths=(0.7, 1.3),
+        )  # fmt: skip
+        drawn.set_path_effects([EDGE])
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    return image
+
+
+def _levels(density: np.ndarray) -> list[float]:
+    """Heights of the lines that hold 90 % and 50 % of what was seen."""
+    falling = np.sort(density.ravel())[::-1]
+    held = np.cumsum(falling) / falling.sum()
+    outer, inner = (float(falling[np.searchsorted(held, share)]) for share in (0.9, 0.5))
+    return [outer, max(inner, outer * 1.001)]
+
+
+def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
+    """A curve over its feature, with ticks where steps are; or a map over two."""
+    knots = [f.shown(k) for f, k in zip(shape.features, shape.knots, strict=True)]
+    first = shape.features[0]
+    if len(shape.features) == 2:
+        image = axes.pcolormesh(
+            *knots, shape.values.T, shading="gouraud", cmap="viridis", rasterized=True,
+            vmin=limits[0], vmax=limits[1],
+        )  # fmt: skip
+        axes.figure.colorbar(image, ax=axes)
+        axes.set_ylabel(shape.features[1].label)
+    elif first.options:
+        axes.bar(first.options, shape.values, color=AGENT)
+    else:
+        if shape.spread is not None:
+            low, high = shape.values - shape.spread, shape.values + shape.spread
+            axes.fill_between(knots[0], low, high, color=AGENT, alpha=0.2, lw=0)
+        axes.plot(knots[0], shape.values, color=AGENT)
+        where = first.shown(shape.deciles[0])
+        axes.plot(where, np.zeros(len(where)), "|", color=ink(), alpha=0.5, markersize=7,
+                  transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+    if len(shape.features) == 1:
+        axes.axhline(0, color=ink(), linewidth=0.6, alpha=0.4)
+        axes.set_ylim(*limits)
+        axes.grid(axis="y")
+    axes.set_xlabel(first.label)
+
+
+def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:
+    """One scale for all curves, so that what counts little looks little."""
+    values = np.concatenate([shape.values.ravel() for shape in shapes] or [np.zeros(1)])
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * max(high - low, 1e-3)
+    return low - room, high + room
+
+
+def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
+    """How close to each answer the model's expectation was, before and after all of them."""
+    number = [one.number for one in answers]
+    before = np.array([1 - one.surprise for one in answers])
+    after = before + np.array([one.moved for one in answers])
+    size = 6 if len(answers) <= 30 else 3
+    axes.vlines(number, before, after, color=ink(), alpha=0.35, linewidth=1)
+    axes.plot(number, before, "o", color=TARGET, markersize=size, label="before", mfc="none")
+    axes.plot(number, after, "o", color=AGENT, markersize=size, label="after")
+    axes.set_ylim(-0.03, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("answer")
+    axes.grid(axis="y")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
+
+
+def named(features: tuple[Feature, ...]) -> str:
+    """In words: "x and y"."""
+    return " and ".join(feature.name for feature in features)
