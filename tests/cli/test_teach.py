@@ -58,6 +58,16 @@ def test_a_lesson_leaves_an_agent_a_report_and_its_labels(lesson, capsys):
     assert (result["labels"], result["people"], result["updates"]) == (4, ["you"], 3)
     assert "What was taught on navigation" in (lesson / "report.html").read_text()
     assert len(said(capsys, "play", str(lesson), "--episodes=2")["returns"]) == 2
+
+
+def test_a_lesson_is_explained_without_the_tasks_own_reward(lesson, capsys):
+    """What a person wants nobody knows: there is nothing true to compare with, and no star."""
+    found = said(capsys, "explain", str(lesson), "--config.episodes=2")
+    assert found["answers"] == 4
+    told = json.loads((lesson / "explain.json").read_bytes())
+    assert set(told["importance"]) == set(told["maps"][0]["rewards"]) == {"before", "after"}
+    assert [(one["one"], one["other"]) for one in found["distances"]] == [("after", "before")]
+    assert "true reward" not in (lesson / "explain.html").read_text()
     rows = (lesson / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["labels"] == 4
 

@@ -284,8 +284,9 @@ def _map(
         name: found.average(np.asarray(landscape.spread(belief, family, rows, reference)))
         for name, belief in ((BEFORE, learned.before), (AFTER, learned.after))
     }
-    ends = [float(pair[i // 2].shown(np.asarray(end))) for i, end in enumerate(found.extent)]
-    return Map(pair, (ends[0], ends[1], ends[2], ends[3]), drawn, spread, found.density)
+    ends = np.reshape(found.extent, (2, 2))
+    across, up = (pair[i].shown(ends[i]).tolist() for i in (0, 1))
+    return Map(pair, (*across, *up), drawn, spread, found.density)
 
 
 def _in_one_line(

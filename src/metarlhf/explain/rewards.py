@@ -1,6 +1,6 @@
 """Learned and true rewards as functions of the same inputs, and what those inputs are called."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from metarlhf.reward.networks import encode, num_actions_of
 from metarlhf.types import Task
 
 
+@runtime_checkable
 class StepReward(Protocol):
     """What a step is paid; any leading dimensions. Continuous actions are in [-1, 1]."""
 

@@ -15,6 +15,8 @@ from metarlhf.report.figures import Row, ink
 
 # Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
 LESS, MORE = "#d9702b", "#2f7fd6"
+# So many answers can be told from one another in a figure.
+FEW = 60
 EDGE = withStroke(linewidth=2.2, foreground="#00000090")
 TITLES = {"before": "before", "after": "after", "true": "true reward"}
 
@@ -41,7 +43,7 @@ def draw_importance(axes: Axes, found: Explanation) -> None:
     axes.set_xlim(0, None)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(axis="x")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
+    axes.figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2)
 
 
 def draw_episode(pair: Row, found: Explanation) -> None:
@@ -173,13 +175,20 @@ def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:
 
 def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
     """How close to each answer the model's expectation was, before and after all of them."""
-    number = [one.number for one in answers]
+    number = np.array([one.number for one in answers])
     before = np.array([1 - one.surprise for one in answers])
     after = before + np.array([one.moved for one in answers])
-    size = 6 if len(answers) <= 30 else 3
-    axes.vlines(number, before, after, color=ink(), alpha=0.35, linewidth=1)
-    axes.plot(number, before, "o", color=TARGET, markersize=size, label="before", mfc="none")
-    axes.plot(number, after, "o", color=AGENT, markersize=size, label="after")
+    if len(answers) <= FEW:
+        axes.vlines(number, before, after, color=ink(), alpha=0.35, linewidth=1)
+        axes.plot(number, before, "o", color=TARGET, markersize=6, label="before", mfc="none")
+        axes.plot(number, after, "o", color=AGENT, markersize=6, label="after")
+    else:  # Too many to be followed one by one: their mean over a tenth of them.
+        window = len(answers) // 10
+        middle = np.convolve(number, np.full(window, 1 / window), "valid")
+        for values, colour, name in ((before, TARGET, "before"), (after, AGENT, "after")):
+            axes.plot(number, values, "o", color=colour, markersize=2, alpha=0.4, mew=0)
+            mean = np.convolve(values, np.full(window, 1 / window), "valid")
+            axes.plot(middle, mean, color=colour, linewidth=2, label=name)
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
