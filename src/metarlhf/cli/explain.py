@@ -12,7 +12,7 @@ import tyro
 from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
-from metarlhf.envs import make_family
+from metarlhf.envs import TaskFamily
 from metarlhf.explain import ExplainConfig, Explanation, explain
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, headline, write_explanation
@@ -51,12 +51,17 @@ def main(argv: Sequence[str]) -> int:
     options, begin = parse(Explain, argv, "explain", Explain()), time.monotonic()
     begun, learned = begun_with(options.run), _learned(options.run)
     other = _learned(options.other) if options.other else None
-    if other and other.family != learned.family:
+    family, number = learned.shown, begun.get("number", 0)
+    if other and other.shown.name != family.name:
         raise UserError(
-            f"{options.other} learned a reward of {other.family}, {options.run} one of "
-            f"{learned.family}: only rewards of one family can be compared"
+            f"{options.other} learned a reward of {other.shown.name}, {options.run} one of "
+            f"{family.name}: only rewards of one family can be compared"
         )
-    family, number = make_family(learned.family), begun.get("number", 0)
+    if not isinstance(family, TaskFamily):
+        raise UserError(
+            f"{options.run} learned in {family.name}, a simulator: what is explained so far are "
+            "rewards of task families (metarlhf tasks)"
+        )
     task = task_number(family, number)
     # What a person wants nobody knows: the task's own reward is not it.
     simulated = read_object(options.run / "result.json").get("command") != "teach"
