@@ -32,7 +32,7 @@ def test_expectations_are_those_of_the_members_and_skips_are_left_out():
         Comparison(left, right, jnp.array([0.0, 1.0, 0.5]), jnp.array([1.0, 0.0, 1.0])),
         Rating(shown, jnp.array([2.0, 7.0]), jnp.array([4.0, 10.0]), jnp.ones(2)),
     )
-    found = answered(Learned(before, after, feedback, blank(FAMILY, 0), FAMILY.name))
+    found = answered(Learned(before, after, feedback, blank(FAMILY, 0), FAMILY))
     assert [one.number for one in found] == [1, 2, 3, 4]
     assert [one.said for one in found] == [0.0, 0.5, 2.0, 7.0]
     assert [one.levels for one in found] == [None, None, 4, 10]
@@ -56,5 +56,5 @@ def test_a_mark_that_is_surely_foreseen_is_expected():
     said = Rating(clips(4, 1), jnp.array([7.0]), jnp.array([10.0]), jnp.ones(1))
     none = clips(5, 0)
     nothing = Comparison(none, none, jnp.zeros(0), jnp.zeros(0))
-    learned = Learned(belief, sure, Feedback(nothing, said), blank(FAMILY, 0), FAMILY.name)
+    learned = Learned(belief, sure, Feedback(nothing, said), blank(FAMILY, 0), FAMILY)
     assert abs(answered(learned)[0].after - 7) < 0.1

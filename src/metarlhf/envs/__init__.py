@@ -1,6 +1,6 @@
 """Task families: what an agent can be taught, and how tasks differ."""
 
-from metarlhf.envs.base import Environment, Shown, Step, TaskFamily
+from metarlhf.envs.base import Environment, Shown, Step, TaskFamily, Tasks
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.errors import (
@@ -9,11 +9,23 @@ from metarlhf.envs.errors import (
     UnknownTaskError,
     VariationError,
 )
-from metarlhf.envs.host import FilmedEnv, HostEnv, HostStep
+from metarlhf.envs.host import FilmedEnv, HostEnv, HostFamily, HostStep, TaskedEnv
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
-from metarlhf.envs.registry import check_name, knows, make, make_family, names, register, varied
+from metarlhf.envs.registry import (
+    check_name,
+    find,
+    host_names,
+    is_host,
+    knows,
+    make,
+    make_family,
+    make_host,
+    names,
+    register,
+    varied,
+)
 from metarlhf.envs.scenes import scene
 from metarlhf.envs.simulators import connect, film
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
@@ -21,7 +33,11 @@ from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscret
 __all__ = [
     "make",
     "make_family",
+    "make_host",
+    "find",
     "knows",
+    "is_host",
+    "host_names",
     "names",
     "register",
     "varied",
@@ -33,8 +49,11 @@ __all__ = [
     "SimulatorError",
     "MissingSimulatorError",
     "Environment",
+    "Tasks",
     "TaskFamily",
     "Shown",
+    "HostFamily",
+    "TaskedEnv",
     "Step",
     "HostEnv",
     "FilmedEnv",

@@ -40,8 +40,8 @@ class Spaces(Protocol):
 
 
 @runtime_checkable
-class Environment(Spaces, Protocol):
-    """A simulator and a distribution over its tasks: all that PPO needs."""
+class Tasks(Spaces, Protocol):
+    """A distribution over tasks, whichever simulator they are of."""
 
     name: str
     horizon: int
@@ -50,6 +50,11 @@ class Environment(Spaces, Protocol):
     def sample(self, key: PRNGKeyArray) -> Task:
         """Draw a task. Held-out tasks are other keys."""
         ...
+
+
+@runtime_checkable
+class Environment(Tasks, Protocol):
+    """A simulator and a distribution over its tasks: all that PPO needs."""
 
     def reset(self, key: PRNGKeyArray, task: Task) -> tuple[Observation, State]:
         """Start an episode."""

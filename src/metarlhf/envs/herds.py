@@ -45,6 +45,17 @@ class Herd(gymnasium.Env):
         self.action_space = batch_space(self.envs.single_action_space, count)
         self.count = count
 
+    @property
+    def tasks(self) -> Any:
+        """What its environments are told to do, which nobody asks; set, each is told its own."""
+        raise AttributeError("a herd keeps no tasks: its environments do")
+
+    @tasks.setter
+    def tasks(self, tasks: list[Any]) -> None:
+        for env, task in zip(self.envs.envs, tasks, strict=True):
+            told: Any = env.unwrapped
+            told.set_task(task)
+
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
         obs, _ = self.envs.reset(seed=seed)
         none = np.zeros(self.count, np.int8)
@@ -91,6 +102,18 @@ class Herds:
         self._does = self._own.envs.single_action_space
         self.observation_space = observation_space(self._sees)
         self.action_space = action_space(self._does)
+
+    def set_tasks(self, tasks: Any) -> None:
+        """Tell each environment its task; leaves have a leading dimension `env`.
+
+        It takes a `set_task` of theirs. A new episode should begin before the next step.
+        """
+        tasks = jax.tree.map(np.asarray, tasks)
+        each = [jax.tree.map(lambda x: x[env], tasks) for env in range(self.num_envs)]
+        herds = [each[i : i + self._size] for i in range(0, self.num_envs, self._size)]
+        self._own.tasks = herds[0]
+        if self._others is not None:
+            self._others.set_attr("tasks", herds[1:])
 
     def reset(self, seed: int) -> HostObservation:
         # A herd numbers its own from what it is given: none gets a number that another has.

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, PyTree, Shaped, UInt8
 
-from metarlhf.envs.base import Spaces
+from metarlhf.envs.base import Spaces, Tasks
+from metarlhf.types import Task
 
 HostObservation = PyTree[Shaped[np.ndarray, "env ..."]]
 
@@ -49,6 +50,27 @@ class HostEnv(Spaces, Protocol):
 
     def close(self) -> None:
         """End its processes, if it has any."""
+        ...
+
+
+@runtime_checkable
+class TaskedEnv(HostEnv, Protocol):
+    """A `HostEnv` whose environments are told their tasks."""
+
+    def set_tasks(self, tasks: Task) -> None:
+        """Tell each environment its task; leaves have a leading dimension `env`."""
+        ...
+
+
+@runtime_checkable
+class HostFamily(Tasks, Protocol):
+    """A family whose simulators step outside the compiled program."""
+
+    varies: str
+    """In words: what differs from task to task, which the agent is never told."""
+
+    def connect(self, num_envs: int) -> TaskedEnv:
+        """So many environments that step together; close them when done."""
         ...
 
 

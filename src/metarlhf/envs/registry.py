@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from metarlhf.envs.base import Environment, TaskFamily
+from metarlhf.envs.base import Environment, TaskFamily, Tasks
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.distributions import Distribution, distribution
 from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError, VariationError
+from metarlhf.envs.host import HostFamily
 from metarlhf.envs.modules import module
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 
+BODIES = ("Walker2DRandParams", "HopperRandParams")
 _factories: dict[str, Callable[..., Environment]] = {
     "navigation": Navigation,
     "navigation/finn2017": lambda **options: Navigation("finn2017", **options),
@@ -27,6 +29,17 @@ _factories: dict[str, Callable[..., Environment]] = {
     "cartpole": CartPole,
 }
 _made: dict[Any, Environment] = {}
+# Known by name without MuJoCo; what they are exactly is in `mujoco_tasks.lineages`.
+HOST_FAMILIES = tuple(
+    f"{lineage}/{task}"
+    for lineage, tasks in {
+        "finn2017": ("HalfCheetahVel", "HalfCheetahDir", "AntVel", "AntDir", "AntGoal"),
+        "promp2018": ("HalfCheetahVel", "HalfCheetahDir", "AntDir", "AntGoal", *BODIES),
+        "pearl2019": ("HalfCheetahVel", "HalfCheetahDir", "AntDir", "AntGoal", *BODIES),
+    }.items()
+    for task in tasks
+)
+_made_hosts: dict[str, HostFamily] = {}
 
 
 def names() -> tuple[str, ...]:
@@ -100,6 +113,41 @@ def knows(name: str) -> bool:
     return True
 
 
+def host_names() -> tuple[str, ...]:
+    """Every family whose simulators step outside the compiled program, by name."""
+    return HOST_FAMILIES
+
+
+def is_host(name: str) -> bool:
+    """Whether `make_host` knows a family of this name."""
+    return name in HOST_FAMILIES
+
+
+def make_host(name: str) -> HostFamily:
+    """The family called `name` whose simulators step outside the compiled program; one of each.
+
+    Raises:
+        UnknownTaskError: there is none.
+        MissingSimulatorError: MuJoCo is not installed.
+    """
+    if not is_host(name):
+        raise UnknownTaskError(
+            f"no family of simulators is called {name!r}. Known are: {', '.join(HOST_FAMILIES)}"
+        )
+    if name not in _made_hosts:
+        try:
+            from metarlhf.envs.mujoco_tasks.lineages import family
+        except ImportError as error:
+            raise MissingSimulatorError("mujoco", "mujoco", error) from error
+        _made_hosts[name] = family(name)
+    return _made_hosts[name]
+
+
+def find(name: str) -> Environment | HostFamily:
+    """Whatever is called `name`, see `make` and `make_host`."""
+    return make_host(name) if is_host(name) else make(name)
+
+
 def make_family(name: str, **options: Any) -> TaskFamily:
     """As `make`, of a family of tasks that a teacher can judge.
 
@@ -121,7 +169,7 @@ def make_family(name: str, **options: Any) -> TaskFamily:
     return family
 
 
-def check_name(family: Environment) -> None:
+def check_name(family: Tasks) -> None:
     """Refuse a family that `make` would not give back by its name.
 
     What is published keeps the name alone: read back, it would silently be of another family.
@@ -129,7 +177,7 @@ def check_name(family: Environment) -> None:
     Raises:
         ValueError: its options are not the defaults, or it is not registered.
     """
-    found = make(family.name)
+    found = find(family.name)
     known = [found, found.without_termination() if isinstance(found, TaskFamily) else found]
     if _options(family) not in [_options(one) for one in known]:
         raise ValueError(
@@ -138,7 +186,7 @@ def check_name(family: Environment) -> None:
         )
 
 
-def _options(family: Environment) -> tuple[type, str]:
+def _options(family: Tasks) -> tuple[type, str]:
     """What an environment was made with: its class and public attributes."""
     return type(family), repr({k: v for k, v in vars(family).items() if not k.startswith("_")})
 
@@ -164,6 +212,12 @@ def _factory(name: str) -> Callable[..., Environment]:
             return partial(FromGymnax, identifier)
         each = (word.partition("=") for word in said.split("&"))
         return partial(GymnaxFamily, identifier, {n: distribution(d) for n, _, d in each})
+    if is_host(name):
+        raise UnknownTaskError(
+            f"the simulators of {name} step outside the compiled program, where metarlhf "
+            "meta-train and evaluate play alone (metarlhf.envs.make_host); PPO by itself takes "
+            "Gymnasium's own: metarlhf ppo --env HalfCheetah-v5"
+        )
     if name not in _factories and ":" in name:
         module(name.partition(":")[0])
     if name not in _factories:

@@ -17,11 +17,14 @@ class Box(NamedTuple):
     names: tuple[str, ...]
     units: tuple[str, ...] = ()
     """Of each component, empty for a pure number; all are without them."""
+    reach: float = 1.0
+    """Of actions: policies act in [-reach, reach]."""
 
     def from_unit(self, action: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Policies act in [-1, 1]; simulators in their own units. Values outside are clipped."""
         low, high = jnp.asarray(self.low), jnp.asarray(self.high)
-        return low + 0.5 * (jnp.clip(action, -1.0, 1.0) + 1.0) * (high - low)
+        unit = jnp.clip(action / self.reach, -1.0, 1.0)
+        return low + 0.5 * (unit + 1.0) * (high - low)
 
     def __str__(self) -> str:
         low, high = (_range(bound) for bound in (self.low, self.high))
