@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.host import FilmedEnv, HostEnv, HostObservation, HostStep
-from metarlhf.networks import Actor
+from metarlhf.networks import Policy
 from metarlhf.networks.body import forget, initial_states
 from metarlhf.rollout import RolloutState
 from metarlhf.types import State, Trajectory
@@ -44,7 +44,7 @@ class Moment(NamedTuple):
         return self.step.terminated | self.step.truncated
 
 
-def reset(env: HostEnv, actor: Actor, seed: int) -> RolloutState:
+def reset(env: HostEnv, actor: Policy, seed: int) -> RolloutState:
     """Start an episode in every environment.
 
     The simulators keep their own states: in their place stands what each episode has paid so far.
@@ -54,7 +54,7 @@ def reset(env: HostEnv, actor: Actor, seed: int) -> RolloutState:
 
 
 def collect(
-    key: PRNGKeyArray, env: HostEnv, actor: Actor, start: RolloutState, num_steps: int
+    key: PRNGKeyArray, env: HostEnv, actor: Policy, start: RolloutState, num_steps: int
 ) -> tuple[RolloutState, Trajectory, Float[np.ndarray, " episodes"]]:
     """Act for `num_steps` in every environment, each restarted where its episode ends.
 
@@ -76,7 +76,7 @@ def collect(
 
 
 def evaluate(
-    key: PRNGKeyArray, env: HostEnv, actor: Actor, deterministic: bool = True
+    key: PRNGKeyArray, env: HostEnv, actor: Policy, deterministic: bool = True
 ) -> Float[np.ndarray, " env"]:
     """True returns of one whole episode in every environment of `env`, which is for nothing else.
 
@@ -113,7 +113,7 @@ def play_episode(
 def film(
     key: PRNGKeyArray,
     env: FilmedEnv,
-    actor: Actor,
+    actor: Policy,
     keep: Callable[[np.ndarray], Picture],
     deterministic: bool = True,
 ) -> tuple[list[Picture], float]:
@@ -141,7 +141,7 @@ def seed_of(key: PRNGKeyArray) -> int:
 def _play(
     key: PRNGKeyArray,
     env: HostEnv,
-    actor: Actor,
+    actor: Policy,
     start: RolloutState,
     chunk: int,
     deterministic: bool = False,
@@ -162,12 +162,12 @@ def _play(
 
 
 @partial(jax.jit, static_argnames=("shape",))
-def _noise(key: PRNGKeyArray, actor: Actor, shape: tuple[int, ...]) -> Array:
+def _noise(key: PRNGKeyArray, actor: Policy, shape: tuple[int, ...]) -> Array:
     return actor.draw_noise(key, shape)
 
 
 @partial(jax.jit, static_argnames=("space", "deterministic"))
-def _act(actor: Actor, noise: Array, t: Any, obs: Any, policy: State, space: Any, deterministic):
+def _act(actor: Policy, noise: Array, t: Any, obs: Any, policy: State, space: Any, deterministic):
     """What the policy does, also in the simulator's units, and what it remembers."""
     distribution, policy = actor(obs, policy)
     action = distribution.mode() if deterministic else distribution.sample(noise[t])
@@ -175,13 +175,13 @@ def _act(actor: Actor, noise: Array, t: Any, obs: Any, policy: State, space: Any
 
 
 @jax.jit
-def _forget(ended: Array, actor: Actor, policy: State) -> State:
+def _forget(ended: Array, actor: Policy, policy: State) -> State:
     return forget(ended, actor.initial_state(), policy)
 
 
 @jax.jit
 def _trajectory(
-    actor: Actor, memory: State, obs, action, next_obs, reward, terminated, truncated
+    actor: Policy, memory: State, obs, action, next_obs, reward, terminated, truncated
 ) -> Trajectory:
     distribution = actor.over(obs, memory, terminated | truncated)
     log_prob = distribution.log_prob(action)

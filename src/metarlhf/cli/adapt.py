@@ -16,6 +16,7 @@ from metarlhf import files, rlhf
 from metarlhf.cli.options import TrainOptions, file_name, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.feedback import empty
+from metarlhf.envs import is_host
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -96,6 +97,11 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
     prior, presets, kind = load_prior(argv, "adapt")
+    if is_host(prior.shape.family):
+        raise UserError(
+            f"the simulators of {prior.shape.family} step outside the program: metarlhf evaluate "
+            "says how well its prior adapts; to adapt it yourself call metarlhf.meta.host"
+        )
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
     if options.steps and not isinstance(prior, GradientPrior):

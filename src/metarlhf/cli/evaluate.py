@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from metarlhf.cli import evaluate_host
 from metarlhf.cli.adapt import Kind, PriorPath, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.options import file_name, open_run, parse, say, show
 from metarlhf.cli.summary import lines
+from metarlhf.envs import is_host
 from metarlhf.files import digest
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
@@ -33,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = load_prior(argv, "evaluate")
+    if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
+        return evaluate_host.main(argv, prior)
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
     name = file_name(prior.family.name)
     begins_with = digest(options.prior) or ""

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
     VaryOptions,
+    family_in,
     file_name,
     open_run,
     parse_task,
@@ -20,14 +22,14 @@ from metarlhf.cli.options import (
     say,
     show,
 )
-from metarlhf.envs import TaskFamily, make_family
-from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
+from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
+from metarlhf.meta import gradient_prior, host, joint, joint_gradient, prior
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
-from metarlhf.runs import RunDirectory, drive
+from metarlhf.runs import RunDirectory, UserError, drive
 
 Method = Literal["posterior", "promp", "maml", "fomaml"]
 
@@ -61,6 +63,31 @@ class MetaTrainByGradient(TrainOptions, VaryOptions):
     """Which meta-gradient."""
     config: JointGradientConfig = field(default_factory=JointGradientConfig)
     """How it learns."""
+
+
+def meta_train_host(
+    run: RunDirectory, family: HostFamily, seed: int, config: JointGradientConfig
+) -> GradientPrior:
+    """The same on simulators that step outside the compiled program; the tasks pay.
+
+    Raises:
+        UserError: a teacher should, who would have to see what simulators keep for themselves.
+    """
+    if config.reward != "task":
+        raise UserError(
+            f"simulators of {family.name} step outside the program, and no simulated teacher "
+            "judges what they do: leave --config.reward at task"
+        )
+    policy = config.policy
+    with closing(family.connect(host.simulators(policy.meta_batch, policy.episodes))) as env:
+        state = drive(
+            run,
+            f"meta-training on {family.name}",
+            lambda: host.init(jax.random.key(seed), family, policy),
+            lambda state, done: host.iterate(state, family, env, policy),
+            policy.iterations,
+        )
+    return host.prior_of(state, family, policy)
 
 
 def meta_train(
@@ -98,9 +125,15 @@ def publish(learned: Prior | GradientPrior, run: RunDirectory, seed: int) -> Pat
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    scan.add_argument("--method", default=MetaTrain.method)
-    scan.add_argument("--config.reward", default="teacher", dest="reward")
+    on_host = is_host(family_in(argv, MetaTrain.task))
+    scan.add_argument("--method", default="promp" if on_host else MetaTrain.method)
+    scan.add_argument("--config.reward", default="task" if on_host else "teacher", dest="reward")
     found = peek(scan, argv)[0]
+    if on_host and found.method == "posterior":
+        raise UserError(
+            "simulators outside the program are meta-trained on by gradients: choose another "
+            "--method, such as promp"
+        )
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     by_gradients = found.method in ("promp", "maml", "fomaml")
 
@@ -112,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
 
     command = MetaTrainByGradient if by_gradients else MetaTrain
     options = parse_task(command, argv, "meta-train", default_of)
-    family = make_family(options.task)
+    family = make_host(options.task) if is_host(options.task) else make_family(options.task)
     with open_run(options, f"meta-train-{file_name(options.task)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
@@ -125,9 +158,15 @@ def _method(options: MetaTrain | MetaTrainByGradient) -> str:
     return options.config.policy.method  # which an option of its own may name, too
 
 
-def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory, family: TaskFamily) -> int:
+def _train(
+    options: MetaTrain | MetaTrainByGradient, run: RunDirectory, family: TaskFamily | HostFamily
+) -> int:
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
-    learned = meta_train(run, family, options.seed, options.config)
+    if isinstance(family, TaskFamily):
+        learned = meta_train(run, family, options.seed, options.config)
+    else:
+        assert isinstance(options, MetaTrainByGradient)
+        learned = meta_train_host(run, family, options.seed, options.config)
     folder = publish(learned, run, options.seed)
     last = run.metrics.rows[-1]
     result = run.finish(
@@ -147,4 +186,7 @@ def _train(options: MetaTrain | MetaTrainByGradient, run: RunDirectory, family: 
         f"The prior is in {folder}. Teach a task it has never seen {how}:",
         f"  metarlhf adapt {folder} --number 3",
     ]
+    if not isinstance(family, TaskFamily):
+        lines = [f"The prior is in {folder}. How well it adapts to tasks it has never seen:"]
+        lines.append(f"  metarlhf evaluate {folder}")
     return show(result, lines, options.json)

@@ -13,8 +13,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from metarlhf.cli.logs import logger
-from metarlhf.envs import names, varied
-from metarlhf.envs.registry import make
+from metarlhf.envs import find, host_names, names, varied
 from metarlhf.runs import RunDirectory, UserError
 
 # Options that do not decide what a run does: it goes on with others too.
@@ -94,7 +93,7 @@ def parse_task(
     options = parse(command, argv, prog, default_of(usual))
     given: Any = options  # a dataclass that has a task
     named = varied(given.task, given.vary if isinstance(options, VaryOptions) else ())
-    make(named)
+    find(named)
     if named == usual:
         return options
     given = parse(command, argv, prog, default_of(named))
@@ -107,12 +106,13 @@ def family_in(argv: Sequence[str], default: str) -> str:
     Raises:
         UnknownTaskError: the first word that is not an option names none.
     """
-    known = names()
+    known = (*names(), *host_names())
     for word in argv:
         if word in known:
             return word
     if argv and not argv[0].startswith("-"):
-        make(argv[0])
+        find(varied(argv[0]))
+        return varied(argv[0])
     return default
 
 

@@ -8,8 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from metarlhf.cli.options import show
-from metarlhf.envs import Box, Discrete, TaskFamily, names
-from metarlhf.envs.registry import make_family
+from metarlhf.envs import (
+    Box,
+    Discrete,
+    HostFamily,
+    MissingSimulatorError,
+    TaskFamily,
+    host_names,
+    make_family,
+    make_host,
+    names,
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = tyro.cli(Tasks, args=list(argv), prog="metarlhf tasks")
     families = [(name, make_family(name)) for name in names()]
+    hosts = _hosts()
     if options.json:
-        return show({"tasks": [_entry(name, family) for name, family in families]}, [], True)
+        entries = [_entry(name, family) for name, family in families]
+        return show({"tasks": entries + [_host_entry(family) for family in hosts]}, [], True)
     table = Table("task", "what varies", "horizon", "observation", "action", box=None)
     for name, family in families:
         table.add_row(
@@ -35,10 +46,39 @@ def main(argv: Sequence[str]) -> int:
             f"{family.observation_space.size} numbers",
             _action(family.action_space),
         )
+    for family in hosts:
+        space = family.observation_space
+        seen = f"{space.size} numbers" if isinstance(space, Box) else str(space)
+        row = (family.name, family.varies, str(family.horizon), seen)
+        table.add_row(*row, str(family.action_space))
+    if not hosts:
+        table.add_row(host_names()[0], "and its like come with the extra 'mujoco'", "", "", "")
     # The whole table also where nobody can say how wide the window is.
     console = Console() if Console().is_terminal else Console(width=120)
     console.print(table)
     return 0
+
+
+def _hosts() -> list[HostFamily]:
+    """Families whose simulators step outside the program; none without MuJoCo."""
+    try:
+        return [make_host(name) for name in host_names()]
+    except MissingSimulatorError:
+        return []
+
+
+def _host_entry(family: HostFamily) -> dict:
+    space = family.observation_space
+    return {
+        "task": family.name,
+        "family": family.name,
+        "varies": family.varies,
+        "horizon": family.horizon,
+        "observation": list(space.names) if isinstance(space, Box) else str(space),
+        "action": list(family.action_space.names),
+        "action_kind": "continuous" if isinstance(family.action_space, Box) else "discrete",
+        "simulator": "mujoco",
+    }
 
 
 def _action(space: Box | Discrete) -> str:

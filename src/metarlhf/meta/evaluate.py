@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import ppo, rlhf
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import TaskFamily, Tasks
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
 from metarlhf.networks import Agent
@@ -25,7 +25,7 @@ SPLITS = {"validation": 0x7E57, "test": 0x7E58}
 
 
 def held_out_tasks(
-    family: TaskFamily, count: int, split: Literal["validation", "test"] = "test"
+    family: Tasks, count: int, split: Literal["validation", "test"] = "test"
 ) -> Task:
     """`count` tasks that meta-training never sees; always the same ones.
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily, may_end
-from metarlhf.envs.registry import make_family
+from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
@@ -53,7 +53,11 @@ class GradientPrior(eqx.Module):
 
     @property
     def family(self) -> TaskFamily:
-        """The family that this was meta-trained on."""
+        """The family that this was meta-trained on.
+
+        Raises:
+            UnknownTaskError: its simulators step outside the program: `meta.host` teaches there.
+        """
         return make_family(self.shape.family)
 
     @property
@@ -127,11 +131,11 @@ def pays(rewards: LearnedReward) -> RewardSource:
 
 def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     """A prior that knows nothing, of the given shape."""
-    family, policy, model = make_family(shape.family), shape.policy, shape.model
+    family, policy, model = find(shape.family), shape.policy, shape.model
     agent_key, model_key = jax.random.split(key)
     agent = build_agent(agent_key, family, policy.hidden, initial_std=policy.initial_std)
     rule = initial_rule(agent.actor, policy)
-    if model is None:
+    if model is None or not isinstance(family, TaskFamily):
         return GradientPrior(agent, rule, None, None, shape)
     belief = model.create(model_key, family)
     return GradientPrior(agent, rule, belief, Library.blank(family, shape.library), shape)
@@ -170,7 +174,7 @@ def _shape(entries: dict[str, Any]) -> GradientShape:
 
     model = entries["model"]
     return GradientShape(
-        family=make_family(entries["family"]).name,
+        family=find(entries["family"]).name,
         policy=MetaRLConfig(**tuples(entries["policy"])),
         model=GradientRewardConfig(**tuples(model)) if model else None,
         library=int(entries["library"]),

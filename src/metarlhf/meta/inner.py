@@ -87,6 +87,36 @@ class InnerLoop(NamedTuple):
         return episode_return(self.played)
 
 
+def judge_tasks(agents: Agent, trajectory: Trajectory, config: MetaRLConfig) -> Samples:
+    """What each task's agent learns from, of trajectories of dimensions (task, episode, time)."""
+    one = partial(
+        judge,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        normalise=config.normalise_advantage,
+    )
+    return jax.vmap(one)(agents, trajectory)
+
+
+def begin_tasks(agents: Agent, learned_rule: LearnedRule, config: MetaRLConfig) -> optax.OptState:
+    """Where the update rule begins in each task."""
+    rule = update_rule(learned_rule, config)
+    return jax.vmap(lambda actor: optimise.begin(rule, actor))(agents.actor)
+
+
+def step_tasks(
+    agents: Agent,
+    rule_states: optax.OptState,
+    samples: Samples,
+    learned_rule: LearnedRule,
+    config: MetaRLConfig,
+) -> tuple[Agent, optax.OptState]:
+    """One gradient step in each task."""
+    rule = update_rule(learned_rule, config)
+    one = lambda agent, state, samples: gradient_step(agent, state, samples, rule, config)
+    return jax.vmap(one)(agents, rule_states, samples)
+
+
 def play_and_adapt(
     key: PRNGKeyArray,
     family: TaskFamily,
@@ -103,18 +133,9 @@ def play_and_adapt(
     `agents` has one agent for each task. Episodes between two steps serve twice: they are what came
     of the step before and what the next learns from, and may be paid differently as either.
     """
-    rule = update_rule(learned_rule, config)
-    judged = jax.vmap(
-        partial(
-            judge,
-            gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-            normalise=config.normalise_advantage,
-        )
-    )
 
     def paid(agents, trajectory, reward):
-        return judged(agents, reward(trajectory) if reward else trajectory)
+        return judge_tasks(agents, reward(trajectory) if reward else trajectory, config)
 
     def collected(key, agents):
         trajectory = play(key, family, tasks, agents, config.episodes)
@@ -124,17 +145,13 @@ def play_and_adapt(
 
     def step(carry, key):
         agents, rule_states, support = carry
-
-        def one(agent, state, samples):
-            return gradient_step(agent, state, samples, rule, config)
-
-        agents, rule_states = jax.vmap(one)(agents, rule_states, support)
+        agents, rule_states = step_tasks(agents, rule_states, support, learned_rule, config)
         next_support, query, played = collected(key, agents)
         return (agents, rule_states, next_support), (agents, support, query, played)
 
     keys = jax.random.split(key, steps + 1)
     support, _, before = collected(keys[0], agents)
-    rule_states = jax.vmap(lambda actor: optimise.begin(rule, actor))(agents.actor)
+    rule_states = begin_tasks(agents, learned_rule, config)
     _, (adapted, supports, queries, after) = jax.lax.scan(
         step, (agents, rule_states, support), keys[1:]
     )

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Spaces, TaskFamily
 from metarlhf.meta.baseline import Samples, regression
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, gradient_step, play_and_adapt
@@ -58,7 +58,7 @@ def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
 
 def init(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    family: Spaces,
     config: MetaRLConfig,
     agent: Agent | None = None,
 ) -> MetaRLState:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from metarlhf.envs.registry import is_host
 from metarlhf.meta.config import MetaRLConfig, Method
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
@@ -77,15 +78,27 @@ FINN2017 = MetaRLConfig(
 to gain. So advantages are not normalised; steps a quarter as long would do if they were."""
 
 
+PROMP2018 = MetaRLConfig(
+    learn_inner_lr="none",
+    iterations=1000,
+    anneal_lr=False,
+)
+"""Meta-RL on MuJoCo as Rothfuss et al. 2019 published it: a fixed step of 0.1, 40 tasks of 20
+episodes, Adam at 1e-3 for 5 epochs. Nothing was tuned here, nor is it for other methods."""
+
+
 def by_gradient(
     family: str, method: Method = "promp", reward: Literal["teacher", "task"] = "teacher"
 ) -> JointGradientConfig:
     """Meta-training by gradients, as tuned on navigation: the other families start from that.
 
-    Gymnax's do not: rewards there may be of any size, and advantages are normalised.
+    Gymnax's do not: rewards there may be of any size, and advantages are normalised; nor do
+    simulators outside the program, which have what was published.
     """
     policy = replace(FINN2017, method=method)
-    if family.startswith("gymnax:"):
+    if is_host(family):
+        policy = replace(PROMP2018, method=method)
+    elif family.startswith("gymnax:"):
         policy = MetaRLConfig(method=method, meta_batch=20)
     elif reward == "teacher":
         # What is learned pays less evenly than a task does: at steps so long a policy is lost.

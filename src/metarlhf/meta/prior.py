@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
-from metarlhf.envs.registry import make_family
+from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior, LatentReward
@@ -106,7 +106,7 @@ def check_family(folder: Path, found: str, wanted: str | None) -> None:
     Raises:
         WrongFamilyError: another family is wanted.
     """
-    if wanted is not None and make_family(wanted).name != found:
+    if wanted is not None and find(wanted).name != found:
         raise WrongFamilyError(
             f"the prior in {folder} was meta-trained on {found!r}, not on {wanted!r}: "
             f"name a task of {found!r}, or meta-train on {wanted!r}"

@@ -10,6 +10,8 @@ from metarlhf.networks.distributions import DiagGaussian as DiagGaussian
 from metarlhf.networks.distributions import Distribution as Distribution
 from metarlhf.networks.distributions import MultiCategorical as MultiCategorical
 from metarlhf.networks.distributions import SquashedGaussian as SquashedGaussian
+from metarlhf.networks.each import Each as Each
+from metarlhf.networks.each import Policy as Policy
 from metarlhf.networks.encoders import example as example
 from metarlhf.networks.heads import head_of as head_of
 from metarlhf.networks.mlp import MLP as MLP

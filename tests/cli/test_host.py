@@ -1,0 +1,81 @@
+"""`meta-train` and `evaluate` on MuJoCo: real simulators, in processes of their own."""
+
+import json
+import signal
+
+import pytest
+
+from metarlhf.cli import main
+from metarlhf.envs.mujoco_tasks.lineages import BODIES, RUNNERS
+from metarlhf.envs.registry import HOST_FAMILIES
+from metarlhf.meta import host
+
+SMALL = [
+    "--config.policy.iterations=3", "--config.policy.meta-batch=2", "--config.policy.episodes=2",
+    "--config.policy.epochs=1", "--config.policy.hidden", "8",
+]  # fmt: skip
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_names_are_those_that_are_defined():
+    assert sorted(HOST_FAMILIES) == sorted([*RUNNERS, *BODIES])
+
+
+def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, monkeypatch):
+    train = ["meta-train", "finn2017/HalfCheetahDir", *SMALL, "--json", "--run-dir"]
+    assert main([*train, str(tmp_path / "straight")]) == 0
+    straight = last_line(capsys)
+    assert (straight["family"], straight["method"]) == ("finn2017/HalfCheetahDir", "promp")
+
+    iterate, calls = host.iterate, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C
+        return iterate(*arguments)
+
+    monkeypatch.setattr(host, "iterate", stopped)
+    assert main([*train, str(tmp_path / "stopped")]) == 130
+    assert main([*train, str(tmp_path / "stopped"), "--resume"]) == 0
+    assert len(calls) == 3
+    assert last_line(capsys)["return"] == straight["return"]
+    weights = [tmp_path / run / "prior" / "weights.safetensors" for run in ("straight", "stopped")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+    prior = straight["prior"]
+    measure = ["evaluate", prior, "--tasks=2", "--steps=1", "--run-dir", str(tmp_path / "m")]
+    assert main([*measure, "--json"]) == 0
+    result = last_line(capsys)
+    assert len(result["returns"]) == len(result["random_returns"]) == 2
+    gained = result["returns"][1]["mean"] - result["returns"][0]["mean"]
+    assert result["gains"][0]["mean"] == pytest.approx(gained)
+    assert main([*measure, "--json", "--resume"]) == 0
+    assert last_line(capsys) == result
+    assert main(["adapt", prior]) == 2
+    assert "metarlhf evaluate" in capsys.readouterr().err
+    assert main(["evaluate", prior, "--task", "finn2017/AntDir"]) == 2
+    assert "meta-trained on 'finn2017/HalfCheetahDir'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "posterior"], "by gradients"),
+        (["--config.reward", "teacher"], "no simulated teacher"),
+    ],
+)
+def test_a_teacher_is_refused(tmp_path, capsys, words, message):
+    command = ["meta-train", "finn2017/AntDir", *words, "--run-dir", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_commands_say_that_it_is_none_of_theirs(tmp_path, capsys):
+    for command in ("ppo", "rlhf"):
+        assert main([command, "finn2017/AntDir", "--run-dir", str(tmp_path / "run")]) == 2
+        assert "metarlhf meta-train" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
