@@ -15,8 +15,8 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import files, rlhf
 from metarlhf.cli.options import TrainOptions, file_name, open_run, parse, peek, say, show
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
-from metarlhf.feedback import empty
 from metarlhf.envs import is_host
+from metarlhf.feedback import empty
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
