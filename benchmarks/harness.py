@@ -50,6 +50,9 @@ ORDER = (
     "teach-overhead",
     "rlhf-vs-imitation",
     "teachers",
+    "wrong-answers",
+    "influence",
+    "calibration",
 )
 
 

@@ -12,7 +12,7 @@ from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward import Ensemble, EnsembleConfig, LearnedReward
-from metarlhf.reward.ensemble import feedback_loss, fit_model
+from metarlhf.reward.ensemble import feedback_loss, fit_member
 from metarlhf.reward.gradient import GradientReward
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Comparison, Feedback, Rating, Segment, Trajectory
@@ -97,8 +97,69 @@ def test_rows_without_an_answer_teach_nothing(untaught):
 
     garbled = eqx.tree_at(lambda c: c.left.obs, padded, padded.left.obs.at[6:].set(1e3))
     short = replace(CONFIG, fit_steps=10)
-    fit = jax.jit(lambda told: fit_model(model, KEY, Feedback(told, none), short))
+    member = model, untaught.lapse_logit[0]
+    fit = jax.jit(lambda told: fit_member(member, model, KEY, Feedback(told, none), short))
     jax.tree.map(np.testing.assert_array_equal, fit(padded), fit(garbled))
+
+
+def wrong(comparisons, share):
+    """The same, with the first of the answers turned round."""
+    flipped = jnp.arange(len(comparisons.weight)) < share * len(comparisons.weight)
+    turned = jnp.where(flipped, 1.0 - comparisons.preference, comparisons.preference)
+    return eqx.tree_at(lambda c: c.preference, comparisons, turned)
+
+
+def fitted(config, comparisons):
+    none = Rating(clips(3, 0), *[jnp.zeros(0)] * 3)
+    fit = jax.jit(lambda ensemble: ensemble.adapt(KEY, Feedback(comparisons, none)))
+    return fit(Ensemble.create(KEY, FAMILY, config))
+
+
+LONG = EnsembleConfig(hidden=(32, 32), fit_steps=800, lr=1e-2)
+PLAIN = replace(LONG, weight_spread=float("inf"), lapse=0.0)
+
+
+def test_wrong_answers_lead_it_astray_less_than_a_plain_fit():
+    told = wrong(compared(10, 80), 0.2)
+    fresh = compared(30, 300)
+    robust, plain = fitted(LONG, told), fitted(PLAIN, told)
+    assert accuracy(plain, told) > 0.95  # it has learned by heart what is wrong
+    assert accuracy(robust, told) < 0.9
+    assert accuracy(robust, fresh) > accuracy(plain, fresh) + 0.03
+
+
+def test_how_many_answers_are_guesses_is_learned_from_them():
+    right = fitted(LONG, compared(10, 80)).lapse
+    astray = fitted(LONG, wrong(compared(10, 80), 0.3)).lapse
+    assert (right < 0.06).all()
+    assert (astray > 2.0 * right).all()
+
+
+def test_an_assumed_share_of_guesses_stays():
+    ensemble = fitted(replace(LONG, fit_steps=20, lapse_answers=float("inf")), compared(10, 20))
+    np.testing.assert_allclose(ensemble.lapse, 0.1, rtol=1e-5)
+    sure = fitted(replace(PLAIN, fit_steps=20), compared(10, 20))
+    np.testing.assert_array_equal(sure.lapse, 0.0)
+
+
+def test_a_narrow_prior_holds_weights_where_they_began():
+    narrow = fitted(replace(LONG, weight_spread=0.01, fit_steps=200), compared(10, 80))
+    wide = fitted(replace(LONG, fit_steps=200), compared(10, 80))
+    far = lambda e: sum(
+        float(jnp.abs(now - before).mean())
+        for now, before in zip(
+            e.models.network.network.weights, e.begun.network.network.weights, strict=True
+        )
+    )
+    assert far(narrow) < 0.2 * far(wide)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("weight_spread", 0.0), ("lapse", 1.0), ("lapse_answers", 0.0)]
+)
+def test_a_fit_that_makes_no_sense_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        EnsembleConfig(**{name: value})
 
 
 def test_discrete_actions_are_told_apart():

@@ -1,5 +1,6 @@
 """An ensemble of reward networks, fitted to what a person said: the belief without a prior."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,9 @@ from metarlhf.envs.base import Shown
 from metarlhf.reward.losses import log_likelihoods, weighted_mean
 from metarlhf.reward.networks import AdditiveNetwork, RewardNetwork
 from metarlhf.types import Feedback, Segment
+
+BIAS = 0.3
+"""How far biases are expected to move, where `weight_spread` is 1."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,24 @@ class EnsembleConfig:
     """Gradient steps each time that new answers came in."""
     minibatch: int = 32
     """Answers of each kind in one gradient step."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay (AdamW): answers are few."""
+    weight_spread: float = 1.0
+    """How far weights are expected to move from where they begin, in units of their size there: the
+    standard deviation of a normal prior, which many answers outweigh and a few wrong ones do not.
+    Infinite: as far as they like."""
+    lapse: float = 0.1
+    """Share of comparisons that are expected to be anyone's guess, before there is an answer; 0:
+    none ever is."""
+    lapse_answers: float = 10.0
+    """How many answers that expectation is worth: with more, each network takes the share to be
+    what the answers say it is. Infinite: it stays."""
+
+    def __post_init__(self) -> None:
+        if not self.weight_spread > 0:
+            raise ValueError(f"weight_spread must be above 0, but is {self.weight_spread}")
+        if not 0 <= self.lapse < 1:
+            raise ValueError(f"lapse must be from 0 to below 1, but is {self.lapse}")
+        if not self.lapse_answers > 0:
+            raise ValueError(f"lapse_answers must be above 0, but is {self.lapse_answers}")
 
 
 class RewardModel(eqx.Module):
@@ -68,13 +88,16 @@ class RewardModel(eqx.Module):
         return self(clips.obs, clips.action).sum(-1)
 
 
-def feedback_loss(model: RewardModel, feedback: Feedback) -> Float[Array, ""]:
+def feedback_loss(
+    model: RewardModel, feedback: Feedback, lapse: float | Float[Array, ""] = 0.0
+) -> Float[Array, ""]:
     """Mean negative log-likelihood of comparisons plus that of ratings, where there are any."""
     chosen, marked = log_likelihoods(
         model.clip_sums,
         feedback,
         jnp.exp(model.log_sharpness),
         jnp.maximum(model.log_rating_std, jnp.log(0.03)),
+        lapse,
     )
     return -(
         weighted_mean(chosen, feedback.comparisons.weight)
@@ -86,6 +109,10 @@ class Ensemble(eqx.Module):
     """Reward models side by side (leaves have a leading dimension `member`)."""
 
     models: RewardModel
+    begun: RewardModel
+    """What the models were before the first answer, which is the mean of their prior."""
+    lapse_logit: Float[Array, " member"]
+    """Log-odds of the share of comparisons that each member takes to be anyone's guess."""
     config: EnsembleConfig = eqx.field(static=True)
 
     @staticmethod
@@ -93,7 +120,9 @@ class Ensemble(eqx.Module):
         """Random networks."""
         additive = config.network == "additive"
         build = lambda key: RewardModel(family, key=key, hidden=config.hidden, additive=additive)
-        return Ensemble(jax.vmap(build)(jax.random.split(key, config.members)), config)
+        models = jax.vmap(build)(jax.random.split(key, config.members))
+        expected = jnp.full(config.members, _logit(config.lapse))
+        return Ensemble(models, models, expected, config)
 
     @property
     def weight(self) -> Float[Array, " member"]:
@@ -110,6 +139,11 @@ class Ensemble(eqx.Module):
         """Each member's own."""
         return self.models.log_rating_std
 
+    @property
+    def lapse(self) -> Float[Array, " member"]:
+        """Share of the comparisons that each member takes to be anyone's guess."""
+        return jax.nn.sigmoid(self.lapse_logit)
+
     def __call__(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
     ) -> Float[Array, "*batch"]:
@@ -121,9 +155,10 @@ class Ensemble(eqx.Module):
 
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "Ensemble":
         """Go on fitting every member to all answers so far, in minibatches of them."""
-        fit = lambda model, key: fit_model(model, key, feedback, self.config)
+        fit = lambda member, begun, key: fit_member(member, begun, key, feedback, self.config)
         keys = jax.random.split(key, self.config.members)
-        return Ensemble(jax.vmap(fit)(self.models, keys), self.config)
+        models, lapse_logit = jax.vmap(fit)((self.models, self.lapse_logit), self.begun, keys)
+        return Ensemble(models, self.begun, lapse_logit, self.config)
 
     def condition(self, log_likelihood: Float[Array, " member"]) -> "Ensemble":
         """A few networks are too few to be weighed: they wait for the next fit."""
@@ -136,11 +171,22 @@ class Ensemble(eqx.Module):
         return jnp.zeros((count, 0))
 
 
-def fit_model(
-    model: RewardModel, key: PRNGKeyArray, feedback: Feedback, config: EnsembleConfig
-) -> RewardModel:
-    """`fit_steps` of AdamW on minibatches of the answers given so far."""
-    optimiser = optax.adamw(config.lr, weight_decay=config.weight_decay)
+Member = tuple[RewardModel, Float[Array, ""]]
+"""A model, and the log-odds of a guess."""
+
+
+def fit_member(
+    member: Member,
+    begun: RewardModel,
+    key: PRNGKeyArray,
+    feedback: Feedback,
+    config: EnsembleConfig,
+) -> Member:
+    """`fit_steps` of Adam towards the most probable member, on minibatches of the answers so far.
+
+    The prior has as much to say as it has beside all answers, however many are in a minibatch.
+    """
+    optimiser, count = optax.adam(config.lr), jnp.maximum(feedback.count, 1.0)
 
     def pick(key, part, weight):
         if not weight.shape[0]:
@@ -151,16 +197,53 @@ def fit_model(
         index = jnp.floor(count * jax.random.uniform(key, (config.minibatch,))).astype(int)
         return jax.tree.map(lambda x: x[index], part)
 
+    def loss(member: Member, minibatch: Feedback) -> Float[Array, ""]:
+        model, lapse_logit = member
+        lapse = jax.nn.sigmoid(lapse_logit) if _estimates_lapse(config) else config.lapse
+        return feedback_loss(model, minibatch, lapse) - log_prior(member, begun, config) / count
+
     def step(carry, key):
-        model, state = carry
+        member, state = carry
         comparison_key, rating_key = jax.random.split(key)
         minibatch = Feedback(
             pick(comparison_key, feedback.comparisons, feedback.comparisons.weight),
             pick(rating_key, feedback.ratings, feedback.ratings.weight),
         )
-        gradient = jax.grad(feedback_loss)(model, minibatch)
-        return optimise.step(optimiser, gradient, state, model), None
+        gradient = jax.grad(loss)(member, minibatch)
+        return optimise.step(optimiser, gradient, state, member), None
 
-    start = (model, optimise.begin(optimiser, model))
-    (model, _), _ = jax.lax.scan(step, start, jax.random.split(key, config.fit_steps))
-    return model
+    start = (member, optimise.begin(optimiser, member))
+    (member, _), _ = jax.lax.scan(step, start, jax.random.split(key, config.fit_steps))
+    return member
+
+
+def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Float[Array, ""]:
+    """Log-density, up to a constant, of where weights went and of how many answers are guesses.
+
+    Weights are normal about where they began, a tensor's as wide as it was large (Pearce et al.
+    2018, "Bayesian neural network ensembles": members that begin apart are then like draws from the
+    posterior). Biases begin at zero, and are as wide as `BIAS`. The share of guesses is beta.
+    """
+    model, lapse_logit = member
+
+    def moved(now, before, width):
+        return jnp.sum((now - before) ** 2) / (width * config.weight_spread) ** 2
+
+    now, before = model.network.network, begun.network.network
+    size = lambda weight: jnp.sqrt(jnp.mean(weight**2))
+    far = sum(moved(*two, size(two[1])) for two in zip(now.weights, before.weights, strict=True))
+    far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))
+    guesses = jnp.zeros(())
+    if _estimates_lapse(config):
+        guesses = config.lapse * jax.nn.log_sigmoid(lapse_logit)
+        guesses += (1.0 - config.lapse) * jax.nn.log_sigmoid(-lapse_logit)
+        guesses *= config.lapse_answers
+    return guesses - 0.5 * far
+
+
+def _estimates_lapse(config: EnsembleConfig) -> bool:
+    return config.lapse > 0 and config.lapse_answers < float("inf")
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share)) if share else -float("inf")

@@ -17,14 +17,14 @@ FAR = 50.0
 def answer_log_likelihood(
     logit: Float[Array, "*batch"],
     preference: Float[Array, "*#batch"],
-    lapse: float = 0.0,
+    lapse: float | Float[Array, "*#batch"] = 0.0,
 ) -> Float[Array, "*batch"]:
     """Log-probability of an answer under Bradley-Terry (Christiano et al. 2017, equation 1).
 
     `logit` is the right clip's predicted sum minus the left one's. With probability `lapse` an
     answer is taken to be a coin's. "Equal" (0.5) is half of each answer.
     """
-    if lapse == 0.0:
+    if isinstance(lapse, float) and lapse == 0.0:
         right, left = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
     else:
         chance = jax.nn.sigmoid(logit)
@@ -59,7 +59,7 @@ def log_likelihoods(
     feedback: Feedback,
     sharpness: Float[Array, "*#member"],
     rating_log_std: Float[Array, "*#member"],
-    lapse: float = 0.0,
+    lapse: float | Float[Array, "*#member"] = 0.0,
 ) -> tuple[Float[Array, "*member comparison"], Float[Array, "*member rating"]]:
     """Log-probability of each comparison and of each mark, given what every clip's rewards sum to.
 

@@ -1,0 +1,98 @@
+"""What is learned where one answer in five is wrong, as a share of what errorless answers teach.
+
+From a prior with twenty comparisons: the posterior as it is (`lapse` 0.02 of the answers are taken
+to be guesses), beside one that takes every answer at its word. From scratch, by the schedule for
+few answers: the ensemble as it is by default, beside one without prior and guesses. Each is divided
+by the errorless answers' normalised return of the robust way; eight held-out tasks from scratch.
+"""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from benchmarks.few_shot import FAMILIES, Plan, prior_of, references_of
+from benchmarks.harness import Result
+from benchmarks.kept import kept, path_of
+from benchmarks.rows.teachers import TASKS, share
+from metarlhf import envs
+from metarlhf.feedback import Teacher
+from metarlhf.meta.evaluate import held_out_tasks, teach_from_prior, teach_from_scratch
+from metarlhf.reward import EnsembleConfig
+
+ROW = "wrong-answers"
+MUST = 0.9
+WRONG = Teacher(mistake=0.2)
+ROBUST, PLAIN = EnsembleConfig(), EnsembleConfig(weight_spread=float("inf"), lapse=0.0)
+
+
+def measure(options):
+    """Four figures for each family."""
+    plan = Plan.of(options)
+    if not options.tasks and not plan.quick:
+        plan = replace(plan, num_tasks=TASKS)
+    for family in FAMILIES:
+        scale = references_of(family, plan)
+        for place, make, seeds in (
+            ("with a prior", from_prior, plan.seeds),
+            ("from scratch", from_scratch, (0,)),
+        ):
+            found = {
+                (fit, wrong): np.mean(
+                    [scale.normalise(make(family, plan, seed, fit, wrong)) for seed in seeds],
+                    axis=0,
+                )
+                for fit, wrong in (("robust", False), ("robust", True), ("plain", True))
+            }
+            for fit, must in (("robust", MUST), ("plain", None)):
+                value, low, high = share(found[fit, True], found["robust", False])
+                yield Result(
+                    ROW,
+                    f"{family}, {place}, {fit}",
+                    value,
+                    low=low,
+                    high=high,
+                    must=must,
+                    seeds=seeds,
+                    details={
+                        "held_out_tasks": plan.num_tasks,
+                        "normalised_return": float(found[fit, True].mean()),
+                        "without_wrong_answers": float(found["robust", False].mean()),
+                    },
+                )
+
+
+def from_prior(family, plan, seed, fit, wrong):
+    """Each task's return after twenty comparisons."""
+    preset, made = plan.preset(family), envs.make(family)
+    config = replace(preset.twenty, teacher=WRONG if wrong else Teacher())
+
+    def teach():
+        prior = prior_of(family, seed, preset.joint)
+        if fit == "plain":
+            sure = replace(prior.belief, lapse=0.0)
+            prior = eqx.tree_at(lambda p: p.belief, prior, sure)
+        tasks = held_out_tasks(made, plan.num_tasks)
+        lesson = teach_from_prior(jax.random.key(seed), made, tasks, prior, config)
+        return {"returns": lesson.curve.returns[-1]}
+
+    path = path_of("wrong-prior", family, plan.num_tasks, seed, preset.joint, config, fit)
+    return kept(path, teach)["returns"]
+
+
+def from_scratch(family, plan, seed, fit, wrong):
+    """Each task's return at the end."""
+    made, ensemble = envs.make(family), {"robust": ROBUST, "plain": PLAIN}[fit]
+    config = replace(plan.preset(family).few_labels, teacher=WRONG if wrong else Teacher())
+
+    def teach():
+        tasks = held_out_tasks(made, plan.num_tasks)
+        lesson = teach_from_scratch(jax.random.key(seed), made, tasks, config, ensemble)
+        print(
+            f"  {family}, {fit}, wrong {wrong}: {lesson.curve.returns[-1].mean():.2f}", flush=True
+        )
+        return {"returns": lesson.curve.returns[-1]}
+
+    path = path_of("wrong-scratch", family, plan.num_tasks, seed, config, ensemble)
+    return kept(path, teach)["returns"]
