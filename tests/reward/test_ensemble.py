@@ -119,20 +119,25 @@ LONG = EnsembleConfig(hidden=(32, 32), fit_steps=800, lr=1e-2)
 PLAIN = replace(LONG, weight_spread=float("inf"), lapse=0.0)
 
 
-def test_wrong_answers_lead_it_astray_less_than_a_plain_fit():
-    told = wrong(compared(10, 80), 0.2)
-    fresh = compared(30, 300)
-    robust, plain = fitted(LONG, told), fitted(PLAIN, told)
+@pytest.fixture(scope="module")
+def astray():
+    """Three answers in ten are wrong."""
+    told = wrong(compared(10, 80), 0.3)
+    return told, fitted(LONG, told)
+
+
+def test_wrong_answers_lead_it_astray_less_than_a_plain_fit(astray):
+    told, robust = astray
+    plain, fresh = fitted(PLAIN, told), compared(30, 300)
     assert accuracy(plain, told) > 0.95  # it has learned by heart what is wrong
     assert accuracy(robust, told) < 0.9
     assert accuracy(robust, fresh) > accuracy(plain, fresh) + 0.03
 
 
-def test_how_many_answers_are_guesses_is_learned_from_them():
+def test_how_many_answers_are_guesses_is_learned_from_them(astray):
     right = fitted(LONG, compared(10, 80)).lapse
-    astray = fitted(LONG, wrong(compared(10, 80), 0.3)).lapse
     assert (right < 0.06).all()
-    assert (astray > 2.0 * right).all()
+    assert (astray[1].lapse > 2.0 * right).all()
 
 
 def test_an_assumed_share_of_guesses_stays():
