@@ -216,3 +216,19 @@ def test_gradient_steps_are_those_of_a_plain_loop_and_start_anew_each_time():
         for one, other in zip(jax.tree.leaves(mine), jax.tree.leaves(model), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, adapt(adapted).adapted, adapted.adapted)
+
+
+def test_an_additive_ensemble_is_held_to_its_prior_too():
+    """With a narrow prior nothing moves far, whichever network it is."""
+    for network in ("mlp", "additive"):
+        moved = []
+        for spread in (0.01, 1.0):
+            config = EnsembleConfig(2, network, (8,), weight_spread=spread)
+            begun = Ensemble.create(jax.random.key(0), FAMILY, config)
+            feedback = Feedback(compared(10, 20), rated(20, 0))
+            found = jax.jit(Ensemble.adapt)(begun, KEY, feedback)
+            far = jax.tree.map(
+                lambda a, b: jnp.sum((a - b) ** 2), found.models.network, begun.models.network
+            )
+            moved.append(float(sum(jax.tree.leaves(far))))
+        assert moved[0] < 0.2 * moved[1]

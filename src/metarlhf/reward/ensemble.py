@@ -229,7 +229,7 @@ def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Flo
     def moved(now, before, width):
         return jnp.sum((now - before) ** 2) / (width * config.weight_spread) ** 2
 
-    now, before = model.network.network, begun.network.network
+    now, before = model.network.layers, begun.network.layers
     size = lambda weight: jnp.sqrt(jnp.mean(weight**2))
     far = sum(moved(*two, size(two[1])) for two in zip(now.weights, before.weights, strict=True))
     far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))

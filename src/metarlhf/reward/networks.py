@@ -52,6 +52,11 @@ class RewardNetwork(eqx.Module):
         inputs = family.observation_space.size + family.action_space.size
         self.network = MLP((inputs, *hidden, outputs), key=key)
 
+    @property
+    def layers(self) -> MLP:
+        """All that is learned."""
+        return self.network
+
     def __call__(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
     ) -> Float[Array, "*batch outputs"]:
@@ -75,6 +80,11 @@ class AdditiveNetwork(eqx.Module):
         inputs = family.observation_space.size + family.action_space.size
         build = lambda key: MLP((1, *hidden, 1), key=key)
         self.curves = jax.vmap(build)(jax.random.split(key, inputs))
+
+    @property
+    def layers(self) -> MLP:
+        """All that is learned."""
+        return self.curves
 
     def parts(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
         """What each input of `encode` pays by itself."""
