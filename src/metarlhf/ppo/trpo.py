@@ -1,5 +1,8 @@
 """Trust-region policy optimisation: a natural-gradient step within a hard bound on the KL."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -12,38 +15,28 @@ from metarlhf.ppo.batch import Batch
 DAMPING, CG_STEPS = 0.1, 15
 SHRINK, TRIALS = 0.8, 15
 
+Params = TypeVar("Params")
+Metrics = dict[str, Float[Array, ""]]
 
-def natural_step(
-    actor: Actor,
-    batch: Batch,
-    advantage: Float[Array, "row *time"],
+
+def constrained_step(
+    params: Params,
+    surrogate_and_kl: Callable[[Params], tuple[Float[Array, ""], Float[Array, ""]]],
     bound: float,
-    entropy_coefficient: float = 0.0,
-) -> tuple[Actor, dict[str, Float[Array, ""]]]:
-    """The policy after one step (Schulman et al. 2015, section 6 and appendix C).
+) -> tuple[Params, Metrics]:
+    """`params` after one step (Schulman et al. 2015, section 6 and appendix C).
 
+    `surrogate_and_kl` says what parameters would gain, and how far in nats they are from `params`.
     The direction s solves F s = g by conjugate gradients, g being the surrogate's gradient and F
-    the Fisher information (the Hessian of the KL at the old policy), damped. Its length is what
-    KL = `bound` allows to second order, shrunk until the surrogate is better and the KL, exactly
-    computed, is within `bound`; if no trial is, the policy stays. The surrogate has an entropy
-    bonus of so much weight.
+    the Hessian of the KL at `params` (of a policy the Fisher information), damped. Its length is
+    what KL = `bound` allows to second order, shrunk until the surrogate is better and the KL,
+    exactly computed, is within `bound`; if no trial is, all stays.
     """
-    old = batch.policy
-    assert old is not None
-    flat, unflatten = ravel_pytree(actor)
-
-    def surrogate_and_kl(x):
-        new = unflatten(x).over(batch.obs, batch.start.actor, batch.done)
-        ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
-        gain = jnp.mean(ratio * advantage)
-        if entropy_coefficient:
-            gain += entropy_coefficient * jnp.mean(new.entropy())
-        return gain, jnp.mean(old.kl(new))
-
-    surrogate = lambda x: surrogate_and_kl(x)[0]
-    kl_gradient = jax.grad(lambda x: surrogate_and_kl(x)[1])
+    flat, unflatten = ravel_pytree(params)
+    at = lambda x: surrogate_and_kl(unflatten(x))
+    kl_gradient = jax.grad(lambda x: at(x)[1])
     fisher = lambda v: jax.jvp(kl_gradient, (flat,), (v,))[1] + DAMPING * v
-    before, gradient = jax.value_and_grad(surrogate)(flat)
+    before, gradient = jax.value_and_grad(lambda x: at(x)[0])(flat)
     direction, _ = cg(fisher, gradient, maxiter=CG_STEPS)
     curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
     whole = jnp.sqrt(2 * bound / curvature) * direction
@@ -51,11 +44,41 @@ def natural_step(
     def trial(carry, i):
         best, accepted = carry
         candidate = flat + SHRINK**i * whole
-        after, kl = surrogate_and_kl(candidate)
+        after, kl = at(candidate)
         good = (after > before) & (kl <= bound) & jnp.isfinite(after)
         best = jnp.where(good & ~accepted, candidate, best)
         return (best, accepted | good), None
 
     (best, accepted), _ = jax.lax.scan(trial, (flat, jnp.zeros((), bool)), jnp.arange(TRIALS))
-    after, kl = surrogate_and_kl(best)
-    return unflatten(best), {"kl": kl, "policy_loss": -after, "accepted": accepted.astype(float)}
+    after, kl = at(best)
+    return unflatten(best), {"kl": kl, "surrogate": after, "accepted": accepted.astype(float)}
+
+
+def natural_step(
+    actor: Actor,
+    batch: Batch,
+    advantage: Float[Array, "row *time"],
+    bound: float,
+    entropy_coefficient: float = 0.0,
+) -> tuple[Actor, Metrics]:
+    """The policy after one step within `bound` nats, by the whole batch.
+
+    Its surrogate is what the advantages promise, and an entropy bonus of so much weight.
+    """
+    old = batch.policy
+    assert old is not None
+
+    def surrogate_and_kl(actor):
+        new = actor.over(batch.obs, batch.start.actor, batch.done)
+        ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
+        gain = jnp.mean(ratio * advantage)
+        if entropy_coefficient:
+            gain += entropy_coefficient * jnp.mean(new.entropy())
+        return gain, jnp.mean(old.kl(new))
+
+    actor, metrics = constrained_step(actor, surrogate_and_kl, bound)
+    return actor, {
+        "kl": metrics["kl"],
+        "policy_loss": -metrics["surrogate"],
+        "accepted": metrics["accepted"],
+    }
