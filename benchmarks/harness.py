@@ -32,6 +32,7 @@ ORDER = (
     "estimators",
     "attribution",
     "additive-reward",
+    "inner-step-memory",
     "adapt-time",
     "demo-time",
     "explain-time",

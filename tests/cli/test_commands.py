@@ -105,9 +105,9 @@ def test_an_initialisation_is_meta_trained_and_adapted_to_answers(tmp_path, caps
 
 
 def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(tmp_path, capsys):
-    assert by_gradient(tmp_path, "fomaml", "task") == 0
+    assert by_gradient(tmp_path, "reptile", "task") == 0
     result = last_line(capsys)
-    assert (result["method"], result["accuracy_hard"]) == ("fomaml", None)
+    assert (result["method"], result["accuracy_hard"]) == ("reptile", None)
     evaluate = ["evaluate", result["prior"], *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
     assert main([*evaluate, "--run-dir", str(tmp_path / "evaluated")]) == 0
     assert last_line(capsys)["labels"] == 0

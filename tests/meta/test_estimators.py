@@ -20,7 +20,7 @@ from benchmarks.tabular import (
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.inner import InnerLoop, gradient_step
-from metarlhf.meta.outer import meta_loss
+from metarlhf.meta.objective import meta_loss
 from metarlhf.meta.update_rules import LearnedRule, initial_rule
 
 

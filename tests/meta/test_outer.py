@@ -11,6 +11,7 @@ from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import play_and_adapt
+from metarlhf.meta.objective import meta_loss
 
 FAMILY = envs.make("navigation").without_termination()
 CONFIG = MetaRLConfig(
@@ -83,9 +84,8 @@ def test_the_loss_of_a_task_is_promps_by_hand(state, loop, every_step):
     agent = jax.tree.map(lambda x: x + 0.05, state.agent)
     support, query = (jax.tree.map(lambda x: x[:, 0], x) for x in (loop.support, loop.query))
     coefficients = jnp.array([20.0, 70.0])
-    loss, _ = jax.jit(outer.task_loss, static_argnums=4)(
-        (agent, state.rule), support, query, coefficients, config
-    )
+    alone = jax.tree.map(lambda x: x[:, :1], loop)
+    loss, _ = jax.jit(meta_loss, static_argnums=3)((agent, state.rule), alone, coefficients, config)
     expected, penalty = by_hand(agent, support, query, coefficients, config)
     assert penalty > 0.1 * abs(expected)
     np.testing.assert_allclose(loss, expected, rtol=1e-3)

@@ -8,7 +8,9 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.outer import init, meta_loss, play_and_adapt
+from metarlhf.meta.inner import play_and_adapt
+from metarlhf.meta.objective import meta_loss
+from metarlhf.meta.outer import init
 from metarlhf.meta.update_rules import LearnedRule, add_offset, initial_rule, meta_sgd, update_rule
 from metarlhf.networks import build_agent
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 
@@ -24,6 +24,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
 from metarlhf.meta import gradient_prior, host, joint, joint_gradient, prior
+from metarlhf.meta.config import Method as ByGradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
@@ -31,7 +32,7 @@ from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, UserError, drive
 
-Method = Literal["posterior", "promp", "maml", "fomaml"]
+Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class MetaTrain(TrainOptions, VaryOptions):
     """The task family; its preset is what the options below start from."""
     method: Method = "posterior"
     """posterior: a policy that is told what is believed about a task, which answers alone adapt;
-    promp, maml, fomaml: an initialisation that gradient steps adapt."""
+    promp, maml, fomaml, e-maml, reptile: an initialisation that gradient steps adapt."""
     config: JointConfig = field(default_factory=JointConfig)
     """How it learns."""
 
@@ -59,8 +60,8 @@ class MetaTrainByGradient(TrainOptions, VaryOptions):
 
     task: TaskName = "navigation"
     """The task family; its preset is what the options below start from."""
-    method: Method = "promp"
-    """Which meta-gradient."""
+    method: ByGradient = "promp"
+    """How adapted policies teach the initialisation."""
     config: JointGradientConfig = field(default_factory=JointGradientConfig)
     """How it learns."""
 
@@ -135,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
             "--method, such as promp"
         )
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
-    by_gradients = found.method in ("promp", "maml", "fomaml")
+    by_gradients = found.method in get_args(ByGradient)
 
     def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
         if by_gradients:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["maml", "fomaml", "promp"]
+Method = Literal["promp", "maml", "fomaml", "e-maml", "reptile"]
 Estimator = Literal["auto", "log-prob", "ratio", "dice", "loaded-dice"]
 Learned = Literal["none", "tensor", "parameter"]
 
@@ -13,10 +13,15 @@ class MetaRLConfig:
     """Meta-learn an initialisation that a few gradient steps adapt to a task."""
 
     method: Method = "promp"
-    """promp: credit for exploring before the update; maml: without it; fomaml: first order only."""
+    """promp: credit for exploring before the update; maml: without it; fomaml: first order only;
+    e-maml: credit for exploring, by what came of it as a whole; reptile: no meta-gradient, it moves
+    towards adapted policies."""
     estimator: Estimator = "auto"
     """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
     ratio, dice or loaded-dice; auto: ratio for promp, log-prob for the others."""
+    adapts: Literal["policy", "head"] = "policy"
+    """What the inner loop moves: all of the policy, or its last layer and standard deviation alone,
+    on features that are meta-learned (ANIL)."""
     inner_steps: int = 1
     """Gradient steps that adapt to a task; at test time any number may be taken."""
     inner_lr: float = 0.1
@@ -35,12 +40,21 @@ class MetaRLConfig:
     """Episodes of a task that one inner step learns from, and as many after the last."""
     iterations: int = 100
     """Meta-updates: each collects anew."""
+    outer_step: Literal["adam", "trpo"] = "adam"
+    """What a meta-update is: steps of Adam, or one natural-gradient step within a hard bound on how
+    far adapted policies move (as in MAML's own experiments); the value function learns by Adam."""
+    kl_bound: float = 0.01
+    """That bound, in nats."""
+    reptile_step: float = 0.1
+    """How much of the way to adapted policies reptile goes in one meta-update, before annealing."""
+    exploration_coefficient: float = 1.0
+    """Weight of e-maml's credit to what was sampled before adaptation."""
     epochs: int = 5
     """Adam steps on what was collected, in one meta-update."""
     lr: float = 1e-3
     """Adam's step size for the initialisation."""
     anneal_lr: bool = True
-    """Let both of Adam's step sizes fall linearly to zero over the iterations."""
+    """Let the step sizes of Adam and reptile fall linearly to zero over the iterations."""
     clip: float = 0.3
     """How far the importance ratio after adaptation may move before its gradient is cut."""
     kl_coefficient: float = 5e-4
@@ -64,12 +78,26 @@ class MetaRLConfig:
         for name in ("inner_steps", "meta_batch", "episodes", "iterations", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("inner_lr", "lr"):
+        for name in ("inner_lr", "lr", "kl_bound", "reptile_step"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+        if self.method == "reptile":
+            self._check_reptile()
+
+    def _check_reptile(self) -> None:
+        if self.learn_inner_lr != "none" or self.learn_offset:
+            raise ValueError(
+                "reptile has no meta-gradient, and so nothing to learn step sizes or offsets by: "
+                "choose learn_inner_lr none and no learn_offset, or another method"
+            )
+        if self.outer_step != "adam":
+            raise ValueError(
+                "reptile moves towards adapted policies by reptile_step: there is no gradient for "
+                f"{self.outer_step} to follow. Leave outer_step at adam, or choose another method"
+            )
 
     @property
     def inner_estimator(self) -> Estimator:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.adapted import split
 from metarlhf.meta.baseline import Samples, judge
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
@@ -48,12 +49,17 @@ def gradient_step(
     rule: optax.GradientTransformation,
     config: MetaRLConfig,
 ) -> tuple[Agent, optax.OptState]:
-    """One inner step of the policy. The value function is left as it is (see `baseline`)."""
-    gradient = jax.grad(inner_loss)(agent.actor, samples, config)
+    """One inner step of the policy, or of its part that adapts (see `adapted`).
+
+    The value function is left as it is (see `baseline`).
+    """
+    moved, kept = split(agent.actor, config)
+    loss = lambda moved: inner_loss(eqx.combine(moved, kept), samples, config)
+    gradient = jax.grad(loss)(moved)
     if config.method == "fomaml":
         gradient = jax.lax.stop_gradient(gradient)
-    actor, rule_state = optimise.step(rule, gradient, rule_state, agent.actor)
-    return Agent(actor, agent.critic), rule_state
+    moved, rule_state = optimise.step(rule, gradient, rule_state, moved)
+    return Agent(eqx.combine(moved, kept), agent.critic), rule_state
 
 
 def play(

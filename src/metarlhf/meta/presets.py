@@ -95,14 +95,25 @@ def by_gradient(
     Gymnax's do not: rewards there may be of any size, and advantages are normalised; nor do
     simulators outside the program, which have what was published.
     """
-    policy = replace(FINN2017, method=method)
+    policy = FINN2017
     if is_host(family):
-        policy = replace(PROMP2018, method=method)
+        policy = PROMP2018
     elif family.startswith("gymnax:"):
-        policy = MetaRLConfig(method=method, meta_batch=20)
+        policy = MetaRLConfig(meta_batch=20)
     elif reward == "teacher":
         # What is learned pays less evenly than a task does: at steps so long a policy is lost.
         policy = replace(policy, inner_lr=1.0)
+    policy = replace(policy, method=method)
+    if method == "reptile":
+        # Nothing is learned of the steps, and one step size has to do for all parameters: plain
+        # ones, on standardised advantages. Not tuned.
+        policy = replace(
+            policy,
+            learn_inner_lr="none",
+            learn_offset=False,
+            inner_lr=0.5,
+            normalise_advantage=True,
+        )
     return JointGradientConfig(
         reward=reward, policy=policy, model=GradientRewardConfig(batch_tasks=8)
     )

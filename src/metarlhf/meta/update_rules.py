@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Integer, PyTree
 
+from metarlhf.meta.adapted import split
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.networks import Actor
 
@@ -22,7 +23,8 @@ from metarlhf.networks import Actor
 class LearnedRule(eqx.Module):
     """What is meta-learned of an update rule; a part that is not learned is None.
 
-    Both have the shape of the policy, each leaf with a leading dimension for the inner steps.
+    Both have the shape of what adapts of the policy, each leaf with a leading dimension for the
+    inner steps.
     """
 
     multiples: PyTree
@@ -75,7 +77,11 @@ def _num_steps(tree: PyTree) -> int:
 
 
 def initial_rule(actor: Actor, config: MetaRLConfig) -> LearnedRule:
-    """Where a learned rule starts: all step sizes at `config.inner_lr`, offsets at zero."""
+    """Where a learned rule starts: all step sizes at `config.inner_lr`, offsets at zero.
+
+    It has them for what the inner loop moves, and None for the rest (see `adapted`).
+    """
+    moved, _ = split(actor, config)
 
     def ones(parameter):
         shape = parameter.shape
@@ -87,8 +93,8 @@ def initial_rule(actor: Actor, config: MetaRLConfig) -> LearnedRule:
         return jnp.zeros((config.inner_steps, *parameter.shape))
 
     return LearnedRule(
-        None if config.learn_inner_lr == "none" else jax.tree.map(ones, actor),
-        jax.tree.map(zeros, actor) if config.learn_offset else None,
+        None if config.learn_inner_lr == "none" else jax.tree.map(ones, moved),
+        jax.tree.map(zeros, moved) if config.learn_offset else None,
     )
 
 

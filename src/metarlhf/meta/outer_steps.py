@@ -1,0 +1,151 @@
+"""How the outer loop moves what is meta-learned: each way is one pure function, an `OuterStep`.
+
+- `gradient_steps`: several steps of Adam on the same data, held near by clipping and by ProMP's
+  penalty.
+- `trust_region_step`: one natural-gradient step, bounded by how far *adapted* policies move (Finn
+  et al. 2017 meta-train so). No penalty and no clipping are needed.
+- `towards_adapted`: no gradient at all, but a part of the way to the adapted policies (Reptile:
+  Nichol et al. 2018).
+
+The value function of the last two learns by Adam, as that of the first does.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarlhf import optimise
+from metarlhf.meta.baseline import regression
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.inner import InnerLoop
+from metarlhf.meta.objective import Learned, Metrics, meta_loss, over_steps, replay_all
+from metarlhf.meta.update_rules import LearnedRule
+from metarlhf.networks import Agent
+from metarlhf.ppo.objectives import adapt_kl_coefficient
+from metarlhf.ppo.trpo import constrained_step
+
+
+class MetaRLState(eqx.Module):
+    """All there is to know to go on meta-training."""
+
+    agent: Agent
+    rule: LearnedRule
+    optimiser: optax.OptState
+    kl_coefficient: Float[Array, " inner_step"]
+    iteration: Integer[Array, ""]
+    key: PRNGKeyArray
+
+
+# Learns from collected inner loops; metrics are those of its last step.
+OuterStep = Callable[[MetaRLState, InnerLoop, MetaRLConfig], tuple[MetaRLState, Metrics]]
+
+
+def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
+    """Adam, with a step size of its own for learned step sizes."""
+    updates = config.iterations * config.epochs
+
+    def schedule(lr):
+        return optax.linear_schedule(lr, 0.0, updates) if config.anneal_lr else lr
+
+    return optax.multi_transform(
+        {
+            "parameters": optax.adam(schedule(config.lr)),
+            "step sizes": optax.adam(schedule(config.step_size_lr)),
+        },
+        # By position, as prefixes of (agent, rule): an agent and an offset are parameters.
+        ("parameters", LearnedRule("step sizes", "parameters")),
+    )
+
+
+def outer_step(config: MetaRLConfig) -> OuterStep:
+    """The one that `config` asks for."""
+    if config.method == "reptile":
+        return towards_adapted
+    return trust_region_step if config.outer_step == "trpo" else gradient_steps
+
+
+def gradient_steps(
+    state: MetaRLState, loop: InnerLoop, config: MetaRLConfig
+) -> tuple[MetaRLState, Metrics]:
+    """`config.epochs` steps of Adam down the meta-gradient."""
+
+    def loss(learned):
+        return meta_loss(learned, loop, state.kl_coefficient, config)
+
+    state, (metrics, kl), norm = _descend(state, loss, config)
+    if config.kl_target:
+        adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
+        coefficient = adapted(state.kl_coefficient, kl)
+        state = replace(state, kl_coefficient=coefficient)
+    return state, metrics | {"meta_gradient_norm": norm, "kl": kl.mean()}
+
+
+def trust_region_step(
+    state: MetaRLState, loop: InnerLoop, config: MetaRLConfig
+) -> tuple[MetaRLState, Metrics]:
+    """One step of policy and update rule, within `config.kl_bound` nats after adaptation."""
+    critic = state.agent.critic
+
+    def gain_and_kl(moved):
+        actor, rule = moved
+        judged = replay_all((Agent(actor, critic), rule), loop, config)
+        return over_steps(judged.gain, config), over_steps(judged.kl_after, config)
+
+    moved = (state.agent.actor, state.rule)
+    (actor, rule), found = constrained_step(moved, gain_and_kl, config.kl_bound)
+    state, metrics = _values_learned(state, loop, config)
+    state = replace(state, agent=Agent(actor, state.agent.critic), rule=rule)
+    return state, metrics | {
+        "surrogate": -found["surrogate"], "kl": found["kl"], "accepted": found["accepted"],
+    }  # fmt: skip
+
+
+def towards_adapted(
+    state: MetaRLState, loop: InnerLoop, config: MetaRLConfig
+) -> tuple[MetaRLState, Metrics]:
+    """`config.reptile_step` of the way to the mean, over tasks, of policies after the last step."""
+    left = 1.0 - state.iteration / config.iterations if config.anneal_lr else 1.0
+    part = config.reptile_step * left
+    move = lambda p, adapted: p + part * (adapted[-1].mean(0) - p)
+    actor = jax.tree.map(move, state.agent.actor, loop.agents.actor)
+    way = optax.tree.norm(jax.tree.map(jnp.subtract, actor, state.agent.actor))
+    state, metrics = _values_learned(state, loop, config)
+    return replace(state, agent=Agent(actor, state.agent.critic)), metrics | {"moved": way}
+
+
+def _values_learned(state, loop, config):
+    """The value function alone: Adam leaves what has never had a gradient."""
+
+    def loss(learned):
+        errors = jax.vmap(jax.vmap(partial(regression, learned[0].critic)))(loop.query)
+        value_loss = over_steps(errors.T, config)
+        return config.value_coefficient * value_loss, {"value_loss": value_loss}
+
+    state, metrics, _ = _descend(state, loss, config)
+    return state, metrics
+
+
+def _descend(state, loss, config):
+    """`config.epochs` steps of Adam; of the last, what `loss` says beside its value, and the norm
+    of the gradient without the value function's part.
+    """
+
+    def epoch(carry, _):
+        learned, optimiser_state = carry
+        gradient, aux = jax.grad(loss, has_aux=True)(learned)
+        norm = optax.tree.norm((gradient[0].actor, gradient[1]))
+        return optimise.step(optimiser(config), gradient, optimiser_state, learned), (aux, norm)
+
+    learned: Learned = (state.agent, state.rule)
+    ((agent, rule), optimiser_state), each = jax.lax.scan(
+        epoch, (learned, state.optimiser), length=config.epochs
+    )
+    aux, norm = jax.tree.map(lambda x: x[-1], each)
+    state = replace(state, agent=agent, rule=rule, optimiser=optimiser_state)
+    return state, aux, norm
