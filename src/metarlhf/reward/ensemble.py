@@ -38,7 +38,7 @@ class EnsembleConfig:
     """Gradient steps each time that new answers came in."""
     minibatch: int = 32
     """Answers of each kind in one gradient step."""
-    weight_spread: float = 1.0
+    weight_spread: float = 2.0
     """How far weights are expected to move from where they begin, in units of their size there: the
     standard deviation of a normal prior, which many answers outweigh and a few wrong ones do not.
     Infinite: as far as they like."""
