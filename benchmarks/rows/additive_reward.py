@@ -21,9 +21,9 @@ from metarlhf.rollout import evaluate
 from metarlhf.statistics import mean_interval
 
 ROW = "additive-reward"
-TASKS, STREETS = 8, "navigation by streets"
+TASKS, STREETS = 3, "navigation by streets"
 PLAIN = EnsembleConfig()
-ADDITIVE = EnsembleConfig(network="additive", hidden=(32, 32))
+ADDITIVE = EnsembleConfig(network="additive", hidden=(32,))
 
 
 class Streets(Navigation):

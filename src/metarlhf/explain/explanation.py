@@ -31,7 +31,7 @@ from metarlhf.types import Task
 # Steps that attributions, and that distances are taken over; and that all else looks at, at most.
 ATTRIBUTED, COMPARED, LOOKED_AT = 256, 512, 4000
 # Maps are of any two of so many features, the most important ones.
-MAPPED = 4
+MAPPED = 3
 BEFORE, AFTER, TRUE, OTHER = "before", "after", "true", "other"
 
 
@@ -259,10 +259,12 @@ def _episode(
     """The one episode of `watched`, until it was over."""
     length = int((~np.asarray(watched.ended)[0]).sum())
     obs, action = (np.asarray(x)[0, :length] for x in (watched.obs, watched.action))
-    x = jnp.asarray(inputs_of(reward.family, obs, action))
-    found = attribution.integrated_gradients(reward, x, references)
-    parts = attribution.by_feature(np.asarray(found.parts), features) / usual[1]
-    return Episode(obs, np.asarray(found.explained) / usual[1], parts), found
+    x = inputs_of(reward.family, obs, action)
+    # Over and over until there are as many as elsewhere: the compiled program is found again.
+    again = jnp.asarray(x[np.arange(max(ATTRIBUTED, length)) % length])
+    found = attribution.integrated_gradients(reward, again, references)
+    parts = attribution.by_feature(np.asarray(found.parts)[:length], features) / usual[1]
+    return Episode(obs, np.asarray(found.explained)[:length] / usual[1], parts), found
 
 
 def _map(
