@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from metarlhf.networks import Categorical
-from metarlhf.ppo.objectives import adapt_kl_coefficient, clipped_surrogate, kl_penalised_surrogate
+from metarlhf.ppo.objectives import (
+    adapt_kl_coefficient,
+    clipped_surrogate,
+    discovered_surrogate,
+    kl_penalised_surrogate,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,33 @@ def test_the_clipped_surrogate_is_a_mean_over_steps():
     log_ratio = jnp.log(jnp.array([1.1, 1.5, 0.5]))
     loss = clipped_surrogate(log_ratio, jnp.array([2.0, 2.0, -2.0]), 0.2)
     np.testing.assert_allclose(loss, -(2.2 + 2.4 - 1.6) / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage"),
+    [(1.1, 2.0), (3.0, 2.0), (0.5, 2.0), (0.3, -2.0), (0.9, -2.0), (2.0, -2.0)],
+)
+def test_the_discovered_surrogate_is_its_closed_form_in_double_precision(ratio, advantage):
+    x, width = ((ratio - 1) * advantage, 2.0) if advantage > 0 else (
+        np.log(ratio) * advantage, 0.6
+    )  # fmt: skip
+    drift = max(0.0, x - width * np.tanh(x / width))
+    slope = 1 / np.cosh(x / width) ** 2 - 1 if drift else 0.0
+    slope *= advantage if advantage > 0 else advantage / ratio
+    loss = lambda r: discovered_surrogate(jnp.log(r)[None], jnp.array([advantage]))
+    value, gradient = jax.value_and_grad(loss)(jnp.array(ratio))
+    np.testing.assert_allclose(-value, ratio * advantage - drift, rtol=1e-5)
+    np.testing.assert_allclose(-gradient, advantage + slope, rtol=1e-4)
+    if (ratio > 1) != (advantage > 0):
+        assert drift == 0.0  # what undoes a step is charged nothing
+
+
+def test_the_discovered_surrogate_is_a_mean_over_steps():
+    each = [(1.5, 2.0), (0.4, -1.0), (1.2, -3.0)]
+    log_ratio, advantage = jnp.log(jnp.array([r for r, _ in each])), jnp.array([a for _, a in each])
+    alone = [discovered_surrogate(log_ratio[i : i + 1], advantage[i : i + 1]) for i in range(3)]
+    whole = discovered_surrogate(log_ratio, advantage)
+    np.testing.assert_allclose(whole, np.mean(alone), rtol=1e-6)
 
 
 def test_the_penalised_surrogate():

@@ -162,10 +162,11 @@ def test_it_learns_to_balance_a_pole():
     assert entry["return"] > 450
 
 
-def test_it_learns_to_go_to_a_goal_by_the_penalty_on_divergence():
+@pytest.mark.parametrize("objective", ["kl", "discovered"])
+def test_it_learns_to_go_to_a_goal_without_clipping(objective):
     family, goal = envs.make("navigation").without_termination(), jnp.array([0.3, -0.4])
     config = ppo.PPOConfig(
-        total_steps=64_000, num_envs=16, hidden=(32,), gamma=0.95, lr=3e-3, objective="kl",
+        total_steps=64_000, num_envs=16, hidden=(32,), gamma=0.95, lr=3e-3, objective=objective,
         evaluate_every=40, evaluation_episodes=1,
     )  # fmt: skip
     state = ppo.init(jax.random.key(0), family, goal, config)

@@ -37,6 +37,10 @@ def plain_loss(agent, obs, action, log_prob, advantage, target, old_logits, conf
     advantage = (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-8)
     if config.objective == "clip":
         policy = jnp.minimum(ratio * advantage, jnp.clip(ratio, 0.8, 1.2) * advantage)
+    elif config.objective == "discovered":
+        good, bad = (ratio - 1) * advantage, jnp.log(ratio) * advantage
+        good, bad = good - 2 * jnp.tanh(good / 2), bad - 0.6 * jnp.tanh(bad / 0.6)
+        policy = ratio * advantage - jax.nn.relu(jnp.where(advantage >= 0, good, bad))
     else:
         old = old_logits - jax.scipy.special.logsumexp(old_logits, axis=-1, keepdims=True)
         policy = ratio * advantage - coefficient * jnp.sum(jnp.exp(old) * (old - log_p), -1)
@@ -45,7 +49,7 @@ def plain_loss(agent, obs, action, log_prob, advantage, target, old_logits, conf
     return -jnp.mean(policy - config.value_coefficient * value + 0.03 * entropy)
 
 
-@pytest.mark.parametrize("objective", ["clip", "kl"])
+@pytest.mark.parametrize("objective", ["clip", "kl", "discovered"])
 def test_an_update_is_a_loop_over_shuffled_minibatches(played, objective):
     state, trajectory = played
     config, coefficient = replace(CONFIG, objective=objective), jnp.array(0.7)

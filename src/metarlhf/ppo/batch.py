@@ -67,7 +67,7 @@ def make_batch(
     has_memory = agent.actor.body.memory is not None
     rows = (lambda x: x) if has_memory else (lambda x: x.reshape(-1, *x.shape[2:]))
     obs, done = jax.tree.map(rows, trajectory.obs), ends if has_memory else None
-    needs_policy = config.objective != "clip"
+    needs_policy = config.objective in ("kl", "trpo")
     batch = Batch(
         obs=obs,
         action=rows(trajectory.action),

@@ -28,9 +28,10 @@ class PPOConfig:
     """Discount per step."""
     gae_lambda: float = 0.95
     """Generalised advantage estimation: 0 is one-step, 1 is Monte Carlo."""
-    objective: Literal["clip", "kl", "trpo"] = "clip"
+    objective: Literal["clip", "kl", "trpo", "discovered"] = "clip"
     """Keep near the old policy by clipping the importance ratio, by a penalty on the KL divergence,
-    or by a natural-gradient step within a hard bound on it."""
+    by a natural-gradient step within a hard bound on it, or by a drift that was meta-learned
+    (discovered policy optimisation, in its closed form)."""
     clip: float = 0.2
     """How far the importance ratio may move before its gradient is cut."""
     kl_target: float = 0.01

@@ -13,6 +13,23 @@ def clipped_surrogate(
     return -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
 
 
+def discovered_surrogate(
+    log_ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"]
+) -> Float[Array, ""]:
+    """-mean(r A - d), d being the drift that discovered policy optimisation charges.
+
+    The closed form of a drift that was meta-learned (Lu et al. 2022, section 6): nothing where a
+    step is undone, next to nothing near r = 1, more and more beyond. What was good is measured by
+    r - 1, what was bad by log r.
+    """
+    ratio = jnp.exp(log_ratio)
+    excess = lambda x, width: jnp.maximum(x - width * jnp.tanh(x / width), 0.0)
+    good = excess((ratio - 1.0) * advantage, 2.0)
+    bad = excess(log_ratio * advantage, 0.6)
+    drift = jnp.where(advantage >= 0, good, bad)
+    return -jnp.mean(ratio * advantage - drift)
+
+
 def kl_penalised_surrogate(
     log_ratio: Float[Array, "*batch"],
     advantage: Float[Array, "*batch"],

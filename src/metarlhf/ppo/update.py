@@ -10,7 +10,12 @@ from metarlhf import optimise
 from metarlhf.networks import Agent
 from metarlhf.ppo.batch import Batch
 from metarlhf.ppo.config import PPOConfig
-from metarlhf.ppo.objectives import clipped_surrogate, kl_penalised_surrogate, value_loss
+from metarlhf.ppo.objectives import (
+    clipped_surrogate,
+    discovered_surrogate,
+    kl_penalised_surrogate,
+    value_loss,
+)
 from metarlhf.ppo.trpo import natural_step
 
 Metrics = dict[str, Float[Array, ""]]
@@ -33,7 +38,10 @@ def loss(
     else:
         # Schulman's estimator of KL(old || new): unbiased, never negative, small variance.
         kl = jnp.mean(ratio - 1.0 - log_ratio)
-        policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
+        if config.objective == "discovered":
+            policy_loss = discovered_surrogate(log_ratio, advantage)
+        else:
+            policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
 
     entropy = jnp.mean(distribution.entropy())
     error = value_loss(value, batch.value_target, batch.value, config.value_clip)
