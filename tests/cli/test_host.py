@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 
 import pytest
 
@@ -55,8 +56,14 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
     assert result["gains"][0]["mean"] == pytest.approx(gained)
     assert main([*measure, "--json", "--resume"]) == 0
     assert last_line(capsys) == result
-    assert main(["adapt", prior]) == 2
-    assert "metarlhf evaluate" in capsys.readouterr().err
+    adapt = ["adapt", prior, "--number=1", "--steps=2", "--run-dir", str(tmp_path / "one")]
+    assert main([*adapt, "--json"]) == 0
+    adapted = last_line(capsys)
+    assert (adapted["number"], adapted["steps"]) == (1, 2 * 2 * 200)
+    assert main(["play", str(tmp_path / "one"), "--episodes=2", "--json"]) == 0
+    assert len(set(last_line(capsys)["returns"])) == 2
+    assert main(["play", str(tmp_path / "one"), "--draw", "film.gif"]) == 2
+    assert "do not draw" in capsys.readouterr().err
     assert main(["evaluate", prior, "--task", "finn2017/AntDir"]) == 2
     assert "meta-trained on 'finn2017/HalfCheetahDir'" in capsys.readouterr().err
 
@@ -79,3 +86,15 @@ def test_other_commands_say_that_it_is_none_of_theirs(tmp_path, capsys):
         assert main([command, "finn2017/AntDir", "--run-dir", str(tmp_path / "run")]) == 2
         assert "metarlhf meta-train" in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+
+
+def test_without_mujoco_the_extra_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    monkeypatch.setattr("metarlhf.envs.registry._made_hosts", {})
+    for name in [name for name in sys.modules if name.startswith("metarlhf.envs.mujoco_tasks.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["meta-train", "finn2017/AntDir", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "pip install 'metarlhf[mujoco]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["tasks"]) == 0
+    assert "come with the extra 'mujoco'" in capsys.readouterr().out

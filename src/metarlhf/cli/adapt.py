@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
-import tyro
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import files, rlhf
-from metarlhf.cli.options import TrainOptions, file_name, open_run, parse, peek, say, show
+from metarlhf.cli import adapt_host
+from metarlhf.cli.options import (
+    PriorPath,
+    TrainOptions,
+    file_name,
+    open_run,
+    parse,
+    peek,
+    say,
+    show,
+)
 from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
 from metarlhf.envs import is_host
 from metarlhf.feedback import empty
@@ -29,7 +38,6 @@ from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.types import Task
 
 Kind = Literal["ten", "twenty", "ratings"]
-PriorPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,8 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
     prior, presets, kind = load_prior(argv, "adapt")
-    if is_host(prior.shape.family):
-        raise UserError(
-            f"the simulators of {prior.shape.family} step outside the program: metarlhf evaluate "
-            "says how well its prior adapts; to adapt it yourself call metarlhf.meta.host"
-        )
+    if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
+        return adapt_host.main(argv, prior)
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
     if options.steps and not isinstance(prior, GradientPrior):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metarlhf.cli import evaluate_host
-from metarlhf.cli.adapt import Kind, PriorPath, load_prior
+from metarlhf.cli.adapt import Kind, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import file_name, open_run, parse, say, show
+from metarlhf.cli.options import PriorPath, file_name, open_run, parse, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs import is_host
 from metarlhf.files import digest

@@ -9,8 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metarlhf.cli.adapt import PriorPath
-from metarlhf.cli.options import RunOptions, file_name, open_run, parse, say, show
+from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, make_host
 from metarlhf.files import digest
 from metarlhf.meta import host

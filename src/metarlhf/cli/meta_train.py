@@ -187,7 +187,4 @@ def _train(
         f"The prior is in {folder}. Teach a task it has never seen {how}:",
         f"  metarlhf adapt {folder} --number 3",
     ]
-    if not isinstance(family, TaskFamily):
-        lines = [f"The prior is in {folder}. How well it adapts to tasks it has never seen:"]
-        lines.append(f"  metarlhf evaluate {folder}")
     return show(result, lines, options.json)

@@ -21,6 +21,7 @@ PASSING = ("run_dir", "resume", "json", "log")
 
 Command = TypeVar("Command")
 TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")]
+PriorPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Vary = Annotated[
     tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PARAMETER=DISTRIBUTION")
 ]

@@ -16,13 +16,16 @@ from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
 from metarlhf.envs import (
-    Environment,
+    HostFamily,
     TaskFamily,
+    Tasks,
     connect,
     draw_trajectory,
     film,
+    is_host,
     knows,
     make,
+    make_host,
 )
 from metarlhf.feedback.demonstrations import write_demonstrations
 from metarlhf.files import kind, write_bytes
@@ -88,13 +91,14 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Play, argv, "play", Play())
     folder, config = _agent_of(options)
     shape = agent_shape(folder)
-    compiled = knows(shape.environment)
+    compiled, hosted = knows(shape.environment), is_host(shape.environment)
     family = compiled and isinstance(make(shape.environment), TaskFamily)
-    if options.number is not None and not family:
+    if options.number is not None and not (family or hosted):
         raise UserError(f"--number is for task families: {shape.environment} has one task only")
     if options.record and not family:
         raise UserError(f"--record is for task families, and {shape.environment} is none")
-    played = (_compiled if compiled else _stepped)(options, folder, shape, config)
+    play = _hosted if hosted else _compiled if compiled else _stepped
+    played = play(options, folder, shape, config)
     if options.draw and played.draw:
         played.draw(options.draw)
     if options.record and played.record:
@@ -218,12 +222,24 @@ def _draw(
     write_bytes(path, picture(draw, SIZE, path.suffix))
 
 
-def _task(options: Play, family: Environment, config: dict[str, Any]) -> Task:
+def _task(options: Play, family: Tasks, config: dict[str, Any]) -> Task:
     """The task that it was trained on, or the one that is named."""
-    if not isinstance(family, TaskFamily):
+    if not isinstance(family, TaskFamily | HostFamily):
         return family.sample(jax.random.key(config.get("seed", 0)))
     number = config.get("number", 0) if options.number is None else options.number
     return task_number(family, number)
+
+
+def _hosted(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
+    """In a family's simulators, all of them in one task."""
+    family, key = make_host(shape.environment), jax.random.key(options.seed)
+    if options.draw:
+        raise UserError(f"--draw: simulators of {family.name} are told a task, and do not draw")
+    task = _task(options, family, config)
+    with closing(family.connect(options.episodes)) as env:
+        env.set_tasks(jax.tree.map(lambda x: np.stack([x] * options.episodes), task))
+        actor = load_agent(folder, env).actor
+        return Played(rollout_host.evaluate(key, env, actor, not options.sample), None)
 
 
 def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:

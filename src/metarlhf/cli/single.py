@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.envs import Environment, TaskFamily
+from metarlhf.envs import Environment, TaskFamily, Tasks
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
@@ -47,7 +47,7 @@ def check_env(options: Any) -> None:
         raise ValueError(f"--number is for task families, and --env {options.env} is one task")
 
 
-def task_number(family: TaskFamily, number: int) -> Task:
+def task_number(family: Tasks, number: int) -> Task:
     """One of the family's held-out tasks, which meta-training never sees."""
     return jax.tree.map(lambda x: x[number], held_out_tasks(family, number + 1))
 

@@ -7,7 +7,7 @@ import jax
 
 from metarlhf import files
 from metarlhf.envs.base import Spaces
-from metarlhf.envs.registry import make
+from metarlhf.envs.registry import find
 from metarlhf.networks.actor_critic import Agent
 from metarlhf.networks.build import build_agent
 from metarlhf.networks.distributions import SquashedGaussian
@@ -75,12 +75,12 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
 
     Raises:
         files.PublishedFileError: there is none, or it is damaged, changed or of another version.
-        UnknownTaskError: its environment is none that `envs.make` knows, and no `spaces` are given.
+        UnknownTaskError: its environment is none that `envs.find` knows, and no `spaces` are given.
     """
     folder = Path(folder)
     description = files.describe(folder, KIND)
     shape = files.shape_in(folder, description, AgentShape, "agent")
-    spaces = make(shape.environment) if spaces is None else spaces
+    spaces = find(shape.environment) if spaces is None else spaces
     like = jax.eval_shape(lambda: _build(shape, spaces))
     return files.read(folder, like, description)
 
