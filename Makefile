@@ -22,7 +22,8 @@ ARGS ?=
 ONLY ?=
 WORKERS ?= 2
 UV ?= uv
-# All but envpool, whose 300 MB every first `make test` would have to fetch.
+# All but envpool, whose 300 MB every first `make test` would have to fetch, and metaworld, which wants
+# an older MuJoCo.
 EXTRAS = dev film gym mujoco gymnax parquet postgresql tensorboard web
 
 # The tests compile the same programs run after run, and nearly all of their time is that.

@@ -54,14 +54,19 @@ def reset(env: HostEnv, actor: Policy, seed: int) -> RolloutState:
 
 
 def collect(
-    key: PRNGKeyArray, env: HostEnv, actor: Policy, start: RolloutState, num_steps: int
+    key: PRNGKeyArray,
+    env: HostEnv,
+    actor: Policy,
+    start: RolloutState,
+    num_steps: int,
+    deterministic: bool = False,
 ) -> tuple[RolloutState, Trajectory, Float[np.ndarray, " episodes"]]:
     """Act for `num_steps` in every environment, each restarted where its episode ends.
 
     Returns the state to go on from, a trajectory with leading dimensions (env, time), and what the
     episodes paid that ended meanwhile, from their very beginning.
     """
-    steps = _play(key, env, actor, start, num_steps)
+    steps = _play(key, env, actor, start, num_steps, deterministic)
     moments = [next(steps) for _ in range(num_steps)]
     last, paid, returns = moments[-1], np.array(start.env), []
     for moment in moments:

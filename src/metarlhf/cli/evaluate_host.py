@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
-from metarlhf.envs import HostFamily, make_host
+from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.files import digest
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
@@ -20,6 +20,8 @@ from metarlhf.statistics import mean_interval
 
 # Folded into the seed's key: a random start plays in the same tasks with other noise.
 RANDOM = 0x4A7D
+# Tasks of a benchmark that are tested at a time.
+BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ class EvaluateHost(RunOptions):
     task: str | None = None
     """The family that the tasks are of; refused if the prior is of another."""
     tasks: int = 40
-    """Held-out tasks to adapt to."""
+    """Held-out tasks to adapt to; Meta-World's protocol has 40 of each thing to do: 200 in all of
+    ML10 and of ML45."""
     steps: int = 3
-    """Gradient steps, each from as many fresh episodes as in meta-training."""
+    """Gradient steps, each from as many fresh episodes as in meta-training; Meta-World's protocol
+    has one, from ten."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +58,8 @@ def main(argv: Sequence[str], prior: GradientPrior) -> int:
 
 def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) -> dict[str, Any]:
     family, config = make_host(prior.shape.family), prior.shape.policy
+    if isinstance(family, TestedFamily):
+        return _test(options, run, family, prior)
     key = jax.random.key(options.seed)
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {options.steps} steps each")
     adapted = run.keep("adapted", lambda: _returns(key, family, prior, options))["returns"]
@@ -75,6 +81,38 @@ def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) ->
     )
 
 
+def _test(
+    options: EvaluateHost, run: RunDirectory, family: TestedFamily, prior: GradientPrior
+) -> dict[str, Any]:
+    """By success, on the tasks that the family is tested on (see `host.successes_after`)."""
+    every = held_out_tasks(family, options.tasks)
+    count = jax.tree.leaves(every)[0].shape[0]
+    say(f"{family.name}: one adaptation to each of {count} test tasks")
+
+    def measure() -> dict[str, np.ndarray]:
+        parts = []
+        # As many at a time as divide them.
+        size = max(n for n in range(1, BATCH + 1) if count % n == 0)
+        with closing(family.connect(size)) as env:
+            for begin in range(0, count, size):
+                some = jax.tree.map(lambda x: x[begin : begin + size], every)
+                key = jax.random.fold_in(jax.random.key(options.seed), begin)
+                parts.append(host.successes_after(key, env, family, some, prior))
+        return {"successes": np.concatenate(parts, axis=1)}
+
+    before, after = run.keep("tested", measure)["successes"]
+    return run.finish(
+        {
+            "command": "evaluate",
+            "family": family.name,
+            "varies": family.varies,
+            "num_tasks": count,
+            "success_before": _interval(before),
+            "success": _interval(after),
+        }
+    )
+
+
 def _returns(
     key: jax.Array, family: HostFamily, prior: GradientPrior, options: EvaluateHost
 ) -> dict[str, np.ndarray]:
@@ -90,6 +128,12 @@ def _interval(returns: np.ndarray) -> dict[str, float]:
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
+    if "success" in result:
+        share = lambda one: f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})"
+        return [
+            f"{result['family']}, {result['varies']}: success on {result['num_tasks']} test tasks "
+            f"{share(result['success'])}, before adapting {share(result['success_before'])}"
+        ]
     told = lambda one: f"{one['mean']:.1f} ({one['low']:.1f} to {one['high']:.1f})"
     lines = [
         f"{result['family']}: mean return on {result['num_tasks']} held-out tasks, with its 95 % "

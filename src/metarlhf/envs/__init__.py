@@ -9,7 +9,7 @@ from metarlhf.envs.errors import (
     UnknownTaskError,
     VariationError,
 )
-from metarlhf.envs.host import FilmedEnv, HostEnv, HostFamily, HostStep, TaskedEnv
+from metarlhf.envs.host import FilmedEnv, HostEnv, HostFamily, HostStep, TaskedEnv, TestedFamily
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
@@ -54,6 +54,7 @@ __all__ = [
     "Shown",
     "HostFamily",
     "TaskedEnv",
+    "TestedFamily",
     "Step",
     "HostEnv",
     "FilmedEnv",

@@ -75,6 +75,19 @@ class HostFamily(Tasks, Protocol):
 
 
 @runtime_checkable
+class TestedFamily(HostFamily, Protocol):
+    """A family with tasks to be tested on, where success counts."""
+
+    def test_tasks(self) -> Task:
+        """All of them, leaves with a leading `task`."""
+        ...
+
+    def until_success(self, tasks: Task) -> Task:
+        """The same tasks, whose episodes end with a success, and with nothing else before."""
+        ...
+
+
+@runtime_checkable
 class FilmedEnv(HostEnv, Protocol):
     """A `HostEnv` of one environment that can be looked at."""
 

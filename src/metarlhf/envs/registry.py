@@ -39,6 +39,7 @@ HOST_FAMILIES = tuple(
     }.items()
     for task in tasks
 )
+META_WORLD = "metaworld/"
 _made_hosts: dict[str, HostFamily] = {}
 
 
@@ -119,8 +120,8 @@ def host_names() -> tuple[str, ...]:
 
 
 def is_host(name: str) -> bool:
-    """Whether `make_host` knows a family of this name."""
-    return name in HOST_FAMILIES
+    """Whether a name is one for `make_host`: one of `host_names`, or one of Meta-World's."""
+    return name in HOST_FAMILIES or name.startswith(META_WORLD)
 
 
 def make_host(name: str) -> HostFamily:
@@ -128,18 +129,26 @@ def make_host(name: str) -> HostFamily:
 
     Raises:
         UnknownTaskError: there is none.
-        MissingSimulatorError: MuJoCo is not installed.
+        MissingSimulatorError: MuJoCo, or Meta-World, is not installed.
     """
     if not is_host(name):
         raise UnknownTaskError(
-            f"no family of simulators is called {name!r}. Known are: {', '.join(HOST_FAMILIES)}"
+            f"no family of simulators is called {name!r}. Known are: {', '.join(HOST_FAMILIES)}, "
+            "metaworld/ML10, metaworld/ML45 and metaworld/ML1-NAME"
         )
     if name not in _made_hosts:
+        extra = "metaworld" if name.startswith(META_WORLD) else "mujoco"
         try:
-            from metarlhf.envs.mujoco_tasks.lineages import family
+            if extra == "metaworld":
+                from metarlhf.envs.meta_world import MetaWorld
+
+                _made_hosts[name] = MetaWorld(name)
+            else:
+                from metarlhf.envs.mujoco_tasks.lineages import family
+
+                _made_hosts[name] = family(name)
         except ImportError as error:
-            raise MissingSimulatorError("mujoco", "mujoco", error) from error
-        _made_hosts[name] = family(name)
+            raise MissingSimulatorError(extra, extra, error) from error
     return _made_hosts[name]
 
 

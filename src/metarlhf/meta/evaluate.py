@@ -13,6 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import ppo, rlhf
 from metarlhf.envs.base import TaskFamily, Tasks
+from metarlhf.envs.host import TestedFamily
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
 from metarlhf.networks import Agent
@@ -29,8 +30,11 @@ def held_out_tasks(
 ) -> Task:
     """`count` tasks that meta-training never sees; always the same ones.
 
-    Presets are chosen on the "validation" tasks, what is published is measured on the others.
+    Presets are chosen on the "validation" tasks, what is published is measured on the others. Where
+    a family says itself what it is tested on, these are the first of them.
     """
+    if isinstance(family, TestedFamily) and split == "test":
+        return jax.tree.map(lambda x: x[:count], family.test_tasks())
     key = jax.random.fold_in(jax.random.key(0), SPLITS[split])
     return jax.vmap(family.sample)(jax.random.split(key, count))
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import rollout_host
 from metarlhf.envs.base import Tasks
-from metarlhf.envs.host import TaskedEnv
+from metarlhf.envs.host import TaskedEnv, TestedFamily
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
@@ -47,7 +47,12 @@ def simulators(tasks: int, episodes: int) -> int:
 
 
 def play(
-    key: PRNGKeyArray, env: TaskedEnv, tasks: Task, agents: Agent, episodes: int
+    key: PRNGKeyArray,
+    env: TaskedEnv,
+    tasks: Task,
+    agents: Agent,
+    episodes: int,
+    deterministic: bool = False,
 ) -> Trajectory:
     """Whole episodes of every task by its own agent, dimensions (task, episode, time).
 
@@ -67,7 +72,7 @@ def play(
     for wave_key in jax.random.split(key, episodes // seats):
         seed_key, act_key = jax.random.split(wave_key)
         start = rollout_host.reset(env, policies, seed_of(seed_key))
-        found = rollout_host.collect(act_key, env, policies, start, horizon)[1]
+        found = rollout_host.collect(act_key, env, policies, start, horizon, deterministic)[1]
         parts.append(jax.tree.map(lambda x: x.reshape(count, seats, *x.shape[1:]), found))
     return jax.tree.map(lambda *each: jnp.concatenate(each, axis=1), *parts)
 
@@ -128,6 +133,34 @@ def returns_after(
     """
     loop = play_and_adapt(key, env, tasks, prior, prior.shape.policy, steps)
     return np.asarray(loop.returns.mean(-1))
+
+
+def successes_after(
+    key: PRNGKeyArray,
+    env: TaskedEnv,
+    family: TestedFamily,
+    tasks: Task,
+    prior: GradientPrior,
+    adaptation_episodes: int = 10,
+    evaluation_episodes: int = 3,
+) -> Float[np.ndarray, "2 task"]:
+    """Share of episodes with a success at any step, before one gradient step and after it.
+
+    Meta-World's protocol: one adaptation, which learns from ten episodes of a task by sampling, and
+    then three by the policy's mode. `env` has a simulator for each of `tasks`.
+    """
+    play_key, *keys = jax.random.split(key, 3)
+    config, count = prior.shape.policy, jax.tree.leaves(tasks)[0].shape[0]
+    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.agent)
+    samples = _judge(before, play(play_key, env, tasks, before, adaptation_episodes), config)
+    after, _ = _step(before, _begin(before, prior.rule, config), samples, prior.rule, config)
+    until = family.until_success(tasks)
+
+    def succeeded(key: PRNGKeyArray, agents: Agent) -> np.ndarray:
+        played = play(key, env, until, agents, evaluation_episodes, deterministic=True)
+        return np.asarray(played.terminated).any(-1).mean(-1)
+
+    return np.stack([succeeded(k, agents) for k, agents in zip(keys, (before, after), strict=True)])
 
 
 def prior_of(state: MetaRLState, family: Tasks, config: MetaRLConfig) -> GradientPrior:

@@ -87,6 +87,10 @@ PROMP2018 = MetaRLConfig(
 episodes, Adam at 1e-3 for 5 epochs. Nothing was tuned here, nor is it for other methods."""
 
 
+META_WORLD = replace(PROMP2018, meta_batch=20, episodes=10, hidden=(512, 512))
+"""The same on Meta-World, with as many tasks, episodes and neurons as its own baselines have."""
+
+
 def by_gradient(
     family: str, method: Method = "promp", reward: Literal["teacher", "task"] = "teacher"
 ) -> JointGradientConfig:
@@ -97,7 +101,7 @@ def by_gradient(
     """
     policy = FINN2017
     if is_host(family):
-        policy = PROMP2018
+        policy = META_WORLD if family.startswith("metaworld/") else PROMP2018
     elif family.startswith("gymnax:"):
         policy = MetaRLConfig(meta_batch=20)
     elif reward == "teacher":
