@@ -5,6 +5,7 @@ their actions come. Noise is drawn for many steps at once beforehand; log-probab
 environment waits for, are computed of all steps together afterwards.
 """
 
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from metarlhf.envs.errors import SimulatorError
 from metarlhf.envs.host import FilmedEnv, HostEnv, HostObservation, HostStep
 from metarlhf.networks import Policy
 from metarlhf.networks.body import forget, initial_states
@@ -159,11 +161,29 @@ def _play(
         for t in range(chunk):
             found = _act(actor, noise, t, obs, policy, env.action_space, deterministic)
             action, unit = jax.device_get(found[:2])
-            step = env.step(unit)
+            step = _step(env, unit)
             ended = step.terminated | step.truncated
             policy = _forget(ended, actor, found[2]) if ended.any() else found[2]
             yield Moment(obs, action, step, policy)
             obs = step.obs
+
+
+def _step(env: HostEnv, action: np.ndarray) -> HostStep:
+    """A step.
+
+    Raises:
+        SimulatorError: the simulator raised something; the message says what, and where.
+    """
+    try:
+        return env.step(action)
+    except (SimulatorError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise SimulatorError(
+            f"{env.name} failed in a step: {type(error).__name__}: {error} ({last.filename}, line "
+            f"{last.lineno})"
+        ) from error
 
 
 @partial(jax.jit, static_argnames=("shape",))

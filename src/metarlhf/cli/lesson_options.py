@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from metarlhf.cli import supervise
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
+from metarlhf.cli.options import TaskName, TrainOptions, file_name, one_of_both, parse, value_in
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_number
 from metarlhf.envs import make_family
@@ -87,6 +87,11 @@ class Teach(TrainOptions):
                 f"whoever reaches {self.host} could answer: name people (--annotators ANA BEN), "
                 "each of whom gets a token, or leave --host as it is"
             )
+        if self.learn_from and self.annotators and self.learn_from not in self.annotators:
+            raise ValueError(
+                f"learn_from names {self.learn_from}, who is none of the annotators: "
+                f"{', '.join(self.annotators)}"
+            )
         if len(set(self.annotators)) < len(self.annotators):
             raise ValueError("annotators must have different names")
         check_env(self)
@@ -127,6 +132,7 @@ def read(argv: Sequence[str]) -> Teach:
     """
     env = value_in(argv, "--env")
     if env is not None:
+        one_of_both(argv, env)
         return parse(Teach, argv, "teach", Teach(env=env, config=BESIDE))
     first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
     if first.prior is None:

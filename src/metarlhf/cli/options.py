@@ -129,6 +129,16 @@ def peek(scan: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.N
         raise UserError(f"{error}: --help says what it may be") from error
 
 
+def one_of_both(argv: Sequence[str], env: str) -> None:
+    """Refuse a task beside `--env`.
+
+    Raises:
+        UserError: the first word names one.
+    """
+    if argv and not argv[0].startswith("-"):
+        raise UserError(f"either the task {argv[0]!r} or --env {env}, not both")
+
+
 def value_in(argv: Sequence[str], option: str) -> str | None:
     """What the words of a command line say that `option` is, if they do."""
     for word, following in zip(argv, [*argv[1:], None], strict=True):

@@ -15,6 +15,7 @@ from metarlhf.cli.options import (
     TrainOptions,
     VaryOptions,
     file_name,
+    one_of_both,
     open_run,
     parse_task,
     say,
@@ -76,6 +77,8 @@ class Training(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
+    if env is not None:
+        one_of_both(argv, env)
     default_of = lambda name: PPO(task=name, env=env, config=_defaults(env, name))
     options = parse_task(PPO, argv, "ppo", default_of)
     if options.env and options.task != PPO.task:

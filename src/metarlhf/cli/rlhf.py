@@ -13,6 +13,7 @@ from metarlhf.cli.options import (
     TrainOptions,
     VaryOptions,
     file_name,
+    one_of_both,
     open_run,
     parse_task,
     say,
@@ -81,6 +82,8 @@ class Training(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
+    if env is not None:
+        one_of_both(argv, env)
     config_of = lambda name: preset(name).few_steps if env is None else BESIDE
     default_of = lambda name: RLHF(task=name, env=env, config=config_of(name))
     options = parse_task(RLHF, argv, "rlhf", default_of)

@@ -50,8 +50,8 @@ def beginning(options: Teach) -> Iterator[Beginning]:
         closing(connect(options.env, count, options.workers, seeded=True)) as env,
         closing(connect(options.env, 1, seeded=True)) as show_env,
     ):
-        shown = ShownEnv.of(env, options.segment_length)
         _can_be_filmed(options.env, show_env)
+        shown = ShownEnv.of(env, options.segment_length)
         yield _beside(options, Beside(Remembered(env), Remembered(show_env), shown))
 
 

@@ -131,9 +131,8 @@ def watch(options: Any, argv: Sequence[str]) -> int:
                 _linger(options, page)
                 return 0
             time.sleep(0.1)
-    except KeyboardInterrupt as stop:
-        if isinstance(stop, Terminated):
-            agent.interrupt()  # a Ctrl-C it has heard, too
+    except KeyboardInterrupt:
+        agent.interrupt()
         status = agent.wait()
         return 130 if status is None else int(status)
     finally:
@@ -142,12 +141,8 @@ def watch(options: Any, argv: Sequence[str]) -> int:
                 process.end()
 
 
-class Terminated(KeyboardInterrupt):
-    """Somebody asked this process alone to end."""
-
-
 def _stop(number: int, frame: Any) -> None:
-    raise Terminated
+    raise KeyboardInterrupt
 
 
 class _Process:
@@ -207,7 +202,12 @@ def _agent(argv: Sequence[str], again: bool) -> subprocess.Popen:
     environment = os.environ | {PART: f"agent of {os.getpid()}"}
     named = value_in(argv, "--labels")
     environment |= {LABELS: named} if named else {}
-    return subprocess.Popen([sys.executable, "-c", program, "teach", *words], env=environment)
+    return _begin([sys.executable, "-c", program, "teach", *words], environment)
+
+
+def _begin(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    """In a session of its own: who watches hears a Ctrl-C alone, and passes it on."""
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 def without_labels(argv: Sequence[str]) -> list[str]:
@@ -237,7 +237,7 @@ def _page(options: Any) -> subprocess.Popen:
         "--parent", str(os.getpid()),
     ]  # fmt: skip
     command += ["--tokens"] if options.annotators else []
-    return subprocess.Popen(command, env=os.environ | {LABELS: options.url})
+    return _begin(command, os.environ | {LABELS: options.url})
 
 
 def _camera(options: Any) -> subprocess.Popen:
@@ -247,7 +247,7 @@ def _camera(options: Any) -> subprocess.Popen:
         sys.executable, "-m", "metarlhf.labels.filming", "--run", run, "--env", options.env,
         "--parent", str(os.getpid()),
     ]  # fmt: skip
-    return subprocess.Popen(command, env=os.environ | {LABELS: options.url})
+    return _begin(command, os.environ | {LABELS: options.url})
 
 
 def _invite(options: Any) -> None:

@@ -260,16 +260,18 @@ class Page:
     def learned(self, given: list[Answer], showing: Showing) -> None:
         """There were answers, and the agent does something else now."""
         self.learned_return = float(showing.learned_return)
-        self.curve.append((len(given), self.learned_return))
+        self._add(len(given), self.learned_return)
         self._show(given, showing)
+
+    def _add(self, answers: int, learned_return: float) -> None:
+        """A point of the curve, which begins anew where answers were taken back."""
+        self.curve = [one for one in self.curve if one[0] < answers] + [(answers, learned_return)]
 
     def again(self, rows: list[dict[str, Any]], given: list[Answer], showing: Showing) -> None:
         """As it was before a stop."""
-        told = [(row["labels"], row["learned_return"]) for row in rows]
-        self.curve = [
-            one for one, before in zip(told, [None, *told], strict=False)
-            if one[1] is not None and one != before
-        ]  # fmt: skip
+        for row in rows:
+            if row["learned_return"] is not None:
+                self._add(row["labels"], row["learned_return"])
         self.learned_return = float(showing.learned_return)
         self._show(given, showing)
 

@@ -2,7 +2,7 @@
 
 import { Problem, film, get, post, requestName, signIn, surely } from "./api.js";
 import { curve } from "./curve.js";
-import { Film, Picture, Player } from "./scene.js";
+import { Film, Picture, Player, jointView } from "./scene.js";
 
 const $ = (name) => document.getElementById(name);
 const show = (name, yes) => ($(name).hidden = !yes);
@@ -33,12 +33,12 @@ function problem(text) {
 }
 
 // A clip, drawn or filmed, in a figure.
-function picture(figure, { clip, scene }, name) {
+function picture(figure, { clip, scene }, name, view) {
   const seen = document.createElement(scene.film ? "video" : "canvas");
   seen.setAttribute("role", "img");
   seen.setAttribute("aria-label", `${name}: ${scene.words}`);
   figure.prepend(seen);
-  if (!scene.film) return new Picture(seen, scene);
+  if (!scene.film) return new Picture(seen, scene, view);
   seen.muted = seen.playsInline = true;
   const wait = document.createElement("p");
   wait.className = "wait";
@@ -52,7 +52,7 @@ function picture(figure, { clip, scene }, name) {
   return made;
 }
 
-function clipFigure(clip, name, key) {
+function clipFigure(clip, name, key, view) {
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   const title = document.createElement("strong");
@@ -66,7 +66,7 @@ function clipFigure(clip, name, key) {
   bad.addEventListener("click", () => correct(clip.clip, bad));
   caption.append(title, bad);
   figure.append(caption);
-  const seen = picture(figure, clip, name);
+  const seen = picture(figure, clip, name, view);
   if (current.kind === "comparison") {
     figure.querySelector("canvas, video").addEventListener("click", () => answer({ choice: name.toLowerCase() }));
   }
@@ -85,20 +85,33 @@ function ask(question) {
   show("comparison", comparison);
   show("rating", !comparison);
   $("clips").classList.toggle("one", !comparison);
-  const made = question.clips.map((clip, i) => clipFigure(clip, names[i], BAD[i]));
+  const scenes = question.clips.map((clip) => clip.scene);
+  const view = scenes[0].film ? undefined : jointView(scenes);
+  const made = question.clips.map((clip, i) => clipFigure(clip, names[i], BAD[i], view));
   $("clips").replaceChildren(...made.map(([figure]) => figure));
   const seen = made.map(([, picture]) => picture);
   player.show(seen);
-  // Nobody looks before there is something to see.
-  Promise.all(seen.map((one) => one.whenReady)).then(() => {
-    if (current === question && question.question !== before) since = performance.now();
+  // Nobody judges what is not to be seen yet.
+  visible(seen.every((one) => one.ready));
+  Promise.all(seen.map((one) => one.whenReady)).then((ready) => {
+    if (current !== question) return;
+    visible(ready.every(Boolean));
+    if (question.question !== before) since = performance.now();
   });
   const told = question.clips.map((clip, i) => `${names[i]}: ${clip.scene.words}`).join(" ");
   say(`${$("asked").textContent} ${told}`);
 }
 
+// Whether all clips can be seen: until then one can say that one can't tell, and nothing else.
+let canSee = true;
+function visible(yes) {
+  canSee = yes;
+  const judges = "#clips button, #comparison button:not([data-choice=skip]), #rating button:not([data-choice=skip])";
+  for (const button of document.querySelectorAll(judges)) button.disabled = !yes;
+}
+
 async function answer(value) {
-  if (busy || current === null) return;
+  if (busy || current === null || (!canSee && value.choice !== "skip")) return;
   busy = true;
   const given = {
     question: current.question,
@@ -175,6 +188,8 @@ function waitingWords() {
   const stale = performance.now() - heardAt > 60_000 && !over;
   const words = over
     ? "All is learned."
+    : latest.doing === undefined
+      ? "It gets ready, which takes up to a minute."
     : stale
       ? "The agent was stopped. Your answers are kept for when it goes on."
       : current !== null
@@ -187,7 +202,7 @@ function waitingWords() {
   show("again", !over);
   if (over) {
     show("question", false);
-    $("asked").textContent = "It has learned what you like";
+    $("asked").textContent = "It has learned from all your answers";
     $("outcome").textContent = `${latest.answers} answers, ${latest.steps.toLocaleString("en")} steps of practice.`;
     show("report", Boolean(latest.report));
   }
@@ -200,7 +215,7 @@ async function heard(status) {
   const given = status.given ?? 0;
   const labels = status.labels ?? 0;
   $("given").textContent = given;
-  $("left").textContent = Math.max(0, labels - given);
+  $("left").textContent = labels ? Math.max(0, labels - given) : "…";
   $("spent").max = Math.max(1, labels);
   $("spent").value = given;
   $("people").textContent = status.people > 1 ? `, ${status.mine} of them by you; ${status.people} people answer` : "";
@@ -208,7 +223,8 @@ async function heard(status) {
   if (status.curve?.length) $("curve").replaceChildren(curve(status.curve));
   const agreement = status.agreement === null || status.agreement === undefined
     ? "" : ` People agree to ${status.agreement.toFixed(2)} (Krippendorff’s alpha).`;
-  if (status.foreseen !== null && status.foreseen !== undefined) {
+  // After fewer it would be chance that speaks.
+  if (status.foreseen !== null && status.foreseen !== undefined && status.answers >= 5) {
     $("foreseen").textContent =
       `Of the newest answers it had foreseen ${Math.round(100 * status.foreseen)} %; guessing gives 50 %.${agreement}`;
   }
@@ -286,6 +302,7 @@ function ratingButtons() {
   const skip = document.createElement("button");
   skip.type = "button";
   skip.textContent = "Can’t tell";
+  skip.dataset.choice = "skip";
   skip.addEventListener("click", () => answer({ choice: "skip" }));
   $("rating").replaceChildren(...buttons, skip);
 }

@@ -3,9 +3,11 @@
 const colour = (role) => getComputedStyle(document.documentElement).getPropertyValue(`--${role}`).trim();
 
 export class Picture {
-  constructor(canvas, scene) {
+  // `view` is what is seen: of two clips the same, or lengths could not be compared.
+  constructor(canvas, scene, view = scene.view) {
     this.canvas = canvas;
     this.scene = scene;
+    this.view = view;
     this.watch = new ResizeObserver(() => this.draw(this.step ?? 0));
     this.watch.observe(canvas);
     this.ready = true;
@@ -32,7 +34,7 @@ export class Picture {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     pen.lineCap = pen.lineJoin = "round";
-    const [left, right, bottom, top] = scene.view;
+    const [left, right, bottom, top] = this.view;
     const scale = Math.min(width / (right - left), height / (top - bottom));
     const centre = [(left + right) / 2, (bottom + top) / 2];
     const at = ([x, y]) => [width / 2 + scale * (x - centre[0]), height / 2 - scale * (y - centre[1])];
@@ -68,6 +70,12 @@ export class Picture {
   close() {
     this.watch.disconnect();
   }
+}
+
+// The view that shows all that several scenes show.
+export function jointView(scenes) {
+  const [left, right, bottom, top] = [0, 1, 2, 3].map((side) => scenes.map((scene) => scene.view[side]));
+  return [Math.min(...left), Math.max(...right), Math.min(...bottom), Math.max(...top)];
 }
 
 // A clip's film. It is moved from step to step, so that two play in step whatever either takes.
