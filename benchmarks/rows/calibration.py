@@ -16,7 +16,7 @@ from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.feedback.teachers import Scale
 from metarlhf.meta.evaluate import held_out_tasks
-from metarlhf.reward import Ensemble, EnsembleConfig
+from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.calibration import predicted_preferences, reliability
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import ask_about
@@ -71,7 +71,7 @@ def judged(key, family, tasks, prior, known, unseen):
         ask_key, pair_key, begin_key, fit_key = jax.random.split(key, 4)
         posterior, answers = ask_about(ask_key, prior, known, family, task, CONFIG)
         fresh = pairs(pair_key, unseen.seen_under(family, task))
-        ensemble = Ensemble.create(begin_key, family, EnsembleConfig())
+        ensemble = Ensemble.create(begin_key, family, ROBUST)
         ensemble = ensemble.adapt(fit_key, answers.feedback)
         of = lambda belief: reliability(
             predicted_preferences(belief, fresh), fresh.preference, fresh.weight

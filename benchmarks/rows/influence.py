@@ -17,7 +17,7 @@ from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.meta.evaluate import held_out_tasks
-from metarlhf.reward import Ensemble, EnsembleConfig
+from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.influence import influence
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import ask_about
@@ -72,7 +72,7 @@ def runs(key, family, tasks, prior, library):
         wrong = jax.random.choice(wrong_key, CONFIG.labels, (WRONG,), replace=False)
         turned = said.comparisons.preference.at[wrong].set(1 - said.comparisons.preference[wrong])
         said = eqx.tree_at(lambda f: f.comparisons.preference, said, turned)
-        ensemble = Ensemble.create(begin_key, family, EnsembleConfig())
+        ensemble = Ensemble.create(begin_key, family, ROBUST)
 
         def found(belief):
             suspects = influence(fit_key, belief, said, library.clips).suspects(SUSPECTS)

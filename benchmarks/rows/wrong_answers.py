@@ -19,12 +19,12 @@ from benchmarks.rows.teachers import TASKS, share
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta.evaluate import held_out_tasks, teach_from_prior, teach_from_scratch
-from metarlhf.reward import EnsembleConfig
+from metarlhf.reward import ROBUST, EnsembleConfig
 
 ROW = "wrong-answers"
 MUST = 0.9
 WRONG = Teacher(mistake=0.2)
-ROBUST, PLAIN = EnsembleConfig(), EnsembleConfig(weight_spread=float("inf"), lapse=0.0)
+PLAIN = EnsembleConfig()
 
 
 def measure(options):

@@ -102,7 +102,7 @@ def evaluate(
 
 
 def play_episode(
-    key: PRNGKeyArray, env: HostEnv, actor: Actor, deterministic: bool = False
+    key: PRNGKeyArray, env: HostEnv, actor: Policy, deterministic: bool = False
 ) -> tuple[Shaped[np.ndarray, "time obs"], Shaped[np.ndarray, "time ..."]]:
     """What one environment sees and does until its episode ends: the first that `film` shows."""
     seed_key, key = jax.random.split(key)

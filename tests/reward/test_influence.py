@@ -1,18 +1,21 @@
 """Answers left out in turn."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.reward import Ensemble, EnsembleConfig, LatentPosterior, LatentReward
+from metarlhf.reward import ROBUST, Ensemble, LatentPosterior, LatentReward
 from metarlhf.reward.influence import influence
 from metarlhf.types import Feedback, Rating
 from tests.reward.test_ensemble import FAMILY, KEY, clips, compared
 
 NONE = Rating(clips(3, 0), *[jnp.zeros(0)] * 3)
-START = Ensemble.create(KEY, FAMILY, EnsembleConfig(hidden=(32,), fit_steps=200, lr=1e-2))
+CONFIG = replace(ROBUST, hidden=(32,), fit_steps=200, lr=1e-2)
+START = Ensemble.create(KEY, FAMILY, CONFIG)
 WRONG, COUNT = 4, 24
 
 

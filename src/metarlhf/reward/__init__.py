@@ -2,6 +2,7 @@
 
 from metarlhf.reward.belief import Belief as Belief
 from metarlhf.reward.belief import LearnedReward as LearnedReward
+from metarlhf.reward.ensemble import ROBUST as ROBUST
 from metarlhf.reward.ensemble import Ensemble as Ensemble
 from metarlhf.reward.ensemble import EnsembleConfig as EnsembleConfig
 from metarlhf.reward.gradient import GradientReward as GradientReward

@@ -16,6 +16,8 @@ from metarlhf.reward.losses import log_likelihoods, weighted_mean
 from metarlhf.reward.networks import AdditiveNetwork, RewardNetwork
 from metarlhf.types import Feedback, Segment
 
+NEVER = -30.0
+"""Log-odds that are as good as none, and finite."""
 BIAS = 0.3
 """How far biases are expected to move, where `weight_spread` is 1."""
 
@@ -38,13 +40,15 @@ class EnsembleConfig:
     """Gradient steps each time that new answers came in."""
     minibatch: int = 32
     """Answers of each kind in one gradient step."""
-    weight_spread: float = 2.0
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW): answers are few."""
+    weight_spread: float = float("inf")
     """How far weights are expected to move from where they begin, in units of their size there: the
     standard deviation of a normal prior, which many answers outweigh and a few wrong ones do not.
-    Infinite: as far as they like."""
-    lapse: float = 0.1
+    Infinite: as far as they like. Where answers may be wrong, 2 has done well."""
+    lapse: float = 0.0
     """Share of comparisons that are expected to be anyone's guess, before there is an answer; 0:
-    none ever is."""
+    none ever is. Where answers may be wrong, 0.1 has done well."""
     lapse_answers: float = 10.0
     """How many answers that expectation is worth: with more, each network takes the share to be
     what the answers say it is. Infinite: it stays."""
@@ -56,6 +60,10 @@ class EnsembleConfig:
             raise ValueError(f"lapse must be from 0 to below 1, but is {self.lapse}")
         if not self.lapse_answers > 0:
             raise ValueError(f"lapse_answers must be above 0, but is {self.lapse_answers}")
+
+
+ROBUST = EnsembleConfig(weight_decay=0.0, weight_spread=2.0, lapse=0.1)
+"""For answers of which some are wrong."""
 
 
 class RewardModel(eqx.Module):
@@ -182,11 +190,13 @@ def fit_member(
     feedback: Feedback,
     config: EnsembleConfig,
 ) -> Member:
-    """`fit_steps` of Adam towards the most probable member, on minibatches of the answers so far.
+    """`fit_steps` of AdamW towards the most probable member, on minibatches of the answers so far.
 
     The prior has as much to say as it has beside all answers, however many are in a minibatch.
     """
-    optimiser, count = optax.adam(config.lr), jnp.maximum(feedback.count, 1.0)
+    networks = lambda member: (jax.tree.map(lambda _: True, member[0]), False)
+    optimiser = optax.adamw(config.lr, weight_decay=config.weight_decay, mask=networks)
+    count = jnp.maximum(feedback.count, 1.0)
 
     def pick(key, part, weight):
         if not weight.shape[0]:
@@ -231,8 +241,11 @@ def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Flo
 
     now, before = model.network.layers, begun.network.layers
     size = lambda weight: jnp.sqrt(jnp.mean(weight**2))
-    far = sum(moved(*two, size(two[1])) for two in zip(now.weights, before.weights, strict=True))
-    far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))
+    far = jnp.zeros(())
+    if math.isfinite(config.weight_spread):
+        weights = zip(now.weights, before.weights, strict=True)
+        far += sum(moved(*two, size(two[1])) for two in weights)
+        far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))
     guesses = jnp.zeros(())
     if _estimates_lapse(config):
         guesses = config.lapse * jax.nn.log_sigmoid(lapse_logit)
@@ -246,4 +259,4 @@ def _estimates_lapse(config: EnsembleConfig) -> bool:
 
 
 def _logit(share: float) -> float:
-    return math.log(share / (1.0 - share)) if share else -float("inf")
+    return math.log(share / (1.0 - share)) if share else NEVER
