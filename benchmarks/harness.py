@@ -33,6 +33,8 @@ ORDER = (
     "attribution",
     "additive-reward",
     "inner-step-memory",
+    "meta-throughput",
+    "meta-iteration-vs-learn2learn",
     "adapt-time",
     "demo-time",
     "explain-time",

@@ -22,6 +22,7 @@ from benchmarks.tabular import (
 from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import InnerLoop, gradient_step, play_and_adapt
 from metarlhf.meta.objective import meta_loss, standardised_returns
 from metarlhf.meta.update_rules import LearnedRule, update_rule
@@ -93,6 +94,13 @@ class TestANIL:
         for one, other in zip(head(whole), head(part), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
         assert differ(below(whole), below(part))
+
+    def test_a_prior_survives_a_round_trip(self, tmp_path):
+        shape = GradientShape(FAMILY.name, self.CONFIG)
+        prior = blank(jax.random.key(0), shape)
+        found = load(publish(prior, tmp_path))
+        assert_same(prior, found)
+        assert found.shape == shape
 
     def test_an_outer_step_moves_all(self):
         state, loop = begun(self.CONFIG)

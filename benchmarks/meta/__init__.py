@@ -1,0 +1,1 @@
+"""Meta-RL beside its peers."""
