@@ -78,7 +78,7 @@ class AdditiveNetwork(eqx.Module):
     def __init__(self, family: Shown, *, key: PRNGKeyArray, hidden: Sequence[int]):
         self.num_actions = num_actions_of(family)
         inputs = family.observation_space.size + family.action_space.size
-        build = lambda key: MLP((1, *hidden, 1), key=key)
+        build = lambda key: _curve(key, hidden)
         self.curves = jax.vmap(build)(jax.random.split(key, inputs))
 
     @property
@@ -95,3 +95,17 @@ class AdditiveNetwork(eqx.Module):
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
     ) -> Float[Array, "*batch 1"]:
         return self.parts(encode(obs, action, self.num_actions)).sum(-1, keepdims=True)
+
+
+def _curve(key: PRNGKeyArray, hidden: Sequence[int]) -> MLP:
+    """A function of one number whose first units bend in different places of [-1, 1].
+
+    Begun as other networks are, all would be nearly straight there: to learn where a curve turns
+    would take far longer.
+    """
+    key, slope_key, place_key = jax.random.split(key, 3)
+    curve = MLP((1, *hidden, 1), key=key)
+    slope = 3.0 * jax.random.normal(slope_key, curve.weights[0].shape)
+    place = jax.random.uniform(place_key, curve.biases[0].shape, minval=-1.0, maxval=1.0)
+    first = lambda m: (m.weights[0], m.biases[0])
+    return eqx.tree_at(first, curve, (slope, -slope[0] * place))
