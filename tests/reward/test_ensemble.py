@@ -141,7 +141,7 @@ def test_how_many_answers_are_guesses_is_learned_from_them(astray):
 
 
 def test_an_assumed_share_of_guesses_stays():
-    ensemble = fitted(replace(LONG, fit_steps=20, lapse_answers=float("inf")), compared(10, 20))
+    ensemble = fitted(replace(LONG, fit_steps=20, lapse_answers=None), compared(10, 20))
     np.testing.assert_allclose(ensemble.lapse, 0.1, rtol=1e-5)
     sure = fitted(replace(PLAIN, fit_steps=20), compared(10, 20))
     np.testing.assert_allclose(sure.lapse, 0.0, atol=1e-12)

@@ -37,7 +37,7 @@ def test_a_teacher_who_likes_what_is_paid_is_obeyed(env):
         before = ppo.host.mean_return(state.ppo, evaluation_env)
         for _ in range(CONFIG.rounds):
             state = rlhf.host.run_round(state, env, shown, CONFIG)
-        state = rlhf.host.practise(state, env, shown, CONFIG, CONFIG.final_updates)
+        state = rlhf.host.practise(state, env, CONFIG, CONFIG.final_updates)
         after = ppo.host.mean_return(state.ppo, evaluation_env)
     assert int(state.answers.count) == 40
     assert int(state.ppo.updates) == 8 * 3 + 10

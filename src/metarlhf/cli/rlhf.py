@@ -135,7 +135,7 @@ def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
 
     def proceed(state, over):
         if over:
-            return rlhf.host.practise(state, env, shown, config, config.final_updates)
+            return rlhf.host.practise(state, env, config, config.final_updates)
         return rlhf.host.run_round(state, env, shown, config)
 
     return Training(

@@ -24,6 +24,8 @@ from metarlhf.runs import UserError
 
 # Steps that a simulator must do again in the same way before anything is learned from it.
 TRIED = 20
+# Folded into the key that cloning draws from: the rest begins from the key itself.
+CLONING = 0xC10E
 
 
 class Beginning(NamedTuple):
@@ -50,8 +52,8 @@ def beginning(options: Teach) -> Iterator[Beginning]:
         closing(connect(options.env, count, options.workers, seeded=True)) as env,
         closing(connect(options.env, 1, seeded=True)) as show_env,
     ):
-        _can_be_filmed(options.env, show_env)
         shown = ShownEnv.of(env, options.segment_length)
+        _can_be_filmed(options.env, show_env)
         yield _beside(options, Beside(Remembered(env), Remembered(show_env), shown))
 
 
@@ -85,7 +87,7 @@ def _cloned(options: Teach, stage: Stage, start: Callable[[], RLHFState]) -> Beg
 
 
 def _clone(options: Teach, start: Callable[[], RLHFState], seen: Demonstrations) -> RLHFState:
-    state, key = start(), jax.random.key(options.seed)
+    state, key = start(), jax.random.fold_in(jax.random.key(options.seed), CLONING)
     agent = rlhf.clone(key, state.ppo.agent, seen.obs, seen.action, options.cloning)
     return eqx.tree_at(lambda s: s.ppo.agent, state, agent)
 
@@ -111,7 +113,7 @@ def _can_be_filmed(name: str, env: HostEnv) -> None:
     if isinstance(space, Discrete):
         raw = rng.integers(space.size, size=(TRIED, 1))
     actions = np.asarray(space.from_unit(jnp.asarray(raw)))
-    if not np.array_equal(_episode(env, actions), _episode(env, actions)):
+    if not np.array_equal(_episode(env, actions), _episode(env, actions), equal_nan=True):
         raise UserError(
             f"{name} does something else each time, also from the same seed and by the same "
             "actions, so a film would not show what was done. All that is random in it must come "

@@ -112,7 +112,8 @@ def watch(options: Any, argv: Sequence[str]) -> int:
             "--run-dir"
         )
     _free(options)
-    signal.signal(signal.SIGTERM, _stop)  # or the agent would be left alone
+    for number in (signal.SIGTERM, signal.SIGINT):  # or the agent would be left alone
+        signal.signal(number, _stop)
     agent = _Process(lambda again: _agent(argv, again), "agent")
     page = camera = None
     try:
@@ -125,8 +126,11 @@ def watch(options: Any, argv: Sequence[str]) -> int:
                 if options.env is not None:
                     camera = _Process(lambda again: _camera(options), "camera")
                 _invite(options)
-            if any(beside is not None and beside.look() is not None for beside in (page, camera)):
+            if page is not None and page.look() is not None:
                 return 1
+            if camera is not None and camera.look() is not None:
+                say("no more films are made: what can be seen can be answered; --resume tries anew")
+                camera = None
             if status == 0:
                 _linger(options, page)
                 return 0

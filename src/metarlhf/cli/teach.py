@@ -93,9 +93,10 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "labels_run": number,
         "agent": str(agent),
     }
+    film = desk.last_film(0.0 if options.replay else LAST_FILM)
     report = write_lesson(
         run.path / "report.html", shown, lesson.page.now, lesson.page.curve,
-        [_told(one) for one in given], _facts(result), desk.last_film(LAST_FILM),
+        [_told(one) for one in given], _facts(result), film,
     )  # fmt: skip
     lesson.page.finish(state)
     result = run.finish(result)

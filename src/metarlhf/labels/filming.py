@@ -6,6 +6,7 @@ killed and go on, and the agent waits for none of them. It ends with the process
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, exists, func, or_, select, update
 
 from metarlhf.envs import FilmedEnv, film
 from metarlhf.envs.replays import Replay
@@ -39,22 +40,31 @@ class Wanted(NamedTuple):
 class DiffersError(Exception):
     """The simulator did something else this time."""
 
+    def __init__(self) -> None:
+        super().__init__("the simulator did something else this time")
+
 
 def wanted(connection: Connection, run: str) -> Wanted | None:
-    """What to film next: the most telling open question's clips, or what the agent does now."""
-    clips, questions = tables.clips, tables.questions
+    """What to film next: clips that somebody waits for, those of the most telling question that is
+    open, or what the agent does now.
+    """
+    clips, questions, leases = tables.clips, tables.questions, tables.leases
     unmade = (clips.c.run_id == run) & clips.c.film.is_(None) & clips.c.replay.is_not(None)
     columns = (clips.c.id, clips.c.arrays, clips.c.replay)
     shown_in = or_(questions.c.left_id == clips.c.id, questions.c.right_id == clips.c.id)
+    held = exists().where(leases.c.question_id == questions.c.id, leases.c.until > time.time())
+    first = (held.desc(), questions.c.round.desc(), questions.c.gain.desc(), clips.c.id)
     asked = (
         select(*columns)
         .join(questions, shown_in)
-        .where(unmade, questions.c.withdrawn_at.is_(None))
-        .order_by(questions.c.round.desc(), questions.c.gain.desc(), clips.c.id)
+        .where(unmade, or_(questions.c.wanted > 0, held))
+        .order_by(*first)
         .limit(1)
     )
-    now = select(*columns).where(unmade, clips.c.source == "now").order_by(clips.c.id.desc())
-    row = connection.execute(asked).first() or connection.execute(now.limit(1)).first()
+    mine = (clips.c.run_id == run) & (clips.c.source == "now")
+    newest = select(func.max(clips.c.id)).where(mine).scalar_subquery()
+    now = select(*columns).where(unmade, clips.c.id == newest)
+    row = connection.execute(asked).first() or connection.execute(now).first()
     if row is None:
         return None
     return Wanted(row.id, unpack(row.arrays)["obs"], unpack_replay(row.replay))
@@ -80,7 +90,8 @@ def shoot(
 def make_next(database: Database, run: str, env: FilmedEnv) -> bool:
     """Make one film; False: there is none to be made.
 
-    Where the simulator does something else this time an empty film is kept, which says so.
+    Where the simulator does something else this time, or fails, an empty film is kept: the others
+    are not to wait for it.
     """
     with database.read() as connection:
         found = wanted(connection, run)
@@ -88,7 +99,8 @@ def make_next(database: Database, run: str, env: FilmedEnv) -> bool:
         return False
     try:
         made = encode(shoot(env, found.replay, found.obs), env.frames_per_second)
-    except DiffersError:
+    except Exception as error:  # whatever somebody's simulator raises
+        sys.stderr.write(f"there is no film of clip {found.clip}: {error!r}\n")
         made = b""
     table = tables.clips
     with database.write() as connection:

@@ -19,9 +19,9 @@ ORDER: tuple[Table, ...] = (
     tables.corrections,
     tables.taken,
 )
-# What would let somebody in, or is true for a moment only.
 BLOBS = ("arrays", "replay", "film")
 """Columns of bytes, all of clips."""
+# What would let somebody in, or is true for a moment only.
 SECRET = {"annotators": {"token_hash"}, "runs": {"status", "revision"}}
 
 Row = dict[str, Any]

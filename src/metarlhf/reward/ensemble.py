@@ -42,23 +42,23 @@ class EnsembleConfig:
     """Answers of each kind in one gradient step."""
     weight_decay: float = 1e-4
     """Decoupled weight decay (AdamW): answers are few."""
-    weight_spread: float = float("inf")
+    weight_spread: float | None = None
     """How far weights are expected to move from where they begin, in units of their size there: the
     standard deviation of a normal prior, which many answers outweigh and a few wrong ones do not.
-    Infinite: as far as they like. Where answers may be wrong, 2 has done well."""
+    None: as far as they like. Where answers may be wrong, 2 has done well."""
     lapse: float = 0.0
     """Share of comparisons that are expected to be anyone's guess, before there is an answer; 0:
     none ever is. Where answers may be wrong, 0.1 has done well."""
-    lapse_answers: float = 10.0
+    lapse_answers: float | None = 10.0
     """How many answers that expectation is worth: with more, each network takes the share to be
-    what the answers say it is. Infinite: it stays."""
+    what the answers say it is. None: it stays."""
 
     def __post_init__(self) -> None:
-        if not self.weight_spread > 0:
+        if self.weight_spread is not None and not self.weight_spread > 0:
             raise ValueError(f"weight_spread must be above 0, but is {self.weight_spread}")
         if not 0 <= self.lapse < 1:
             raise ValueError(f"lapse must be from 0 to below 1, but is {self.lapse}")
-        if not self.lapse_answers > 0:
+        if self.lapse_answers is not None and not self.lapse_answers > 0:
             raise ValueError(f"lapse_answers must be above 0, but is {self.lapse_answers}")
 
 
@@ -235,14 +235,15 @@ def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Flo
     posterior). Biases begin at zero, and are as wide as `BIAS`. The share of guesses is beta.
     """
     model, lapse_logit = member
+    spread = config.weight_spread
 
     def moved(now, before, width):
-        return jnp.sum((now - before) ** 2) / (width * config.weight_spread) ** 2
+        return jnp.sum((now - before) ** 2) / (width * spread) ** 2
 
     now, before = model.network.layers, begun.network.layers
     size = lambda weight: jnp.sqrt(jnp.mean(weight**2))
     far = jnp.zeros(())
-    if math.isfinite(config.weight_spread):
+    if config.weight_spread is not None:
         weights = zip(now.weights, before.weights, strict=True)
         far += sum(moved(*two, size(two[1])) for two in weights)
         far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))
@@ -250,12 +251,12 @@ def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Flo
     if _estimates_lapse(config):
         guesses = config.lapse * jax.nn.log_sigmoid(lapse_logit)
         guesses += (1.0 - config.lapse) * jax.nn.log_sigmoid(-lapse_logit)
-        guesses *= config.lapse_answers
+        guesses *= config.lapse_answers or 0.0
     return guesses - 0.5 * far
 
 
 def _estimates_lapse(config: EnsembleConfig) -> bool:
-    return config.lapse > 0 and config.lapse_answers < float("inf")
+    return config.lapse > 0 and config.lapse_answers is not None
 
 
 def _logit(share: float) -> float:

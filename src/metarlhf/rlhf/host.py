@@ -76,16 +76,14 @@ def run_round(state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfi
     """One round with a simulated teacher: look, ask, take in, practise."""
     state, trajectory = look(state, env, shown, config)
     state = _round(state, trajectory, shown, config)
-    return practise(state, env, shown, config, config.updates - learns(state, config))
+    return practise(state, env, config, config.updates - learns(state, config))
 
 
-def practise(
-    state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig, updates: int
-) -> RLHFState:
+def practise(state: RLHFState, env: HostEnv, config: RLHFConfig, updates: int) -> RLHFState:
     """`updates` of PPO on the reward as it is believed to be now."""
     for _ in range(updates):
-        state, trajectory = look(state, env, shown, config)
-        state = _learn(state, trajectory, config)
+        train, trajectory, _ = ppo.host.play(state.ppo, env, config.learning)
+        state = _practised(state, train, trajectory, config)
     return state
 
 
@@ -98,6 +96,16 @@ def _seen(state: RLHFState, train: Any, trajectory: Trajectory, shown: Shown) ->
 def _learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
     train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
     return eqx.tree_at(lambda s: s.ppo, state, train)
+
+
+@partial(jax.jit, static_argnames=("config",))
+def _practised(
+    state: RLHFState, train: Any, trajectory: Trajectory, config: RLHFConfig
+) -> RLHFState:
+    """What is played between two rounds is learned from, and not asked about."""
+    train, _ = ppo.learn(train, state.reward(trajectory), config.learning)
+    steps = state.steps + trajectory.reward.size
+    return eqx.tree_at(lambda s: (s.ppo, s.steps), state, (train, steps))
 
 
 @partial(jax.jit, static_argnames=("shown", "config"))

@@ -43,7 +43,6 @@ from metarlhf.web.writer import Writer
 
 STATIC = Path(__file__).parent / "static"
 REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-KEPT = "private, max-age=86400, immutable"
 NUMBER = Field(ge=0, le=2**31 - 1)
 
 
@@ -273,8 +272,8 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
             return JSONResponse({"film": None}, 202)
         if not made:
             raise HTTPException(404, f"clip {clip} has no film")
-        # What a clip shows never changes.
-        return Response(made, media_type="video/mp4", headers={"cache-control": KEPT})
+        # Not to be kept by the browser: another lesson's clips have the same numbers.
+        return Response(made, media_type="video/mp4")
 
     @app.get("/api/events")
     async def follow(request: Request, who: Someone) -> StreamingResponse:

@@ -28,14 +28,16 @@ async function ask(method, path, body) {
 export const get = (path) => ask("GET", path);
 export const post = (path, body = {}) => ask("POST", path, body);
 
-// A film as an address of this page's own, waited for while it is made; null where there is none.
-export async function film(clip) {
-  for (;;) {
+// A film as an address of this page's own, waited for while it is made and `wanted` says so; null
+// where there is none.
+export async function film(clip, wanted) {
+  while (wanted()) {
     const response = await fetch(`/api/clips/${clip}/film`).catch(() => null);
     if (response?.status === 200) return URL.createObjectURL(await response.blob());
-    if (response?.status === 404) return null;
-    await new Promise((done) => setTimeout(done, response?.status === 202 ? 300 : 1000));
+    if (response?.status === 404 || response?.status === 401) return null;
+    await new Promise((done) => setTimeout(done, response?.status === 202 ? 400 : 1000));
   }
+  return null;
 }
 
 export async function signIn(token) {

@@ -14,6 +14,7 @@ let since = 0; // when it was shown
 let busy = false;
 let latest = null; // how it goes
 let shownNow = null;
+let nextNow = null; // what it does now, of which there is no film yet
 let fetching = false;
 
 // Whether the agent is heard of: its own clock may be another.
@@ -44,10 +45,10 @@ function picture(figure, { clip, scene }, name, view) {
   wait.className = "wait";
   wait.textContent = "The film is being made …";
   figure.prepend(wait);
-  const made = new Film(seen, scene, () => film(clip));
+  const made = new Film(seen, scene, (wanted) => film(clip, wanted));
   made.whenReady.then((ready) => {
     if (ready) wait.remove();
-    else wait.textContent = "There is no film of this: the simulator did not do the same again.";
+    else wait.textContent = made.problem ?? "There is no film of this: the simulator did not do the same again.";
   });
   return made;
 }
@@ -77,7 +78,10 @@ function ask(question) {
   const before = current?.question;
   current = question;
   show("question", question !== null);
-  if (question === null) return void $("clips").replaceChildren();
+  if (question === null) {
+    player.show([]);
+    return void $("clips").replaceChildren();
+  }
   if (question.question !== before) since = performance.now();
   const comparison = question.kind === "comparison";
   const names = comparison ? ["Left", "Right"] : ["Clip"];
@@ -201,7 +205,7 @@ function waitingWords() {
   $("why").textContent = "There is nothing to answer at this moment. The next question comes by itself.";
   show("again", !over);
   if (over) {
-    show("question", false);
+    if (current !== null) ask(null);
     $("asked").textContent = "It has learned from all your answers";
     $("outcome").textContent = `${latest.answers} answers, ${latest.steps.toLocaleString("en")} steps of practice.`;
     show("report", Boolean(latest.report));
@@ -228,7 +232,7 @@ async function heard(status) {
     $("foreseen").textContent =
       `Of the newest answers it had foreseen ${Math.round(100 * status.foreseen)} %; guessing gives 50 %.${agreement}`;
   }
-  if (status.now && status.now !== shownNow) await showNow(status.now);
+  if (status.now && status.now !== shownNow) showNow(status.now);
   if (current === null && status.open > 0 && status.doing !== "done") await fetchNext();
   waitingWords();
 }
@@ -238,11 +242,13 @@ async function showNow(clip) {
   try {
     const { scene } = await get(`/api/clips/${clip}`);
     const figure = document.createElement("figure");
-    const seen = picture(figure, { clip, scene }, "What it does now");
+    nextNow?.close();
+    const seen = (nextNow = picture(figure, { clip, scene }, "What it does now"));
     // What it did before stays until there is a film of this.
     if (!scene.film || !$("now").querySelector("figure")) $("now").replaceChildren(figure);
     else if (!(await seen.whenReady) || shownNow !== clip) return void seen.close();
     else $("now").replaceChildren(figure);
+    nextNow = null; // the player closes it
     nowPlayer.show([seen]);
   } catch {
     shownNow = null;

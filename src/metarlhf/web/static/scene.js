@@ -90,11 +90,19 @@ export class Film {
   }
 
   async load(load) {
-    const address = await load();
-    if (address === null || this.closed) return false;
-    this.address = address;
-    this.video.src = address;
-    await new Promise((done) => this.video.addEventListener("loadeddata", done, { once: true }));
+    this.address = await load(() => !this.closed);
+    if (this.closed) this.close();
+    if (this.address === null || this.closed) return false;
+    const { video } = this;
+    const loaded = await new Promise((done) => {
+      video.addEventListener("loadeddata", () => done(true), { once: true });
+      video.addEventListener("error", () => done(false), { once: true });
+      video.src = this.address;
+    });
+    if (!loaded) {
+      this.problem = "This browser does not play the film (H.264).";
+      return false;
+    }
     this.rate = this.steps / this.video.duration;
     this.ready = true;
     this.seek();
