@@ -1,6 +1,7 @@
 """The loop that waits for nobody, taught by somebody who answers through the database."""
 
 import itertools
+import time
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from metarlhf import envs, rlhf
 from metarlhf.feedback import blank
 from metarlhf.labels import Database, answering, asking, people, reading, tables
-from metarlhf.labels.desk import Desk
+from metarlhf.labels.desk import PAUSE, Desk
 from metarlhf.labels.lesson import Lesson
 from metarlhf.labels.stage import Compiled
 from metarlhf.meta import joint
@@ -247,6 +248,7 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
             with database.write() as connection:
                 who = people.local(connection, lesson.desk.run, "ana").id
                 told = answering.undo(connection, lesson.desk.run, who, "undo")
+            time.sleep(2 * PAUSE)  # until it looks again
         elif not ready:
             assert say(lesson) == 1
             continue

@@ -107,7 +107,6 @@ def by_gradient(
     elif reward == "teacher":
         # What is learned pays less evenly than a task does: at steps so long a policy is lost.
         policy = replace(policy, inner_lr=1.0)
-    policy = replace(policy, method=method)
     if method == "reptile":
         # Nothing is learned of the steps, and one step size has to do for all parameters: plain
         # ones, on standardised advantages. Not tuned.
@@ -118,6 +117,7 @@ def by_gradient(
             inner_lr=0.5,
             normalise_advantage=True,
         )
+    policy = replace(policy, method=method)
     return JointGradientConfig(
         reward=reward, policy=policy, model=GradientRewardConfig(batch_tasks=8)
     )

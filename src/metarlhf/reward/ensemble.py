@@ -129,7 +129,7 @@ class Ensemble(eqx.Module):
         additive = config.network == "additive"
         build = lambda key: RewardModel(family, key=key, hidden=config.hidden, additive=additive)
         models = jax.vmap(build)(jax.random.split(key, config.members))
-        expected = jnp.full(config.members, _logit(config.lapse))
+        expected = jnp.full(config.members, _logit(config.lapse), jnp.float32)
         return Ensemble(models, models, expected, config)
 
     @property
