@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from metarlhf.cli import supervise
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, one_of_both, parse, value_in
+from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
-from metarlhf.cli.single import check_env, check_number
+from metarlhf.cli.single import check_env, check_number, must_step_beside
 from metarlhf.envs import make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH
 from metarlhf.meta.presets import BESIDE, Preset, preset
@@ -132,7 +132,7 @@ def read(argv: Sequence[str]) -> Teach:
     """
     env = value_in(argv, "--env")
     if env is not None:
-        one_of_both(argv, env)
+        must_step_beside(argv, env)
         return parse(Teach, argv, "teach", Teach(env=env, config=BESIDE))
     first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
     if first.prior is None:

@@ -13,7 +13,6 @@ from metarlhf.cli.options import (
     TrainOptions,
     VaryOptions,
     file_name,
-    one_of_both,
     open_run,
     parse_task,
     say,
@@ -23,6 +22,7 @@ from metarlhf.cli.options import (
 from metarlhf.cli.single import (
     check_env,
     check_number,
+    must_step_beside,
     practise,
     run_round,
     task_number,
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
     if env is not None:
-        one_of_both(argv, env)
+        must_step_beside(argv, env)
     config_of = lambda name: preset(name).few_steps if env is None else BESIDE
     default_of = lambda name: RLHF(task=name, env=env, config=config_of(name))
     options = parse_task(RLHF, argv, "rlhf", default_of)

@@ -1,5 +1,6 @@
 """What the commands that teach a single task share."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
+from metarlhf.cli.options import one_of_both
 from metarlhf.envs import Environment, TaskFamily, Tasks
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rollout import EVALUATION, evaluate
+from metarlhf.runs import UserError
 from metarlhf.types import Task
 
 
@@ -39,12 +42,21 @@ def check_env(options: Any) -> None:
         return
     if options.segment_length < 2:
         raise ValueError(f"segment_length must be 2 or more, but is {options.segment_length}")
-    if options.env.startswith("gymnax:"):
-        raise ValueError(f"{options.env} is compiled with all else: name it as the task")
     if options.task != usual.task:
         raise ValueError(f"either the task {options.task!r} or --env {options.env}, not both")
     if options.number:
         raise ValueError(f"--number is for task families, and --env {options.env} is one task")
+
+
+def must_step_beside(argv: Sequence[str], env: str) -> None:
+    """Refuse an `--env` that is compiled, and a task beside one.
+
+    Raises:
+        UserError: it is so.
+    """
+    one_of_both(argv, env)
+    if env.startswith("gymnax:"):
+        raise UserError(f"{env} is compiled with all else: name it as the task, with --vary")
 
 
 def task_number(family: Tasks, number: int) -> Task:
