@@ -68,15 +68,21 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         recorded=_recorded(options, desk, stack) if options.replay else None,
         demonstrated=begun.demonstrations.clips if begun.demonstrations else None,
     )  # fmt: skip
+    before = []  # what was believed at first, also of a lesson that goes on
+
+    def begin() -> RLHFState:
+        state = lesson.begin(begun.start)
+        before.append(state.belief)
+        return state
+
     state = drive(
-        run, "teaching", lambda: lesson.begin(begun.start), lesson.step, UNBOUNDED,
+        run, "teaching", begin, lesson.step, UNBOUNDED,
         stop=lesson.over, ready=partial(_ready, lesson),
         restored=lambda state: lesson.resumed(state, run.metrics.rows),
         counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
-    before = begun.start().belief
-    publish_reward(run.path / "reward", rlhf.learned(before, state, shown))
+    publish_reward(run.path / "reward", rlhf.learned(before[0], state, shown))
     given, corrections = lesson.desk.all_said()
     result = {
         "command": "teach",

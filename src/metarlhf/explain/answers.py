@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from metarlhf.reward import Belief, Learned
+from metarlhf.reward.calibration import predicted_preferences
 from metarlhf.reward.losses import rating_log_likelihood
-from metarlhf.types import Comparison, Rating
+from metarlhf.types import Rating
 
 
 class Answered(NamedTuple):
@@ -40,11 +41,7 @@ class Answered(NamedTuple):
         return self.surprise - abs(self.said - self.after) / ((self.levels or 2) - 1)
 
 
-@jax.jit
-def expected_preference(belief: Belief, comparisons: Comparison) -> Float[Array, " comparison"]:
-    """Probability that the right clip is preferred: Bradley-Terry's, the mean over members."""
-    difference = belief.clip_sums(comparisons.right) - belief.clip_sums(comparisons.left)
-    return belief.weight @ jax.nn.sigmoid(belief.sharpness * difference)
+_preferences = jax.jit(predicted_preferences)
 
 
 @partial(jax.jit, static_argnames="most")
@@ -64,7 +61,7 @@ def answered(learned: Learned) -> list[Answered]:
     found: list[Answered] = []
     beliefs = (learned.before, learned.after)
     if comparisons.weight.shape[0]:
-        before, after = (np.asarray(expected_preference(b, comparisons)) for b in beliefs)
+        before, after = (np.asarray(_preferences(b, comparisons)) for b in beliefs)
         for i in np.flatnonzero(np.asarray(comparisons.weight) > 0):
             clips = (np.asarray(comparisons.left.obs[i]), np.asarray(comparisons.right.obs[i]))
             expected = float(before[i]), float(after[i])

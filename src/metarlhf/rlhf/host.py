@@ -67,9 +67,11 @@ def look(
     return _seen(state, train, trajectory, shown), trajectory
 
 
+@partial(jax.jit, static_argnames=("config",))
 def learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
     """An update from what was played, paid as it is believed to deserve."""
-    return _learn(state, trajectory, config)
+    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
+    return eqx.tree_at(lambda s: s.ppo, state, train)
 
 
 def run_round(state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig) -> RLHFState:
@@ -83,29 +85,16 @@ def practise(state: RLHFState, env: HostEnv, config: RLHFConfig, updates: int) -
     """`updates` of PPO on the reward as it is believed to be now."""
     for _ in range(updates):
         train, trajectory, _ = ppo.host.play(state.ppo, env, config.learning)
-        state = _practised(state, train, trajectory, config)
+        # It is learned from, and not asked about.
+        played = (train, state.steps + trajectory.reward.size)
+        state = eqx.tree_at(lambda s: (s.ppo, s.steps), state, played)
+        state = learn(state, trajectory, config)
     return state
 
 
 @partial(jax.jit, static_argnames=("shown",))
 def _seen(state: RLHFState, train: Any, trajectory: Trajectory, shown: Shown) -> RLHFState:
     return seen(state, train, trajectory, shown)
-
-
-@partial(jax.jit, static_argnames=("config",))
-def _learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
-    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
-    return eqx.tree_at(lambda s: s.ppo, state, train)
-
-
-@partial(jax.jit, static_argnames=("config",))
-def _practised(
-    state: RLHFState, train: Any, trajectory: Trajectory, config: RLHFConfig
-) -> RLHFState:
-    """What is played between two rounds is learned from, and not asked about."""
-    train, _ = ppo.learn(train, state.reward(trajectory), config.learning)
-    steps = state.steps + trajectory.reward.size
-    return eqx.tree_at(lambda s: (s.ppo, s.steps), state, (train, steps))
 
 
 @partial(jax.jit, static_argnames=("shown", "config"))
