@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from metarlhf.cli import main
+from metarlhf.cli.main import NAME_A_TASK, task_first
 from metarlhf.meta.presets import preset
 from metarlhf.runs import RunDirectory
 from tests.cli.tiny import GRADIENT, JOINT, PPO, contents
@@ -184,3 +185,16 @@ def test_a_full_disk_is_said_and_with_room_again_the_run_goes_on(capsys, prior, 
     assert main([*command, "--resume"]) == 0
     weights = "weights.safetensors"
     assert (run / "prior" / weights).read_bytes() == (prior / weights).read_bytes()
+
+
+def test_a_task_is_the_first_word_or_said_by_an_option():
+    words = ["--seed", "3", "--vary", "g=normal(10,1)"]
+    for said in (["--task", "pendulum"], ["--task=pendulum"], ["--family", "pendulum"]):
+        assert task_first([*words, *said]) == ["pendulum", *words]
+    assert task_first(["pendulum", *words]) == ["pendulum", *words]
+    assert task_first([*words, "--task"]) == [*words, "--task"]
+
+
+@pytest.mark.parametrize("command", NAME_A_TASK)
+def test_a_task_said_by_an_option_is_looked_up(command, capsys):
+    assert "called 'navigaton'" in said(capsys, [command, "--task", "navigaton"])

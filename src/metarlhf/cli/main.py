@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "what the reward that a run has learned pays for, where, and why",
 }
 
+NAME_A_TASK = ("demo", "ppo", "rlhf", "meta-train", "teach")
 STOPPED = 130
 
 USAGE = """usage: metarlhf COMMAND [OPTIONS]
@@ -34,8 +35,8 @@ commands:
 {commands}
 
 `metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and what trains
-takes --seed, --run-dir and --resume. Exit status: 0 done, 2 bad input, 130 stopped by Ctrl-C and
-saved."""
+takes --seed, --run-dir and --resume. A task is the first word, or said by --task. Exit status: 0
+done, 2 bad input, 130 stopped by Ctrl-C and saved."""
 
 
 def run() -> NoReturn:
@@ -56,6 +57,18 @@ def run() -> NoReturn:
     os._exit(status)
 
 
+def task_first(words: Sequence[str]) -> list[str]:
+    """`--task NAME` and `--family NAME` mean the first word, where a command takes a task."""
+    first, rest = [], []
+    each = iter(words)
+    for word in each:
+        option, equals, name = word.partition("=")
+        named = option in ("--task", "--family")
+        name = name if equals or not named else next(each, None)
+        (first if named and name else rest).append(name if named and name else word)
+    return first + rest
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -74,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Each command is imported when it is asked for: `tasks` need not wait for JAX to compile.
     try:
         command = importlib.import_module(f"metarlhf.cli.{argv[0].replace('-', '_')}")
-        return command.main(argv[1:])
+        return command.main(task_first(argv[1:]) if argv[0] in NAME_A_TASK else argv[1:])
     except KeyboardInterrupt:
         print("metarlhf: stopped; go on with the same command and --resume", file=sys.stderr)
         return STOPPED
