@@ -104,3 +104,19 @@ def test_in_what_units_rewards_are_paid_does_not_matter(state, loop):
         np.testing.assert_allclose(other_metrics[name], value, rtol=0.01, atol=1e-5)
     for a, b in zip(jax.tree.leaves(one.agent), jax.tree.leaves(other.agent), strict=True):
         np.testing.assert_allclose(a, b, rtol=0.01, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 100])  # of three; 2 leaves one over
+def test_how_many_tasks_are_differentiated_at_once_does_not_matter(state, loop, at_once):
+    third = lambda x: jnp.concatenate([x, x[:, :1]], axis=1)  # (step, task)
+    parts = {name: jax.tree.map(third, getattr(loop, name)) for name in ("support", "query")}
+    loop = loop._replace(**parts)
+
+    def gradient(config):
+        of = lambda learned: meta_loss(learned, loop, state.kl_coefficient, config)[0]
+        return jax.tree.leaves(jax.grad(of)((state.agent, state.rule)))
+
+    together = gradient(replace(CONFIG, tasks_at_once=3))
+    assert max(float(jnp.abs(x).max()) for x in together if x.size) > 1e-3
+    for one, other in zip(gradient(replace(CONFIG, tasks_at_once=at_once)), together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -86,7 +86,9 @@ def replay_all(learned: Learned, loop: InnerLoop, config: MetaRLConfig) -> Judge
     """`replay` of every task: a pure function of what is learned and what was collected."""
     came_of_it = standardised_returns(loop.query, config)
     one = lambda support, query, came: replay(learned, support, query, came, config)
-    return jax.vmap(one, (1, 1, 1))(loop.support, loop.query, came_of_it)
+    by_task = lambda x: jnp.swapaxes(x, 0, 1)
+    data = jax.tree.map(by_task, (loop.support, loop.query, came_of_it))
+    return jax.lax.map(lambda data: one(*data), data, batch_size=config.tasks_at_once)
 
 
 def standardised_returns(query: Samples, config: MetaRLConfig) -> Float[Array, "inner_step task"]:
