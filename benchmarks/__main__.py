@@ -39,6 +39,8 @@ def _measure(row: str, options: harness.Options, folder: Path, command: str) -> 
     print(f"{row}: measuring", flush=True)
     watch = harness.Stopwatch()
     results = module.measure(options)
+    if not isinstance(results, harness.Result):
+        results = list(results)  # a row that yields is measured here, not while it is written
     path = harness.save(row, results, command=command, seconds=watch.seconds, folder=folder)
     content = json.loads(path.read_text(encoding="utf-8"))
     for figure in content["figures"]:
