@@ -213,7 +213,7 @@ def test_a_simulator_is_taught_by_its_films(browser, tmp_path, capsys):
         assert errors == []
     # What it was never told: the reward is how far to the right it is, about 0 before it learned.
     assert main(["play", str(tmp_path / "run"), "--episodes=50", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["return"] > 800
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["return"] > 8
 
 
 WALK = (
