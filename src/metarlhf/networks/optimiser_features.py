@@ -1,0 +1,102 @@
+"""What a learned optimiser is told of each parameter: 19 features (OPEN, Goldie et al. 2024)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PyTree
+
+DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+NUM_FEATURES = 1 + 2 * len(DECAYS) + 2 + 4
+# Parts of an agent that are set, and never trained.
+SET = (".context", ".moments")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps an optimiser will take: it is told how far along it is."""
+
+    updates: int
+    """Times that data are collected."""
+    epochs: int = 1
+    """Passes over what was collected."""
+    minibatches: int = 1
+    """Steps in each pass."""
+
+    def progress(self, count: Integer[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """After `count` steps, the shares of updates, and of this update's passes, from 0 to 1."""
+        passes = count // self.minibatches
+        training = (passes // self.epochs) / max(1, self.updates - 1)
+        batch = (passes % self.epochs) / max(1, self.epochs - 1)
+        return jnp.minimum(training, 1.0), batch
+
+
+class Place(NamedTuple):
+    """Where a tensor stands."""
+
+    learns: bool
+    """Whether it is trained at all."""
+    explores: bool
+    """Whether it may be given noise: policies may, value functions not."""
+    layer: float
+    """How deep in its network: 0 what is seen, 1 what comes out."""
+
+
+def places(params: PyTree) -> list[Place]:
+    """Where each tensor of `params` stands, in the order of its leaves.
+
+    Layers are the items of the sequence that holds them. What is in no sequence belongs to the
+    output, but an agent's body to the input.
+    """
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    names = [jax.tree_util.keystr(path) for path in paths]
+    layers = [_layer(path) for path in paths]
+    last = {}
+    for parent, index in layers:
+        last[parent] = max(index, last.get(parent, 0))
+    found = []
+    for name, (parent, index) in zip(names, layers, strict=True):
+        depth = 0.0 if ".body" in name else 1.0
+        if parent is not None and last[parent]:
+            depth = index / last[parent]
+        found.append(Place(not any(s in name for s in SET), ".critic" not in name, depth))
+    return found
+
+
+def _layer(path) -> tuple[str | None, int]:
+    """Which sequence a leaf is in, and where."""
+    for depth in reversed(range(len(path))):
+        if isinstance(path[depth], jax.tree_util.SequenceKey):
+            return jax.tree_util.keystr(path[:depth]), path[depth].idx
+    return None, 0
+
+
+def next_momenta(
+    momenta: Float[Array, "parameter 6"], gradient: Float[Array, " parameter"]
+) -> Float[Array, "parameter 6"]:
+    """Exponential means of the gradient, over six spans of time."""
+    decays = jnp.asarray(DECAYS)
+    return decays * momenta + (1.0 - decays) * gradient[:, None]
+
+
+def tensor_features(
+    parameter: Float[Array, " parameter"],
+    gradient: Float[Array, " parameter"],
+    momenta: Float[Array, "parameter 6"],
+    shares: tuple[Float[Array, ""] | float, ...],
+    dormancy: Float[Array, " parameter"],
+) -> Float[Array, "parameter 19"]:
+    """The features of one tensor's parameters.
+
+    The parameter; signs of the momenta, and logarithms of their sizes; the same of the gradient:
+    each divided by its root mean square over the tensor. As they are: the `shares` of training,
+    layer and passes, and the dormancy.
+    """
+    signs_and_sizes = lambda x: (jnp.sign(x), jnp.log(jnp.abs(x) + 1e-13))
+    own = jnp.concatenate(
+        [parameter[:, None], *signs_and_sizes(momenta), *signs_and_sizes(gradient[:, None])], axis=1
+    )
+    own *= jax.lax.rsqrt(1e-5 + jnp.mean(own**2, axis=0))
+    shared = jnp.broadcast_to(jnp.stack([jnp.asarray(s, float) for s in shares]), (len(own), 3))
+    return jnp.concatenate([own, shared, dormancy[:, None]], axis=1)
