@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import Environment, Spaces
-from metarlhf.networks import Agent, build_agent
+from metarlhf.networks import Agent, LearnedOptimiser, Schedule, build_agent, learned_rule
 from metarlhf.networks.body import initial_states
 from metarlhf.ppo.batch import explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
@@ -24,6 +24,9 @@ from metarlhf.types import State, Task, Trajectory
 
 # Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
 RewardSource = Callable[[Trajectory], Trajectory]
+
+# Folded into the key that training begins with: a learned optimiser's noise.
+NOISE = 0x6E6F69
 
 
 class TrainState(eqx.Module):
@@ -37,11 +40,23 @@ class TrainState(eqx.Module):
     critic_memory: State
     key: PRNGKeyArray
     updates: Integer[Array, ""]
+    learned: LearnedOptimiser | None = None
 
 
-def optimiser(config: PPOConfig) -> optax.GradientTransformation:
-    """Adam on clipped gradients, its step size annealed over the budget where asked."""
+def optimiser(
+    config: PPOConfig,
+    learned: LearnedOptimiser | None = None,
+    key: PRNGKeyArray | None = None,
+) -> optax.GradientTransformation:
+    """Adam on shortened gradients, its step size annealed over the budget where asked.
+
+    A `learned` optimiser stands in Adam's place; its noise is from the `key` that it begins with.
+    """
     steps = config.num_updates * config.epochs * config.minibatches
+    if learned is not None:
+        schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
+        rule = learned_rule(learned, schedule, jax.random.key(0) if key is None else key)
+        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
     lr = optax.linear_schedule(config.lr, 0.0, steps) if config.anneal_lr else config.lr
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(lr, eps=1e-5))
 
@@ -52,13 +67,14 @@ def init(
     task: Task,
     config: PPOConfig,
     agent: Agent | None = None,
+    learned: LearnedOptimiser | None = None,
 ) -> TrainState:
-    """Start training `agent`, or a fresh one, on `task`."""
+    """Start training `agent`, or a fresh one, on `task`; with Adam, or a `learned` optimiser."""
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
         agent = new_agent(agent_key, family, config)
     rollout = reset(reset_key, family, task, agent.actor, config.num_envs)
-    return first_state(key, agent, rollout, config)
+    return first_state(key, agent, rollout, config, learned)
 
 
 def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
@@ -77,18 +93,24 @@ def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
 
 
 def first_state(
-    key: PRNGKeyArray, agent: Agent, rollout: RolloutState, config: PPOConfig
+    key: PRNGKeyArray,
+    agent: Agent,
+    rollout: RolloutState,
+    config: PPOConfig,
+    learned: LearnedOptimiser | None = None,
 ) -> TrainState:
     """Nothing learned yet, in environments that stand where `rollout` says."""
+    rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
     return TrainState(
         agent=agent,
-        optimiser=optimise.begin(optimiser(config), agent),
+        optimiser=optimise.begin(rule, agent),
         rollout=rollout,
         kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
         reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
         critic_memory=initial_states(agent.value_function, config.num_envs),
         key=key,
         updates=jnp.zeros((), jnp.int32),
+        learned=learned,
     )
 
 
@@ -124,7 +146,7 @@ def learn(
         update_key,
         state.agent,
         state.optimiser,
-        optimiser(config),
+        optimiser(config, state.learned),
         batch,
         config,
         state.kl_coefficient,
@@ -148,6 +170,7 @@ def learn(
         critic_memory,
         key,
         state.updates + 1,
+        state.learned,
     ), metrics
 
 

@@ -1,0 +1,68 @@
+"""PPO with a learned optimiser, and generations that are judged by it."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs, ppo
+from metarlhf.meta import evolution
+from metarlhf.meta.evolution import EvolutionConfig
+from metarlhf.meta.optimiser_search import Trial, returns, search, trained_return
+from metarlhf.networks import LearnedOptimiser
+
+SMALL = ppo.PPOConfig(
+    total_steps=128, num_envs=2, num_steps=32, epochs=2, minibatches=2, hidden=(4,),
+    evaluation_episodes=2,
+)  # fmt: skip
+TRIALS = (Trial(envs.make("navigation"), SMALL), Trial(envs.make("pendulum"), SMALL))
+NETWORK = LearnedOptimiser(key=jax.random.key(0))
+
+
+def test_ppo_goes_where_its_optimiser_says_and_the_optimiser_stays():
+    family = envs.make("navigation")
+    task = family.sample(jax.random.key(0))
+    start = ppo.init(jax.random.key(1), family, task, SMALL, learned=NETWORK)
+    *_, (state, entry) = ppo.train(start, family, task, SMALL)
+    assert np.isfinite(entry["return"])
+    jax.tree.map(np.testing.assert_array_equal, state.learned, NETWORK)
+    moved = state.agent.actor.network.weights[0] - start.agent.actor.network.weights[0]
+    steps = SMALL.num_updates * SMALL.epochs * SMALL.minibatches
+    assert int(state.optimiser[1].count) == steps
+    assert 0 < float(jnp.abs(moved).max()) < 1e-2 * steps
+
+
+def test_a_step_that_is_not_taken_leaves_the_learned_optimiser_as_it_was():
+    family = envs.make("navigation")
+    task = family.sample(jax.random.key(0))
+    config = replace(SMALL, kl_stop=1e-5)
+    last = lambda network: network.layers[-1].weight
+    strong = eqx.tree_at(last, NETWORK, 100.0 * last(NETWORK))
+    start = ppo.init(jax.random.key(1), family, task, config, learned=strong)
+    state, metrics = ppo.iterate_many(start, family, task, config, 1)
+    taken = round(float(metrics["share_of_steps"][0]) * config.epochs * config.minibatches)
+    assert 0 < taken < config.epochs * config.minibatches
+    assert int(state.optimiser[1].count) == taken
+
+
+@pytest.mark.slow
+def test_generations_are_judged_by_ppo_and_adam_meets_their_seeds():
+    # Candidates so near their mean, and a mean that hardly moves, that they all train alike.
+    config = EvolutionConfig(population=4, sigma=1e-9, lr=1e-9)
+    start = evolution.init(jax.random.key(0), NETWORK, config)
+    state, entry = next(search(start, TRIALS, config))
+    assert int(state.generation) == 1
+    key = jax.random.split(start.key, 3)[2]
+    judge = jax.jit(lambda learned: returns(learned, key, TRIALS))
+    np.testing.assert_allclose(entry["adam"], judge(None), rtol=1e-3)
+    np.testing.assert_allclose(entry["return"], judge(NETWORK), rtol=1e-3)
+    assert not np.allclose(entry["adam"], entry["return"], rtol=1e-3)
+
+
+def test_the_same_key_is_the_same_training():
+    once = jax.jit(lambda key: trained_return(NETWORK, key, TRIALS[0]))
+    one, same, other = once(jax.random.key(1)), once(jax.random.key(1)), once(jax.random.key(2))
+    assert one == same != other
