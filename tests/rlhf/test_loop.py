@@ -174,3 +174,27 @@ def test_clips_longer_than_what_is_played_are_refused():
     config = replace(SMALL, ppo=replace(SMALL.ppo, num_steps=5))
     with pytest.raises(ValueError, match=r"ppo\.num_steps is 5, but clips of navigation.* have 10"):
         rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
+
+
+@pytest.mark.parametrize("name", ["pessimism", "clip_reward"])
+def test_care_changes_what_a_policy_learns_from_and_nothing_before(name):
+    """Of the same play and the same answers."""
+    config = replace(SMALL, updates=1, **{name: 1.0 if name == "pessimism" else True})
+    plain, careful = (
+        run_round(rlhf.from_scratch(KEY, FAMILY, GOAL, c, FEW), FAMILY, GOAL, c)[0]
+        for c in (replace(SMALL, updates=1), config)
+    )
+    assert_same(plain.belief, careful.belief)
+    assert_same(plain.answers, careful.answers)
+    assert differ(plain.ppo.agent, careful.ppo.agent)
+    assert (careful.reward.bounds is not None) == (name == "clip_reward")
+    assert careful.reward.pessimism == float(name == "pessimism")
+
+
+def test_bad_pessimism_is_refused():
+    for bad in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="pessimism must be 0 or more, and finite"):
+            RLHFConfig(pessimism=bad)
+    alone = replace(FEW, members=1)
+    with pytest.raises(ValueError, match="at least two members"):
+        rlhf.from_scratch(KEY, FAMILY, GOAL, replace(SMALL, pessimism=1.0), alone)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from metarlhf import files
-from metarlhf.envs.base import TaskFamily, may_end
+from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
 from metarlhf.meta.config import MetaRLConfig
@@ -23,6 +23,7 @@ from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import GradientReward, LearnedReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
+from metarlhf.rlhf.loop import pays as learned_reward
 from metarlhf.types import Task
 
 KIND = "metarlhf gradient prior"
@@ -119,7 +120,7 @@ def adapt_rewards(
 
     def one(key: PRNGKeyArray, task: Task) -> tuple[LearnedReward, Answers]:
         belief, answers = ask_about(key, reward, library, family, task, config)
-        return LearnedReward(belief, library.clips, may_end(family)), answers
+        return learned_reward(belief, library.clips, family, answers, config), answers
 
     return jax.vmap(one)(keys, tasks)
 

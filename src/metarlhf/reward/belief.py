@@ -7,11 +7,9 @@ trained on their mean.
 
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from metarlhf.types import Feedback, Segment, Trajectory
+from metarlhf.types import Feedback, Segment
 
 
 @runtime_checkable
@@ -58,32 +56,3 @@ class Belief(Protocol):
     def sample_contexts(self, key: PRNGKeyArray, count: int) -> Float[Array, "count context"]:
         """Contexts of tasks that the belief holds possible, for behaviour worth asking about."""
         ...
-
-
-class LearnedReward(eqx.Module):
-    """Pays trajectories with a belief's mean reward, standardised on `reference` clips.
-
-    A reward learned from comparisons is known up to scale and offset only. Where episodes may end
-    early (`may_end`), the offset decides whether an agent ends them. What comes after an end pays
-    nothing, so no step of the clips is paid less than that.
-    """
-
-    belief: Belief
-    offset: Float[Array, ""]
-    std: Float[Array, ""]
-
-    def __init__(self, belief: Belief, reference: Segment, may_end: bool = False):
-        seen = belief(reference.obs, reference.action)
-        self.belief = belief
-        self.offset = jnp.min(seen) if may_end else jnp.mean(seen)
-        self.std = jnp.std(seen) + 1e-6
-
-    def __call__(self, trajectory: Trajectory) -> Trajectory:
-        """The same trajectory with the learned reward; what the task paid stays on record."""
-        return trajectory.with_reward(self.of(trajectory.obs, trajectory.action))
-
-    def of(
-        self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
-    ) -> Float[Array, "*batch"]:
-        """What steps are paid."""
-        return (self.belief(obs, action) - self.offset) / self.std

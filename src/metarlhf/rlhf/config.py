@@ -1,5 +1,6 @@
 """What can be chosen in RLHF."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -31,6 +32,11 @@ class RLHFConfig:
     """PPO updates on the learned reward in a round."""
     final_updates: int = 0
     """PPO updates after the last answer."""
+    pessimism: float = 0.0
+    """How many standard deviations of what the reward's members think are taken off what they think
+    on average, so that a policy keeps away from what they disagree about."""
+    clip_reward: bool = False
+    """No step is paid more, or less, than the steps of clips that were judged."""
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers, when it is not a person."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -42,6 +48,8 @@ class RLHFConfig:
         for name in ("rounds", "candidates", "remembered_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if not 0 <= self.pessimism < math.inf:
+            raise ValueError(f"pessimism must be 0 or more, and finite, but is {self.pessimism}")
         if self.feedback == "ratings" and self.teacher.only_compares:
             raise ValueError(
                 f"teacher.{self.teacher.only_compares[0]} is about comparisons and changes no "

@@ -93,7 +93,7 @@ def begin(
         ppo=train,
         belief=belief,
         answers=nothing,
-        reward=LearnedReward(belief, like, may_end(family)),
+        reward=pays(belief, like, family, nothing, config),
         candidates=Candidates(blank(family, room), jnp.zeros(room, bool)),
         library=library,
         steps=jnp.zeros((), jnp.int32),
@@ -173,7 +173,7 @@ def take_in(
     belief = state.belief.adapt(key, answers.feedback)
     played = _clips_of(trajectory, family).clips
     reference = state.library if trajectory is None else played
-    reward, train = LearnedReward(belief, reference, may_end(family)), state.ppo
+    reward, train = pays(belief, reference, family, answers, config), state.ppo
     if learns(state, config):
         assert trajectory is not None
         train, _ = ppo.learn(train, reward(trajectory), config.learning)
@@ -181,6 +181,14 @@ def take_in(
         train = ppo.skip(train, trajectory, config.learning)
     changed = lambda s: (s.ppo, s.belief, s.answers, s.reward)
     return eqx.tree_at(changed, state, (tell(train, belief), belief, answers, reward))
+
+
+def pays(
+    belief: Belief, reference: Segment, family: Shown, answers: Answers, config: RLHFConfig
+) -> LearnedReward:
+    """What a policy is paid, as careful as `config` says."""
+    clip_to = answers.feedback if config.clip_reward else None
+    return LearnedReward(belief, reference, may_end(family), config.pessimism, clip_to)
 
 
 def learns(state: RLHFState, config: RLHFConfig) -> bool:
