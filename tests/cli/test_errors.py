@@ -36,6 +36,15 @@ def said(capsys, argv):
         (["ppo", "cartpole", "--config.total-stepz=5"], "--config.total-steps"),
         (["ppo", "cartpole", "--seed=-1"], "seed must be from 0"),
         (["rlhf", "navigation", "--config.labels=-1"], "labels must be 0 or more"),
+        (["rlhf", "navigation", "--config.pessimism=-1"], "pessimism must be 0 or more"),
+        (
+            ["rlhf", "navigation", "--config.pessimism=1", "--ensemble.members=1"],
+            "alone disagrees with nobody",
+        ),
+        (
+            ["teach", "navigation", "--config.pessimism=1", "--ensemble.members=1"],
+            "alone disagrees with nobody",
+        ),
         (["rlhf", "pendulumm"], "Did you mean 'pendulum'?"),
         (["meta-train", "maze"], "no task family is called 'maze'"),
         (["meta-train", "navigation", "--config.iterations=0"], "iterations must be at least 1"),

@@ -9,7 +9,7 @@ from typing import Literal
 from metarlhf.cli import supervise
 from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
-from metarlhf.cli.single import check_env, check_number, must_step_beside
+from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
 from metarlhf.envs import make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH
 from metarlhf.meta.presets import BESIDE, Preset, preset
@@ -75,6 +75,8 @@ class Teach(TrainOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.number)
+        if self.prior is None:
+            check_members(self.config, self.ensemble)
         for name in ("ahead", "overlap"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")

@@ -21,6 +21,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import (
     check_env,
+    check_members,
     check_number,
     must_step_beside,
     practise,
@@ -66,6 +67,7 @@ class RLHF(TrainOptions, VaryOptions):
         super().__post_init__()
         check_number(self.number)
         check_env(self)
+        check_members(self.config, self.ensemble)
 
 
 class Training(NamedTuple):

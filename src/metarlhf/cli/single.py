@@ -13,6 +13,7 @@ from metarlhf.cli.options import one_of_both
 from metarlhf.envs import Environment, TaskFamily, Tasks
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
+from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.runs import UserError
@@ -91,3 +92,16 @@ def true_return(
     """Mean true return of whole episodes of the policy's mode."""
     key = jax.random.fold_in(key, EVALUATION)
     return float(np.mean(_returns(key, family, task, agent, episodes)))
+
+
+def check_members(config: RLHFConfig, ensemble: EnsembleConfig) -> None:
+    """Refuse pessimism where there is nobody to disagree.
+
+    Raises:
+        ValueError: it is so.
+    """
+    if config.pessimism and ensemble.members < 2:
+        raise ValueError(
+            f"config.pessimism is {config.pessimism}, but ensemble.members is {ensemble.members}: "
+            "one reward network alone disagrees with nobody"
+        )
