@@ -16,9 +16,9 @@ from metarlhf.networks.encoders import example as example
 from metarlhf.networks.heads import head_of as head_of
 from metarlhf.networks.learned_optimiser import LearnedOptimiser as LearnedOptimiser
 from metarlhf.networks.learned_optimiser import OptimiserShape as OptimiserShape
-from metarlhf.networks.learned_optimiser import learned_rule as learned_rule
 from metarlhf.networks.learned_optimiser import load_optimiser as load_optimiser
 from metarlhf.networks.learned_optimiser import publish_optimiser as publish_optimiser
+from metarlhf.networks.learned_rule import learned_rule as learned_rule
 from metarlhf.networks.mlp import MLP as MLP
 from metarlhf.networks.moments import Moments as Moments
 from metarlhf.networks.optimiser_features import Schedule as Schedule

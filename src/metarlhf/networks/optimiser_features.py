@@ -100,3 +100,64 @@ def tensor_features(
     own *= jax.lax.rsqrt(1e-5 + jnp.mean(own**2, axis=0))
     shared = jnp.broadcast_to(jnp.stack([jnp.asarray(s, float) for s in shares]), (len(own), 3))
     return jnp.concatenate([own, shared, dormancy[:, None]], axis=1)
+
+
+class Sight(NamedTuple):
+    """What a learned optimiser sees in a step, of all parameters that learn, in order of leaves."""
+
+    features: Float[Array, "parameter 19"]
+    gradient: Float[Array, " parameter"]
+    momenta: Float[Array, "parameter 6"]
+    explores: Float[Array, " parameter"]
+    """1 where there may be noise, else 0."""
+
+
+def size(params: PyTree) -> int:
+    """How many parameters learn."""
+    leaves = jax.tree.leaves(params)
+    return sum(p.size for p, at in zip(leaves, places(params), strict=True) if at.learns)
+
+
+def see(
+    params: PyTree,
+    gradient: PyTree,
+    momenta: Float[Array, "parameter 6"],
+    progress: tuple[Float[Array, ""], Float[Array, ""]],
+    dormancy: PyTree = None,
+) -> Sight:
+    """What there is to see after `gradient`; `momenta` are those before it.
+
+    `progress` is what a `Schedule` says. `dormancy` says how active the units are that parameters
+    lead to, in units of their layer's mean, each leaf broadcastable to the parameter's; without it
+    all count as average.
+    """
+    leaves, gradients = jax.tree.leaves(params), jax.tree.leaves(gradient)
+    active = [jnp.ones(())] * len(leaves) if dormancy is None else jax.tree.leaves(dormancy)
+    training, batch = progress
+    features, new, explores, start = [], [], [], 0
+    for i, at in enumerate(places(params)):
+        if not at.learns:
+            continue
+        leaf, flat = leaves[i], gradients[i].ravel()
+        own = next_momenta(momenta[start : start + leaf.size], flat)
+        activity = jnp.broadcast_to(active[i], leaf.shape).ravel()
+        shares = (training, at.layer, batch)
+        features.append(tensor_features(leaf.ravel(), flat, own, shares, activity))
+        new.append((flat, own))
+        explores.append(jnp.full(leaf.size, float(at.explores)))
+        start += leaf.size
+    flat, own = (jnp.concatenate(x) for x in zip(*new, strict=True))
+    return Sight(jnp.concatenate(features), flat, own, jnp.concatenate(explores))
+
+
+def unflatten(flat: Float[Array, " parameter"], params: PyTree) -> PyTree:
+    """One number for each parameter that learns as a pytree like `params`, zeros for the rest."""
+    found, start = [], 0
+    leaves = jax.tree.leaves(params)
+    for leaf, at in zip(leaves, places(params), strict=True):
+        if at.learns:
+            found.append(flat[start : start + leaf.size].reshape(leaf.shape))
+            start += leaf.size
+        else:
+            found.append(jnp.zeros_like(leaf))
+    return jax.tree.unflatten(jax.tree.structure(params), found)

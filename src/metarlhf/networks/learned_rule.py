@@ -1,0 +1,59 @@
+"""A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
+
+from metarlhf.networks.learned_optimiser import LearnedOptimiser
+from metarlhf.networks.optimiser_features import DECAYS, Schedule, see, size, unflatten
+
+# Updates are small from the start, whatever the network says.
+STEP, EXPONENT = 1e-3, 1e-3
+
+
+class LearnedState(NamedTuple):
+    """Of each parameter that learns, in the order of leaves; and how many steps were taken."""
+
+    momenta: Float[Array, "parameter 6"]
+    memory: Float[Array, "parameter memory"]
+    count: Integer[Array, ""]
+    key: PRNGKeyArray
+
+
+def learned_rule(
+    network: LearnedOptimiser, schedule: Schedule, key: PRNGKeyArray
+) -> optax.GradientTransformationExtraArgs:
+    """An Optax transformation that moves parameters as `network` says. Differentiable in it.
+
+    The outputs o of a parameter move it by o0 1e-3 exp(1e-3 o1), with noise of standard deviation
+    1e-3 o2 for policies (from `key`), less the mean over all parameters. An agent's context and
+    moments, which are set and not trained, stay as they are.
+
+    `update` needs the parameters. It takes `dormancy` as `optimiser_features.see` does.
+    """
+
+    def init(params):
+        count = size(params)
+        return LearnedState(
+            jnp.zeros((count, len(DECAYS))),
+            jnp.zeros((count, network.shape.memory)),
+            jnp.zeros((), jnp.int32),
+            key,
+        )
+
+    def update(updates, state, params=None, *, dormancy: PyTree = None, **_: Any):
+        if params is None:
+            raise ValueError("a learned optimiser looks at the parameters: give update its params")
+        progress = schedule.progress(state.count)
+        seen = see(params, updates, state.momenta, progress, dormancy)
+        out, memory = jax.vmap(network)(seen.features, state.memory)
+        key, noise_key = jax.random.split(state.key)
+        noise = seen.explores * jax.random.normal(noise_key, seen.explores.shape)
+        move = STEP * (out[:, 0] * jnp.exp(EXPONENT * out[:, 1]) + out[:, 2] * noise)
+        moves = unflatten(move.mean() - move, params)
+        return moves, LearnedState(seen.momenta, memory, state.count + 1, key)
+
+    return optax.GradientTransformationExtraArgs(init, update)
