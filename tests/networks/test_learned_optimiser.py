@@ -14,9 +14,9 @@ from metarlhf.networks import (
     Schedule,
     build_agent,
     learned_rule,
-    load_optimiser,
+    load_learned,
     publish_agent,
-    publish_optimiser,
+    publish_learned,
 )
 from metarlhf.networks.optimiser_features import places
 
@@ -132,7 +132,7 @@ def test_what_is_set_stays_and_only_policies_are_given_noise():
 @pytest.mark.parametrize("shape", [OptimiserShape(), OptimiserShape(memory=4, hidden=6)])
 def test_what_is_read_moves_parameters_as_what_was_written_did(tmp_path, shape):
     network = LearnedOptimiser(shape, key=jax.random.key(3))
-    read = load_optimiser(publish_optimiser(tmp_path / "optimiser", network, {"seed": 3}))
+    read = load_learned(publish_learned(tmp_path / "optimiser", network, {"seed": 3}))
     moved = []
     for each in (network, read):
         rule = learned_rule(each, SCHEDULE, jax.random.key(1))
@@ -146,15 +146,15 @@ def test_what_is_read_moves_parameters_as_what_was_written_did(tmp_path, shape):
 
 def test_what_is_no_optimiser_is_refused(tmp_path):
     with pytest.raises(PublishedFileError, match="there is no"):
-        load_optimiser(tmp_path / "nowhere")
+        load_learned(tmp_path / "nowhere")
     agent = build_agent(jax.random.key(0), envs.make("reacher"), (8,))
     with pytest.raises(PublishedFileError, match="'metarlhf agent', not a metarlhf optimiser"):
-        load_optimiser(publish_agent(tmp_path / "agent", agent, "reacher"))
-    folder = publish_optimiser(tmp_path / "optimiser", NETWORK)
+        load_learned(publish_agent(tmp_path / "agent", agent, "reacher"))
+    folder = publish_learned(tmp_path / "optimiser", NETWORK)
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
     with pytest.raises(PublishedFileError, match="truncated or was changed"):
-        load_optimiser(folder)
+        load_learned(folder)
 
 
 def test_it_asks_for_the_parameters():

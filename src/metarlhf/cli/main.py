@@ -14,6 +14,7 @@ COMMANDS = {
     "ppo": "train on one task with its own reward",
     "rlhf": "train on one task from a teacher's answers, from scratch",
     "meta-train": "learn a family of tasks, and publish a prior for new ones",
+    "search": "meta-train how PPO learns: an optimiser, or a drift",
     "adapt": "teach one new task from a prior, with a handful of answers",
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
     "teach": "teach an agent what you like, on a page in your browser",

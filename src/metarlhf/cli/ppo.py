@@ -24,8 +24,9 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
+from metarlhf.files import digest
 from metarlhf.meta.presets import GYMNAX, MINATAR, STEPPED, preset
-from metarlhf.networks import publish_agent
+from metarlhf.networks import Learned, LearnedDrift, learned_folder, load_learned, publish_agent
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import interquartile_mean
@@ -52,6 +53,10 @@ class PPO(TrainOptions, VaryOptions):
     step outside the program."""
     workers: Literal["sync", "async"] = "sync"
     """Gymnasium's environments step in this process, or in a process for each core."""
+    learned: str | None = None
+    """What stands in the place of Adam or of clipping: a folder that `metarlhf search` wrote, or
+    the word optimiser for the one that comes with this program. It was made for trainings like
+    those of `search`: from scratch, a budget of 100,000 steps, 480 steps of gradient."""
     config: PPOConfig = field(default_factory=PPOConfig)
     """How it learns."""
 
@@ -94,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     # Before there is a directory: what cannot be made leaves none behind.
     with (
         _training(options) as training,
-        open_run(options, f"ppo-{file_name(name)}", along="steps") as run,
+        open_run(options, f"ppo-{file_name(name)}", _digest(options), along="steps") as run,
     ):
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
@@ -113,8 +118,9 @@ def _defaults(env: str | None, task: str) -> PPOConfig:
 def _training(options: PPO) -> Iterator[Training]:
     """How to train what was named, while its simulators run."""
     name, config = options.env or options.task, options.config
+    learned = _learned(options)
     if options.env is None or name.startswith("gymnax:"):
-        yield (_compiled if options.seeds == 1 else _side_by_side)(options, make(name))
+        yield (_compiled if options.seeds == 1 else _side_by_side)(options, make(name), learned)
         return
     if options.seeds > 1:
         raise UserError(
@@ -125,7 +131,24 @@ def _training(options: PPO) -> Iterator[Training]:
         closing(connect(name, config.num_envs, options.workers)) as env,
         closing(connect(name, config.evaluation_episodes, options.workers)) as evaluation_env,
     ):
-        yield _stepped(options, env, evaluation_env)
+        yield _stepped(options, env, evaluation_env, learned)
+
+
+def _learned(options: PPO) -> Learned | None:
+    if options.learned is None:
+        return None
+    learned = load_learned(options.learned)
+    if isinstance(learned, LearnedDrift) and options.config.objective != "clip":
+        raise UserError(
+            f"the drift in {options.learned} stands in the place of clipping: leave "
+            "--config.objective at clip"
+        )
+    return learned
+
+
+def _digest(options: PPO) -> str | None:
+    """Tells apart what was searched for anew in the same folder."""
+    return digest(learned_folder(options.learned)) if options.learned else None
 
 
 def _task_of(options: PPO, family: Environment) -> Task:
@@ -144,7 +167,7 @@ def _updates(config: PPOConfig, done: int) -> int:
     return min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
 
 
-def _compiled(options: PPO, family: Environment) -> Training:
+def _compiled(options: PPO, family: Environment, learned: Learned | None) -> Training:
     config, key, task = options.config, jax.random.key(options.seed), _task_of(options, family)
 
     def step(state, done):
@@ -155,11 +178,11 @@ def _compiled(options: PPO, family: Environment) -> Training:
         steps = int(state.updates) * config.batch_size
         return state, {"steps": steps, "return": found} | means
 
-    start = lambda: ppo.init(key, family, task, config)
+    start = lambda: ppo.init(key, family, task, config, learned=learned)
     return Training(family.name, start, step, _steps(config))
 
 
-def _side_by_side(options: PPO, family: Environment) -> Training:
+def _side_by_side(options: PPO, family: Environment, learned: Learned | None) -> Training:
     """Many seeds; `return` is their interquartile mean, `returns` holds each seed's."""
     config, task = options.config, _task_of(options, family)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
@@ -180,11 +203,16 @@ def _side_by_side(options: PPO, family: Environment) -> Training:
             "returns": np.asarray(found).tolist(),
         } | means
 
-    start = lambda: ppo.init_seeds(keys, family, task, config)
+    start = lambda: ppo.init_seeds(keys, family, task, config, learned)
     return Training(family.name, start, step, _steps(config), seeds=options.seeds)
 
 
-def _stepped(options: PPO, env: ppo.host.HostEnv, evaluation_env: ppo.host.HostEnv) -> Training:
+def _stepped(
+    options: PPO,
+    env: ppo.host.HostEnv,
+    evaluation_env: ppo.host.HostEnv,
+    learned: Learned | None,
+) -> Training:
     """A step of the run is one update: simulators may be slow, and Ctrl-C waits for it."""
     config, key = options.config, jax.random.key(options.seed)
 
@@ -194,7 +222,7 @@ def _stepped(options: PPO, env: ppo.host.HostEnv, evaluation_env: ppo.host.HostE
             metrics["return"] = ppo.host.mean_return(state, evaluation_env)
         return state, metrics
 
-    start = lambda: ppo.host.init(key, env, config)
+    start = lambda: ppo.host.init(key, env, config, learned=learned)
     restored = lambda state: ppo.host.restart(state, env)
     return Training(env.name, start, step, config.num_updates, restored)
 

@@ -8,7 +8,6 @@ Gymnasium's `AsyncVectorEnv` does the rest: to it a herd is one environment, who
 all that its environments have to say. That lies in shared memory.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,7 +26,7 @@ from metarlhf.envs.gymnasium_spaces import (
     to_action,
     to_observation,
 )
-from metarlhf.envs.host import HostObservation, HostStep, host_step
+from metarlhf.envs.host import HostObservation, HostStep, cores, host_step
 
 Make = Callable[[], gymnasium.Env]
 
@@ -150,13 +149,6 @@ def _rows(own: Any, others: Any, name: str) -> Any:
         return own[name]
     join = lambda one, more: np.concatenate([one[None], more]).reshape(-1, *one.shape[1:])
     return jax.tree.map(join, own[name], others[name])
-
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def herds_for(num_envs: int, cores: int) -> int:

@@ -7,6 +7,7 @@ same `step`, which gives both observations: the one that the action led to, and 
 So every step is a step of the task, and a truncated episode bootstraps from what was really seen.
 """
 
+import os
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -110,3 +111,10 @@ def host_step(
     terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
     reward = np.array(reward, np.float32)
     return HostStep(next_obs, reward, terminated, truncated & ~terminated, obs)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

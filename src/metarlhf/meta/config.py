@@ -48,6 +48,8 @@ class MetaRLConfig:
     far adapted policies move (as in MAML's own experiments); the value function learns by Adam."""
     kl_bound: float = 0.01
     """That bound, in nats."""
+    curvature_tasks: int = 4
+    """Tasks of a meta-batch by which trpo finds its direction; the bound is held on all."""
     reptile_step: float = 0.1
     """How much of the way to adapted policies reptile goes in one meta-update, before annealing."""
     exploration_coefficient: float = 1.0
@@ -78,7 +80,10 @@ class MetaRLConfig:
     """Exploration at the start, in units of the action range's half."""
 
     def __post_init__(self) -> None:
-        counts = ("inner_steps", "meta_batch", "tasks_at_once", "episodes", "iterations", "epochs")
+        counts = (
+            "inner_steps", "curvature_tasks", "meta_batch", "tasks_at_once", "episodes",
+            "iterations", "epochs",
+        )  # fmt: skip
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")

@@ -17,7 +17,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import rollout_host
 from metarlhf.envs.base import Tasks
-from metarlhf.envs.host import TaskedEnv, TestedFamily
+from metarlhf.envs.host import TaskedEnv, TestedFamily, cores
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
@@ -28,9 +28,9 @@ from metarlhf.networks import Agent, Each
 from metarlhf.rollout_host import seed_of
 from metarlhf.types import Task, Trajectory
 
-# Simulators that step together, unless there are more tasks: many waste less of each step on
-# asking the policies, and few take less memory.
-SIMULATORS = 64
+# Simulators that step together for each core, unless there are more tasks: many waste less of each
+# step on asking the policies, and few take less memory.
+SIMULATORS = 32
 
 _judge = partial(jax.jit, static_argnames=("config",))(judge_tasks)
 _begin = partial(jax.jit, static_argnames=("config",))(begin_tasks)
@@ -41,7 +41,8 @@ init = partial(jax.jit, static_argnames=("family", "config"))(outer.init)
 
 def simulators(tasks: int, episodes: int) -> int:
     """How many simulators `play` does well with: as many a task as divide its episodes."""
-    fitting = (n for n in range(1, episodes + 1) if episodes % n == 0 and n * tasks <= SIMULATORS)
+    most = SIMULATORS * cores()
+    fitting = (n for n in range(1, episodes + 1) if episodes % n == 0 and n * tasks <= most)
     each = max(fitting, default=1)
     return tasks * each
 

@@ -14,10 +14,14 @@ from metarlhf.networks.each import Each as Each
 from metarlhf.networks.each import Policy as Policy
 from metarlhf.networks.encoders import example as example
 from metarlhf.networks.heads import head_of as head_of
+from metarlhf.networks.learned import Learned as Learned
+from metarlhf.networks.learned import learned_folder as learned_folder
+from metarlhf.networks.learned import load_learned as load_learned
+from metarlhf.networks.learned import publish_learned as publish_learned
+from metarlhf.networks.learned_drift import DriftShape as DriftShape
+from metarlhf.networks.learned_drift import LearnedDrift as LearnedDrift
 from metarlhf.networks.learned_optimiser import LearnedOptimiser as LearnedOptimiser
 from metarlhf.networks.learned_optimiser import OptimiserShape as OptimiserShape
-from metarlhf.networks.learned_optimiser import load_optimiser as load_optimiser
-from metarlhf.networks.learned_optimiser import publish_optimiser as publish_optimiser
 from metarlhf.networks.learned_rule import learned_rule as learned_rule
 from metarlhf.networks.mlp import MLP as MLP
 from metarlhf.networks.moments import Moments as Moments

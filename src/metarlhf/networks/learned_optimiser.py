@@ -2,21 +2,16 @@
 
 All parameters share the network, and each has a memory of its own. What it learned is not a step
 size but how to use gradients over a whole training, and where to explore. It is meta-trained by
-evolution, see `metarlhf.meta.optimiser_search`.
+evolution, see `metarlhf.meta.search`.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf import files
 from metarlhf.networks.optimiser_features import NUM_FEATURES
-
-KIND = "metarlhf optimiser"
 
 
 @dataclass(frozen=True)
@@ -60,24 +55,3 @@ class LearnedOptimiser(eqx.Module):
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             hidden = jax.nn.relu(norm(layer(hidden)))
         return self.layers[-1](hidden), memory
-
-
-def publish_optimiser(
-    folder: Path | str, network: LearnedOptimiser, about: dict[str, Any] | None = None
-) -> Path:
-    """Write `network` into `folder`; `about` (configuration, figures) goes into its description."""
-    description = {"kind": KIND, "shape": asdict(network.shape), "about": about or {}}
-    return files.publish(Path(folder), network, description)
-
-
-def load_optimiser(folder: Path | str) -> LearnedOptimiser:
-    """Read what `publish_optimiser` wrote.
-
-    Raises:
-        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
-    """
-    folder = Path(folder)
-    description = files.describe(folder, KIND)
-    shape = files.shape_in(folder, description, OptimiserShape, "optimiser")
-    like = jax.eval_shape(lambda: LearnedOptimiser(shape, key=jax.random.key(0)))
-    return files.read(folder, like, description)

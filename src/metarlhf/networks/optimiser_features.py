@@ -150,6 +150,12 @@ def see(
     return Sight(jnp.concatenate(features), flat, own, jnp.concatenate(explores))
 
 
+def flatten(tree: PyTree) -> Float[Array, " parameter"]:
+    """The numbers of all parameters that learn, in the order of leaves."""
+    leaves = zip(jax.tree.leaves(tree), places(tree), strict=True)
+    return jnp.concatenate([leaf.ravel() for leaf, at in leaves if at.learns])
+
+
 def unflatten(flat: Float[Array, " parameter"], params: PyTree) -> PyTree:
     """One number for each parameter that learns as a pytree like `params`, zeros for the rest."""
     found, start = [], 0

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf.envs.host import HostEnv
-from metarlhf.networks import Agent
+from metarlhf.networks import Agent, Learned
 from metarlhf.networks.body import initial_states
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.train import (
@@ -38,13 +38,18 @@ jitted_learn = partial(jax.jit, static_argnames=("config",))(learn)
 
 
 def init(
-    key: PRNGKeyArray, env: HostEnv, config: PPOConfig, agent: Agent | None = None
+    key: PRNGKeyArray,
+    env: HostEnv,
+    config: PPOConfig,
+    agent: Agent | None = None,
+    learned: Learned | None = None,
 ) -> TrainState:
-    """Start training `agent`, or a fresh one, in the environments of `env`."""
+    """Start training `agent`, or a fresh one, in the environments of `env`; see `train.init`."""
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
         agent = new_agent(agent_key, env, config)
-    return first_state(key, agent, reset(env, agent.actor, seed_of(reset_key)), config)
+    rollout = reset(env, agent.actor, seed_of(reset_key))
+    return first_state(key, agent, rollout, config, learned)
 
 
 def restart(state: TrainState, env: HostEnv) -> TrainState:

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from metarlhf.networks import LearnedDrift
+
 
 def clipped_surrogate(
     log_ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"], clip: float
@@ -28,6 +30,16 @@ def discovered_surrogate(
     bad = excess(log_ratio * advantage, 0.6)
     drift = jnp.where(advantage >= 0, good, bad)
     return -jnp.mean(ratio * advantage - drift)
+
+
+def drifting_surrogate(
+    log_ratio: Float[Array, "*batch"],
+    advantage: Float[Array, "*batch"],
+    clip: float,
+    drift: LearnedDrift,
+) -> Float[Array, ""]:
+    """-mean(r A - d), the drift d being one that was meta-learned (LPO: Lu et al. 2022)."""
+    return -jnp.mean(jnp.exp(log_ratio) * advantage - drift(log_ratio, advantage, clip))
 
 
 def kl_penalised_surrogate(

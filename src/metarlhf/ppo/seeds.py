@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from metarlhf.envs.base import Environment
+from metarlhf.networks import Learned
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.train import TrainState, init, iterate_many
 from metarlhf.rollout import EVALUATION, evaluate
@@ -17,10 +18,14 @@ from metarlhf.types import Task
 
 @partial(jax.jit, static_argnames=("family", "config"))
 def init_seeds(
-    keys: Key[Array, " seed"], family: Environment, task: Task, config: PPOConfig
+    keys: Key[Array, " seed"],
+    family: Environment,
+    task: Task,
+    config: PPOConfig,
+    learned: Learned | None = None,
 ) -> TrainState:
     """A start for each of `keys`; leaves have a leading dimension `seed`."""
-    return jax.vmap(lambda key: init(key, family, task, config))(keys)
+    return jax.vmap(lambda key: init(key, family, task, config, learned=learned))(keys)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "updates"))

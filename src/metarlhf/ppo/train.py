@@ -12,7 +12,15 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import Environment, Spaces
-from metarlhf.networks import Agent, LearnedOptimiser, Schedule, build_agent, learned_rule
+from metarlhf.networks import (
+    Agent,
+    Learned,
+    LearnedDrift,
+    LearnedOptimiser,
+    Schedule,
+    build_agent,
+    learned_rule,
+)
 from metarlhf.networks.body import initial_states
 from metarlhf.ppo.batch import explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
@@ -40,12 +48,12 @@ class TrainState(eqx.Module):
     critic_memory: State
     key: PRNGKeyArray
     updates: Integer[Array, ""]
-    learned: LearnedOptimiser | None = None
+    learned: Learned | None = None
 
 
 def optimiser(
     config: PPOConfig,
-    learned: LearnedOptimiser | None = None,
+    learned: Learned | None = None,
     key: PRNGKeyArray | None = None,
 ) -> optax.GradientTransformation:
     """Adam on shortened gradients, its step size annealed over the budget where asked.
@@ -53,7 +61,7 @@ def optimiser(
     A `learned` optimiser stands in Adam's place; its noise is from the `key` that it begins with.
     """
     steps = config.num_updates * config.epochs * config.minibatches
-    if learned is not None:
+    if isinstance(learned, LearnedOptimiser):
         schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
         rule = learned_rule(learned, schedule, jax.random.key(0) if key is None else key)
         return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
@@ -67,9 +75,12 @@ def init(
     task: Task,
     config: PPOConfig,
     agent: Agent | None = None,
-    learned: LearnedOptimiser | None = None,
+    learned: Learned | None = None,
 ) -> TrainState:
-    """Start training `agent`, or a fresh one, on `task`; with Adam, or a `learned` optimiser."""
+    """Start training `agent`, or a fresh one, on `task`.
+
+    It learns by Adam and clipping, or with a `learned` optimiser or drift in their place.
+    """
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
         agent = new_agent(agent_key, family, config)
@@ -97,9 +108,18 @@ def first_state(
     agent: Agent,
     rollout: RolloutState,
     config: PPOConfig,
-    learned: LearnedOptimiser | None = None,
+    learned: Learned | None = None,
 ) -> TrainState:
-    """Nothing learned yet, in environments that stand where `rollout` says."""
+    """Nothing learned yet, in environments that stand where `rollout` says.
+
+    Raises:
+        ValueError: a learned drift, and another objective than the clipping that it stands for.
+    """
+    if isinstance(learned, LearnedDrift) and config.objective != "clip":
+        raise ValueError(
+            f"a learned drift stands in the place of clipping, and the objective is "
+            f"{config.objective}: leave it at clip"
+        )
     rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
     return TrainState(
         agent=agent,
@@ -150,6 +170,7 @@ def learn(
         batch,
         config,
         state.kl_coefficient,
+        state.learned if isinstance(state.learned, LearnedDrift) else None,
     )
     if agent.actor.body.moments is not None:
         # After the update: what was collected was collected with the old ones.

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from metarlhf.networks import Actor
 from metarlhf.ppo.batch import Batch
 
-DAMPING, CG_STEPS = 0.1, 15
+DAMPING, CG_STEPS = 0.1, 10
 SHRINK, TRIALS = 0.8, 15
 
 Params = TypeVar("Params")
@@ -23,6 +23,7 @@ def constrained_step(
     params: Params,
     surrogate_and_kl: Callable[[Params], tuple[Float[Array, ""], Float[Array, ""]]],
     bound: float,
+    kl_nearby: Callable[[Params], Float[Array, ""]] | None = None,
 ) -> tuple[Params, Metrics]:
     """`params` after one step (Schulman et al. 2015, section 6 and appendix C).
 
@@ -31,27 +32,35 @@ def constrained_step(
     the Hessian of the KL at `params` (of a policy the Fisher information), damped. Its length is
     what KL = `bound` allows to second order, shrunk until the surrogate is better and the KL,
     exactly computed, is within `bound`; if no trial is, all stays.
+
+    `kl_nearby` may give F instead: the same KL from a part of the data, which is where the time
+    goes (appendix C.1). The bound is held on all of them.
     """
     flat, unflatten = ravel_pytree(params)
     at = lambda x: surrogate_and_kl(unflatten(x))
-    kl_gradient = jax.grad(lambda x: at(x)[1])
-    fisher = lambda v: jax.jvp(kl_gradient, (flat,), (v,))[1] + DAMPING * v
+    kl = (lambda x: kl_nearby(unflatten(x))) if kl_nearby else (lambda x: at(x)[1])
+    fisher = lambda v: jax.jvp(jax.grad(kl), (flat,), (v,))[1] + DAMPING * v
     before, gradient = jax.value_and_grad(lambda x: at(x)[0])(flat)
     direction, _ = cg(fisher, gradient, maxiter=CG_STEPS)
     curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
     whole = jnp.sqrt(2 * bound / curvature) * direction
 
-    def trial(carry, i):
-        best, accepted = carry
-        candidate = flat + SHRINK**i * whole
-        after, kl = at(candidate)
+    def trial(carry):
+        tried, _ = carry
+        after, kl = at(flat + SHRINK**tried * whole)
         good = (after > before) & (kl <= bound) & jnp.isfinite(after)
-        best = jnp.where(good & ~accepted, candidate, best)
-        return (best, accepted | good), None
+        return tried + 1, (after, kl, good)
 
-    (best, accepted), _ = jax.lax.scan(trial, (flat, jnp.zeros((), bool)), jnp.arange(TRIALS))
-    after, kl = at(best)
-    return unflatten(best), {"kl": kl, "surrogate": after, "accepted": accepted.astype(float)}
+    start = (jnp.zeros((), jnp.int32), (before, jnp.zeros(()), jnp.zeros((), bool)))
+    tried, (after, kl, accepted) = jax.lax.while_loop(
+        lambda carry: ~carry[1][2] & (carry[0] < TRIALS), trial, start
+    )
+    best = jnp.where(accepted, flat + SHRINK ** (tried - 1) * whole, flat)
+    return unflatten(best), {
+        "kl": jnp.where(accepted, kl, 0.0),
+        "surrogate": jnp.where(accepted, after, before),
+        "accepted": accepted.astype(float),
+    }
 
 
 def natural_step(

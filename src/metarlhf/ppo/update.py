@@ -7,12 +7,13 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.networks import Agent
+from metarlhf.networks import Agent, LearnedDrift
 from metarlhf.ppo.batch import Batch
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.objectives import (
     clipped_surrogate,
     discovered_surrogate,
+    drifting_surrogate,
     kl_penalised_surrogate,
     value_loss,
 )
@@ -22,9 +23,13 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 def loss(
-    agent: Agent, batch: Batch, config: PPOConfig, kl_coefficient: Float[Array, ""]
+    agent: Agent,
+    batch: Batch,
+    config: PPOConfig,
+    kl_coefficient: Float[Array, ""],
+    drift: LearnedDrift | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Policy, value and entropy losses of one minibatch."""
+    """Policy, value and entropy losses of one minibatch; a learned `drift` stands for clipping."""
     distribution, value = agent.over(batch.obs, *batch.start, batch.done)
     log_ratio = distribution.log_prob(batch.action) - batch.log_prob
     advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage
@@ -38,7 +43,9 @@ def loss(
     else:
         # Schulman's estimator of KL(old || new): unbiased, never negative, small variance.
         kl = jnp.mean(ratio - 1.0 - log_ratio)
-        if config.objective == "discovered":
+        if drift is not None:
+            policy_loss = drifting_surrogate(log_ratio, advantage, config.clip, drift)
+        elif config.objective == "discovered":
             policy_loss = discovered_surrogate(log_ratio, advantage)
         else:
             policy_loss = clipped_surrogate(log_ratio, advantage, config.clip)
@@ -83,6 +90,7 @@ def update(
     batch: Batch,
     config: PPOConfig,
     kl_coefficient: Float[Array, ""],
+    drift: LearnedDrift | None = None,
 ) -> tuple[Agent, optax.OptState, Metrics]:
     """`epochs` passes over `batch` in `minibatches` gradient steps each.
 
@@ -90,7 +98,7 @@ def update(
     function's. Returns the metrics as means over all gradient steps, but `kl` of the last pass
     alone: it says how far the update went.
     """
-    objective = lambda agent, minibatch: loss(agent, minibatch, config, kl_coefficient)
+    objective = lambda agent, minibatch: loss(agent, minibatch, config, kl_coefficient, drift)
     policy_metrics: Metrics = {}
     if config.objective == "trpo":
         advantage = standardise(batch.advantage) if config.normalise_advantage else batch.advantage

@@ -1,0 +1,141 @@
+"""`metarlhf search`: meta-train how PPO learns, an optimiser or a drift, by evolution."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import tyro
+
+from metarlhf.cli.options import TrainOptions, open_run, parse, say, show
+from metarlhf.envs import make_family
+from metarlhf.files import DESCRIPTION
+from metarlhf.meta import evolution
+from metarlhf.meta.evolution import EvolutionConfig
+from metarlhf.meta.imitation import ImitationConfig, imitate, recordings
+from metarlhf.meta.presets import SEARCHED
+from metarlhf.meta.search import Trial, generation
+from metarlhf.networks import (
+    Learned,
+    LearnedDrift,
+    LearnedOptimiser,
+    load_learned,
+    publish_learned,
+)
+from metarlhf.ppo import PPOConfig
+from metarlhf.runs import RunDirectory, UserError, drive
+
+
+@dataclass(frozen=True)
+class Search(TrainOptions):
+    """Meta-train what stands in the place of Adam, or of clipping, in PPO: by evolution, judged by
+    the returns that PPO ends with on tasks of some families.
+
+    A generation is hundreds of trainings side by side: two seconds on a large GPU, many minutes on
+    two cores.
+    """
+
+    what: Annotated[Literal["optimiser", "drift"], tyro.conf.Positional] = "optimiser"
+    """optimiser: OPEN's, a recurrent network that sees each parameter's gradients; drift: LPO's,
+    what a policy pays for moving away from the one that collected."""
+    families: tuple[str, ...] = ("navigation", "pendulum")
+    """Compiled task families to be judged on, each counting the same."""
+    tasks: int = 2
+    """Tasks of each family in a generation, drawn anew each time."""
+    generations: int = 240
+    """How often the population is judged."""
+    evolution: EvolutionConfig = field(default_factory=lambda: EvolutionConfig(lr=0.01))
+    """How it moves."""
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    """How an optimiser learns to do as Adam does before that; 0 steps: not at all."""
+    ppo: PPOConfig = SEARCHED
+    """A training that is judged by its end."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("tasks", "generations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if not self.families or len(set(self.families)) < len(self.families):
+            raise ValueError(f"families must be one or more, each once, but are {self.families}")
+        if self.ppo.normalise_obs or self.ppo.normalise_reward or self.ppo.memory:
+            raise ValueError("searched for is what plain PPO learns by: no scales and no memory")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse(Search, argv, "search", Search())
+    # Before there is a directory: a family that is not there leaves none behind.
+    trials = tuple(Trial(make_family(n), options.ppo, options.tasks) for n in options.families)
+    with open_run(options, f"search-{options.what}") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _search(options, run, trials)
+
+
+def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> int:
+    config = options.evolution
+    say(f"searching for an {options.what} on {', '.join(options.families)}, in {run.path}")
+    step = jax.jit(lambda state: generation(state, trials, config))
+
+    def one(state, done):
+        state, found = step(state)
+        each = {
+            f"{name}_{kind}": float(value)
+            for kind, values in found.items()
+            for name, value in zip(options.families, values, strict=True)
+        }
+        means = {name: float(values.mean()) for name, values in found.items()}
+        return state, means | each
+
+    start_key = jax.random.fold_in(jax.random.key(options.seed), 1)
+    begin = lambda: evolution.init(start_key, _beginning(options, run, trials), config)
+    state = drive(run, f"search of an {options.what}", begin, one, options.generations)
+    about = {
+        "families": list(options.families),
+        "tasks": options.tasks,
+        "generations": options.generations,
+        "seed": options.seed,
+        "evolution": asdict(config),
+        "imitation": asdict(options.imitation),
+        "ppo": asdict(options.ppo),
+    }
+    folder = publish_learned(run.path / options.what, state.params, about)
+    last = run.metrics.rows[-1]
+    result = run.finish(
+        {
+            "command": "search",
+            "what": options.what,
+            "return": last["return"],
+            "plain": last["plain"],
+            "learned": str(folder),
+        }
+    )
+    lines = [
+        f"The {options.what} is in {folder}. The last generation ended with returns of "
+        f"{last['return']:.2f} on average, plain PPO with {last['plain']:.2f}. Use it:",
+        f"  metarlhf ppo reacher --learned {folder}",
+    ]
+    return show(result, lines, options.json)
+
+
+def _beginning(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> Learned:
+    """What evolution begins with: made once, and kept in the run."""
+    init_key, record_key, study_key = jax.random.split(jax.random.key(options.seed), 3)
+    if options.what == "drift":
+        return LearnedDrift(key=init_key)
+    network, folder = LearnedOptimiser(key=init_key), Path(run.path / "imitation")
+    if not options.imitation.steps:
+        return network
+    if not (folder / DESCRIPTION).exists():
+        say("learning to do as Adam does, from recorded trainings")
+        recorded = recordings(record_key, trials, options.imitation)
+        network, unlike = imitate(study_key, network, recorded, options.imitation)
+        if not unlike[-1] < float("inf"):
+            raise UserError("what Adam did could not be learned: choose a smaller --imitation.lr")
+        say(f"of Adam's squared moves it misses {unlike[-20:].mean():.0%}")
+        publish_learned(folder, network)
+    found = load_learned(folder)
+    assert isinstance(found, LearnedOptimiser)
+    return found

@@ -1,0 +1,197 @@
+"""A learned optimiser begins as Adam: regression on what Adam did in recorded trainings.
+
+Evolution finds its way from there to what is better. From random weights it would first have to
+find out that gradients point downhill, which takes most of its generations.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Integer, Key, PRNGKeyArray, PyTree
+
+from metarlhf import optimise, ppo
+from metarlhf.meta.search import Trial
+from metarlhf.networks import LearnedOptimiser, Schedule
+from metarlhf.networks.learned_rule import EXPONENT, STEP
+from metarlhf.networks.optimiser_features import DECAYS, flatten, see, size
+from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.update import update
+from metarlhf.types import Task
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """How much is recorded, and how long it is studied."""
+
+    tasks: int = 8
+    """Trainings recorded of each family."""
+    parameters: int = 96
+    """Parameters whose whole training is recorded, of each agent."""
+    steps: int = 1500
+    """Gradient steps of the regression."""
+    batch: int = 128
+    """Parameters in one of them."""
+    lr: float = 3e-3
+    """Adam's step size at the start; it falls to nothing."""
+
+
+class Recorded(NamedTuple):
+    """What some parameters saw, and what Adam did with them."""
+
+    features: Float[Array, "parameter step 19"]
+    move: Float[Array, "parameter step"]
+    """In units of a learned optimiser's step."""
+
+
+class _Watched(NamedTuple):
+    inner: optax.OptState
+    momenta: Float[Array, "parameter 6"]
+    count: Integer[Array, ""]
+    recorded: Recorded
+
+
+def _watching(
+    inner: optax.GradientTransformation,
+    schedule: Schedule,
+    chosen: Integer[Array, " parameter"],
+    steps: int,
+) -> optax.GradientTransformation:
+    """`inner`, and a record of what it is given and does to the `chosen` parameters."""
+
+    def init(params):
+        count = len(chosen)
+        blank = Recorded(jnp.zeros((count, steps, 19)), jnp.zeros((count, steps)))
+        momenta = jnp.zeros((size(params), len(DECAYS)))
+        return _Watched(inner.init(params), momenta, jnp.zeros((), jnp.int32), blank)
+
+    def step(updates, state, params=None):
+        seen = see(params, updates, state.momenta, schedule.progress(state.count))
+        moves, inner_state = inner.update(updates, state.inner, params)
+        move = flatten(moves)[chosen] / STEP
+        recorded = Recorded(
+            state.recorded.features.at[:, state.count].set(seen.features[chosen]),
+            state.recorded.move.at[:, state.count].set(move),
+        )
+        return moves, _Watched(inner_state, seen.momenta, state.count + 1, recorded)
+
+    return optax.GradientTransformation(init, step)
+
+
+@partial(jax.jit, static_argnames=("trial", "count"))
+def record(
+    keys: Key[Array, " task"],
+    tasks: Task,
+    trial: Trial,
+    chosen: Integer[Array, " parameter"],
+    count: int,
+) -> Recorded:
+    """PPO with Adam on each of `tasks`: leaves of shape (task, parameter, step, ...)."""
+    family, config = trial.family, trial.config
+    schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
+    clip, adam = (
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adam(optax.linear_schedule(config.lr, 0.0, count), eps=1e-5),
+    )
+    rule = optax.chain(clip, _watching(adam, schedule, chosen, count))
+
+    def one(key, task):
+        state = ppo.init(key, family, task, config)
+
+        def iterate(carry, _):
+            state, optimiser_state = carry
+            state, trajectory = ppo.play(state, family, task, config)
+            batch, _ = make_batch(state.agent, trajectory, config, state.critic_memory)
+            update_key = jax.random.fold_in(state.key, 1)
+            agent, optimiser_state, _ = update(
+                update_key, state.agent, optimiser_state, rule, batch, config, state.kl_coefficient
+            )
+            return (eqx.tree_at(lambda s: s.agent, state, agent), optimiser_state), None
+
+        start = (state, optimise.begin(rule, state.agent))
+        (_, watched), _ = jax.lax.scan(iterate, start, length=config.num_updates)
+        return watched[1].recorded
+
+    return jax.lax.map(lambda x: one(*x), (keys, tasks))
+
+
+def recordings(
+    key: PRNGKeyArray, trials: tuple[Trial, ...], config: ImitationConfig
+) -> list[Recorded]:
+    """Of each trial, all tasks' parameters in one row."""
+    found = []
+    for trial, trial_key in zip(trials, jax.random.split(key, len(trials)), strict=True):
+        task_key, choose_key, train_key = jax.random.split(trial_key, 3)
+        tasks = jax.vmap(trial.family.sample)(jax.random.split(task_key, config.tasks))
+        some = jax.tree.map(lambda x: x[0], tasks)
+        agent = ppo.init(train_key, trial.family, some, trial.config).agent
+        chosen = chosen_of(choose_key, agent, config.parameters)
+        keys = jax.random.split(train_key, config.tasks)
+        count = trial.config.num_updates * trial.config.epochs * trial.config.minibatches
+        each = record(keys, tasks, trial, chosen, count)
+        found.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), each))
+    return found
+
+
+def chosen_of(key: PRNGKeyArray, params: PyTree, count: int) -> Integer[Array, " parameter"]:
+    """So many parameters, drawn from all tensors alike, however large."""
+    rare = lambda leaf: jnp.full(leaf.shape, 1.0 / max(1, leaf.size))
+    tensor = flatten(jax.tree.map(rare, params))
+    return jax.random.choice(key, len(tensor), (count,), p=tensor / tensor.sum())
+
+
+def said(network: LearnedOptimiser, features: Float[Array, "step 19"]) -> Float[Array, "step 3"]:
+    """What it says of one parameter through a whole training."""
+
+    def step(memory, features):
+        out, memory = network(features, memory)
+        return memory, out
+
+    return jax.lax.scan(step, jnp.zeros(network.shape.memory), features)[1]
+
+
+def unlike(network: LearnedOptimiser, recorded: Recorded) -> Float[Array, ""]:
+    """The share of Adam's squared moves that it misses; noise counts as a miss."""
+    out = jax.vmap(partial(said, network))(recorded.features)
+    move = out[..., 0] * jnp.exp(EXPONENT * out[..., 1])
+    missed = jnp.mean((-move - recorded.move) ** 2 + out[..., 2] ** 2)
+    return missed / jnp.mean(recorded.move**2)
+
+
+def imitate(
+    key: PRNGKeyArray,
+    network: LearnedOptimiser,
+    recorded: list[Recorded],
+    config: ImitationConfig,
+) -> tuple[LearnedOptimiser, Float[np.ndarray, " step"]]:
+    """`network` after it has studied what was `recorded`, and how unlike Adam it was meanwhile."""
+    rule = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)),
+    )
+
+    def loss(network, batches):
+        return sum(unlike(network, batch) for batch in batches) / len(batches)
+
+    def step(carry, key):
+        network, state = carry
+        size = config.batch // len(recorded)
+
+        def some(recorded):
+            at = jax.random.choice(key, len(recorded.move), (size,))
+            return jax.tree.map(lambda x: x[at], recorded)
+
+        batches = [some(each) for each in recorded]
+        value, gradient = jax.value_and_grad(loss)(network, batches)
+        return optimise.step(rule, gradient, state, network), value
+
+    start = (network, optimise.begin(rule, network))
+    (network, _), values = jax.jit(
+        lambda start: jax.lax.scan(step, start, jax.random.split(key, config.steps))
+    )(start)
+    return network, np.asarray(values)
