@@ -11,8 +11,10 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.meta import evolution
 from metarlhf.meta.evolution import EvolutionConfig
+from metarlhf.meta.presets import SEARCHED
 from metarlhf.meta.search import Trial, returns, search, trained_return
-from metarlhf.networks import LearnedOptimiser
+from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
+from tests.same import assert_same, differ
 
 SMALL = ppo.PPOConfig(
     total_steps=128, num_envs=2, num_steps=32, epochs=2, minibatches=2, hidden=(4,),
@@ -66,3 +68,29 @@ def test_the_same_key_is_the_same_training():
     once = jax.jit(lambda key: trained_return(NETWORK, key, TRIALS[0]))
     one, same, other = once(jax.random.key(1)), once(jax.random.key(1)), once(jax.random.key(2))
     assert one == same != other
+
+
+def test_the_optimiser_that_comes_with_the_library_learns_faster_than_adam_on_what_it_saw():
+    """A small part of what optimiser-transfer measures: two tasks of pendulum."""
+    config = replace(SEARCHED, total_steps=48_000, evaluation_episodes=8)
+    trial = Trial(envs.make("pendulum"), config, tasks=2)
+    shipped = load_learned("optimiser")
+    once = jax.jit(
+        lambda key: (trained_return(shipped, key, trial), trained_return(None, key, trial))
+    )
+    learned, adam = once(jax.random.key(4))
+    assert learned > adam - 1.0
+    assert learned > -60
+
+
+def test_ppo_learns_with_a_drift_and_refuses_one_beside_another_objective():
+    family = envs.make("navigation")
+    task = family.sample(jax.random.key(0))
+    drift = LearnedDrift(key=jax.random.key(0))
+    states = [ppo.init(jax.random.key(1), family, task, SMALL, learned=x) for x in (None, drift)]
+    first, second = (ppo.iterate_many(s, family, task, SMALL, 2)[0] for s in states)
+    # The first minibatch of each update is the same; what comes after it is not.
+    assert differ(first.agent.actor, second.agent.actor)
+    assert_same(second.learned, drift)
+    with pytest.raises(ValueError, match="objective"):
+        ppo.init(jax.random.key(1), family, task, replace(SMALL, objective="kl"), learned=drift)

@@ -6,7 +6,7 @@ find out that gradients point downhill, which takes most of its generations.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -100,7 +100,7 @@ def record(
     )
     rule = optax.chain(clip, _watching(adam, schedule, chosen, count))
 
-    def one(key, task):
+    def one(key, task) -> Recorded:
         state = ppo.init(key, family, task, config)
 
         def iterate(carry, _):
@@ -113,9 +113,10 @@ def record(
             )
             return (eqx.tree_at(lambda s: s.agent, state, agent), optimiser_state), None
 
-        start = (state, optimise.begin(rule, state.agent))
-        (_, watched), _ = jax.lax.scan(iterate, start, length=config.num_updates)
-        return watched[1].recorded
+        start: Any = (state, optimise.begin(rule, state.agent))
+        (_, optimiser_state), _ = jax.lax.scan(iterate, start, length=config.num_updates)
+        _, watched = cast(tuple[Any, _Watched], optimiser_state)
+        return watched.recorded
 
     return jax.lax.map(lambda x: one(*x), (keys, tasks))
 

@@ -17,7 +17,7 @@ Learned = LearnedOptimiser | LearnedDrift
 class Kind(NamedTuple):
     """How one of them is made and named."""
 
-    network: Callable[..., Learned]
+    network: type[LearnedOptimiser] | type[LearnedDrift]
     shape: Callable[..., Any]
     word: str
 

@@ -38,8 +38,8 @@ def constrained_step(
     """
     flat, unflatten = ravel_pytree(params)
     at = lambda x: surrogate_and_kl(unflatten(x))
-    kl = (lambda x: kl_nearby(unflatten(x))) if kl_nearby else (lambda x: at(x)[1])
-    fisher = lambda v: jax.jvp(jax.grad(kl), (flat,), (v,))[1] + DAMPING * v
+    nearby = (lambda x: kl_nearby(unflatten(x))) if kl_nearby else (lambda x: at(x)[1])
+    fisher = lambda v: jax.jvp(jax.grad(nearby), (flat,), (v,))[1] + DAMPING * v
     before, gradient = jax.value_and_grad(lambda x: at(x)[0])(flat)
     direction, _ = cg(fisher, gradient, maxiter=CG_STEPS)
     curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
