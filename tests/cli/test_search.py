@@ -5,6 +5,7 @@ import json
 import pytest
 
 from metarlhf.cli import main
+from tests.cli.test_errors import said
 from tests.cli.tiny import PPO
 
 TINY = [
@@ -52,6 +53,5 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(
     tmp_path, monkeypatch, capsys, words, says
 ):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
-    assert says in capsys.readouterr().err
+    assert says in said(capsys, words)
     assert not list(tmp_path.iterdir())

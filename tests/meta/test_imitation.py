@@ -38,7 +38,8 @@ def test_what_is_recorded_is_what_adam_did():
     assert found.move.shape == (2, len(everything), STEPS)
     # Adam's first step is its step size, whatever the gradient; in units of a thousandth.
     first = np.abs(found.move[..., 0])
-    assert np.isclose(first, 10.0, rtol=0.05).mean() > 0.8
+    assert np.isclose(first, 10.0, rtol=0.05).mean() > 0.7  # the others' gradients are tiny
+    assert first.max() < 10.01
     # The parameter is the first feature, before it is scaled: signs are those of the weights.
     assert (np.sign(found.features[0, :, 0, 0]) == np.sign(flatten(agent))).all()
     # Annealed: the last moves are small.

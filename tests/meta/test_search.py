@@ -86,7 +86,7 @@ def test_the_optimiser_that_comes_with_the_library_learns_faster_than_adam_on_wh
 def test_ppo_learns_with_a_drift_and_refuses_one_beside_another_objective():
     family = envs.make("navigation")
     task = family.sample(jax.random.key(0))
-    drift = LearnedDrift(key=jax.random.key(0))
+    drift = jax.tree.map(lambda x: 30.0 * x, LearnedDrift(key=jax.random.key(0)))
     states = [ppo.init(jax.random.key(1), family, task, SMALL, learned=x) for x in (None, drift)]
     first, second = (ppo.iterate_many(s, family, task, SMALL, 2)[0] for s in states)
     # The first minibatch of each update is the same; what comes after it is not.
