@@ -88,8 +88,9 @@ def test_evaluate_has_the_figures_it_promises(prior, tmp_path, capsys):
     assert result["families"][0]["family"] == result["family"]
 
 
-def by_gradient(folder, method, reward):
+def by_gradient(folder, method, reward, *more):
     train = ["meta-train", "navigation", "--method", method, "--config.reward", reward, *GRADIENT]
+    train += more
     return main([*train, "--run-dir", str(folder / "run"), "--json"])
 
 
@@ -104,10 +105,16 @@ def test_an_initialisation_is_meta_trained_and_adapted_to_answers(tmp_path, caps
     assert (result["labels"], result["steps"]) == (10, 2 * 2 * 100)
 
 
-def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(tmp_path, capsys):
-    assert by_gradient(tmp_path, "reptile", "task") == 0
+@pytest.mark.parametrize(("method", "rule"), [("reptile", "sgd"), ("promp", "learned")])
+def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
+    method, rule, tmp_path, capsys
+):
+    assert by_gradient(tmp_path, method, "task", "--config.policy.inner-rule", rule) == 0
     result = last_line(capsys)
-    assert (result["method"], result["accuracy_hard"]) == ("reptile", None)
+    assert (result["method"], result["accuracy_hard"]) == (method, None)
+    adapt = ["adapt", result["prior"], "--run-dir", str(tmp_path / "adapted"), "--json"]
+    assert main(adapt) == 0
+    capsys.readouterr()
     evaluate = ["evaluate", result["prior"], *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
     assert main([*evaluate, "--run-dir", str(tmp_path / "evaluated")]) == 0
     assert last_line(capsys)["labels"] == 0

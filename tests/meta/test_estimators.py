@@ -36,7 +36,7 @@ def library_meta_gradient(family, agent, task, method, **options):
         method=method, inner_lr=STEP_SIZE, learn_inner_lr="none", kl_coefficient=0.0, hidden=(),
         **options,
     )  # fmt: skip
-    rule = initial_rule(agent.actor, config)
+    rule = initial_rule(jax.random.key(9), agent.actor, config)
     support = samples_of(family, agent.actor, task)
     adapted, _ = gradient_step(
         agent, optax.sgd(STEP_SIZE).init(agent.actor), support, optax.sgd(STEP_SIZE), config
@@ -137,6 +137,6 @@ def test_dice_credits_each_step_with_what_follows():
 
 def test_learned_rule_is_a_pytree_without_what_is_not_learned(problem):
     _, agent, _ = problem
-    rule = initial_rule(agent.actor, MetaRLConfig(learn_inner_lr="none"))
+    rule = initial_rule(jax.random.key(9), agent.actor, MetaRLConfig(learn_inner_lr="none"))
     assert rule == LearnedRule(None, None)
     assert jax.tree.leaves(rule) == []

@@ -111,7 +111,7 @@ def test_the_fit_recovers_a_baseline_of_its_own_features():
 
 def test_an_inner_step_raises_the_probability_of_what_was_better(agent, trajectory):
     samples = judge(agent, trajectory, 0.9, 1.0, True)
-    rule = update_rule(initial_rule(agent.actor, CONFIG), CONFIG)
+    rule = update_rule(initial_rule(jax.random.key(9), agent.actor, CONFIG), CONFIG)
     adapted, _ = gradient_step(agent, rule.init(agent.actor), samples, rule, CONFIG)
     change = adapted.actor(samples.obs)[0].log_prob(samples.action) - samples.log_prob
     assert float(jnp.mean(change * samples.advantage)) > 0
@@ -121,7 +121,7 @@ def test_an_inner_step_raises_the_probability_of_what_was_better(agent, trajecto
 def test_each_task_adapts_by_its_own_episodes_and_rewards(agent):
     """Rewards see all tasks at once; what one task is paid does not move the agent of another."""
     agents = jax.tree.map(lambda x: jnp.stack([x, x]), worthless(agent))
-    rule = initial_rule(agent.actor, CONFIG)
+    rule = initial_rule(jax.random.key(9), agent.actor, CONFIG)
     shapes = []
 
     def second_reversed(trajectory):
@@ -142,7 +142,7 @@ def test_each_task_adapts_by_its_own_episodes_and_rewards(agent):
 
 
 def test_adapt_gives_agents_and_returns_of_every_step_and_goes_beyond_the_trained_ones(agent):
-    rule = initial_rule(agent.actor, CONFIG)
+    rule = initial_rule(jax.random.key(9), agent.actor, CONFIG)
     agents, returns = adapt(jax.random.key(3), FAMILY, TASKS[1], agent, rule, CONFIG, 3)
     assert returns.shape == (4, CONFIG.episodes)
     first = jax.tree.map(lambda x: x[0], agents)
@@ -153,7 +153,7 @@ def test_adapt_gives_agents_and_returns_of_every_step_and_goes_beyond_the_traine
 
 def test_a_reward_of_nothing_teaches_nothing(agent):
     """Adapting reads the reward it is given, and never the task's own."""
-    rule = initial_rule(agent.actor, replace(CONFIG, learn_offset=True))
+    rule = initial_rule(jax.random.key(9), agent.actor, replace(CONFIG, learn_offset=True))
     agents, _ = adapt(
         jax.random.key(3), FAMILY, TASKS[1], worthless(agent), rule, CONFIG, 2, no_reward
     )  # fmt: skip

@@ -51,7 +51,7 @@ def test_a_rule_starts_as_gradient_descent(learned):
     config = MetaRLConfig(
         learn_inner_lr=learned, inner_lr=0.3, inner_steps=2, learn_offset=learned != "none"
     )
-    initial = initial_rule(actor, config)
+    initial = initial_rule(jax.random.key(9), actor, config)
     rule = update_rule(initial, config)
     gradient = jax.tree.map(lambda p: p + 1.0, actor)
     updates, _ = rule.update(gradient, rule.init(actor), actor)
@@ -112,7 +112,8 @@ def test_gradients_of_step_sizes_and_offsets_equal_finite_differences(method):
 
 def test_a_part_that_is_not_learned_is_none():
     actor = build_agent(jax.random.key(0), envs.make("navigation"), hidden=()).actor
-    rule = initial_rule(actor, MetaRLConfig(learn_inner_lr="none", learn_offset=True))
+    config = MetaRLConfig(learn_inner_lr="none", learn_offset=True)
+    rule = initial_rule(jax.random.key(9), actor, config)
     assert isinstance(rule, LearnedRule)
-    assert rule.multiples is None
+    assert rule.multiples is rule.network is None
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(rule.offset))

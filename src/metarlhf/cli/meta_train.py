@@ -24,6 +24,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
 from metarlhf.meta import gradient_prior, host, joint, joint_gradient, prior
+from metarlhf.meta.config import InnerRule
 from metarlhf.meta.config import Method as ByGradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint import JointConfig
@@ -129,6 +130,8 @@ def main(argv: Sequence[str]) -> int:
     on_host = is_host(family_in(argv, MetaTrain.task))
     scan.add_argument("--method", default="promp" if on_host else MetaTrain.method)
     scan.add_argument("--config.reward", default="task" if on_host else "teacher", dest="reward")
+    rule = "--config.policy.inner"
+    scan.add_argument(f"{rule}-rule", f"{rule}_rule", default="sgd", dest="inner_rule")
     found = peek(scan, argv)[0]
     if on_host and found.method == "posterior":
         raise UserError(
@@ -136,11 +139,12 @@ def main(argv: Sequence[str]) -> int:
             "--method, such as promp"
         )
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
+    inner_rule = found.inner_rule if found.inner_rule in get_args(InnerRule) else "sgd"
     by_gradients = found.method in get_args(ByGradient)
 
     def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
         if by_gradients:
-            config = by_gradient(name, found.method, reward)
+            config = by_gradient(name, found.method, reward, inner_rule)
             return MetaTrainByGradient(task=name, method=found.method, config=config)
         return MetaTrain(task=name, config=preset(name).joint)
 

@@ -6,6 +6,7 @@ from typing import Literal
 Method = Literal["promp", "maml", "fomaml", "e-maml", "reptile"]
 Estimator = Literal["auto", "log-prob", "ratio", "dice", "loaded-dice"]
 Learned = Literal["none", "tensor", "parameter"]
+InnerRule = Literal["sgd", "adam", "learned"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,18 @@ class MetaRLConfig:
     on features that are meta-learned (ANIL)."""
     inner_steps: int = 1
     """Gradient steps that adapt to a task; at test time any number may be taken."""
+    inner_rule: InnerRule = "sgd"
+    """What an inner step makes of a gradient: sgd, with step sizes that may be learned; adam;
+    learned: what a small network says (`metarlhf.networks.learned_descent`), which is meta-learned
+    through the inner steps."""
     inner_lr: float = 0.1
     """Step size of the inner loop, and where a learned one starts."""
     learn_inner_lr: Learned = "parameter"
     """Meta-learn the step sizes (Meta-SGD): not, one for each tensor, or one for each parameter."""
     step_size_lr: float = 0.01
     """Adam's step size for learned step sizes, which it sees as multiples of inner_lr."""
+    network_lr: float = 3e-3
+    """Adam's step size for the network of inner_rule learned."""
     learn_offset: bool = False
     """Meta-learn what each inner step adds whatever it sees (NoRML): from exploring to acting."""
     judge_every_step: bool = False
@@ -87,20 +94,26 @@ class MetaRLConfig:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("inner_lr", "lr", "kl_bound", "reptile_step"):
+        for name in ("inner_lr", "lr", "network_lr", "kl_bound", "reptile_step"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+        if self.inner_rule != "sgd" and self.learn_inner_lr != "none":
+            raise ValueError(
+                f"learn_inner_lr {self.learn_inner_lr} is for inner_rule sgd: {self.inner_rule} "
+                "says itself how far each parameter moves. Choose learn_inner_lr none, or sgd"
+            )
         if self.method == "reptile":
             self._check_reptile()
 
     def _check_reptile(self) -> None:
-        if self.learn_inner_lr != "none" or self.learn_offset:
+        if self.learn_inner_lr != "none" or self.learn_offset or self.inner_rule == "learned":
             raise ValueError(
-                "reptile has no meta-gradient, and so nothing to learn step sizes or offsets by: "
-                "choose learn_inner_lr none and no learn_offset, or another method"
+                "reptile has no meta-gradient, and so nothing to learn step sizes, offsets or a "
+                "rule by: choose learn_inner_lr none, no learn_offset and inner_rule sgd or adam, "
+                "or another method"
             )
         if self.outer_step != "adam":
             raise ValueError(

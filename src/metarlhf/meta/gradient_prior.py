@@ -18,7 +18,7 @@ from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.prior import check_family
 from metarlhf.meta.reward_gradient import GradientRewardConfig
-from metarlhf.meta.update_rules import LearnedRule, initial_rule
+from metarlhf.meta.update_rules import RULE, LearnedRule, initial_rule
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import GradientReward, LearnedReward
 from metarlhf.rlhf import RLHFConfig
@@ -135,7 +135,7 @@ def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     family, policy, model = find(shape.family), shape.policy, shape.model
     agent_key, model_key = jax.random.split(key)
     agent = build_agent(agent_key, family, policy.hidden, initial_std=policy.initial_std)
-    rule = initial_rule(agent.actor, policy)
+    rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, policy)
     if model is None or not isinstance(family, TaskFamily):
         return GradientPrior(agent, rule, None, None, shape)
     belief = model.create(model_key, family)

@@ -20,7 +20,7 @@ from metarlhf.meta.adapted import split
 from metarlhf.meta.baseline import Samples, judge
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
-from metarlhf.meta.update_rules import LearnedRule, update_rule
+from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
 from metarlhf.networks import Actor, Agent
 from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.types import Task, Trajectory
@@ -107,7 +107,7 @@ def judge_tasks(agents: Agent, trajectory: Trajectory, config: MetaRLConfig) -> 
 def begin_tasks(agents: Agent, learned_rule: LearnedRule, config: MetaRLConfig) -> optax.OptState:
     """Where the update rule begins in each task."""
     rule = update_rule(learned_rule, config)
-    return jax.vmap(lambda actor: optimise.begin(rule, actor))(agents.actor)
+    return jax.vmap(lambda actor: begin(rule, actor, config))(agents.actor)
 
 
 def step_tasks(

@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from metarlhf import optimise
 from metarlhf.meta.baseline import Samples, regression
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, gradient_step
-from metarlhf.meta.update_rules import LearnedRule, update_rule
+from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
 from metarlhf.networks import Agent
 from metarlhf.ppo.objectives import clipped_surrogate
 
@@ -78,7 +77,7 @@ def replay(
             regression(agent.critic, query),
         )
 
-    start = (agent, optimise.begin(rule, agent.actor))
+    start = (agent, begin(rule, agent.actor, config))
     return jax.lax.scan(step, start, (support, query, came_of_it))[1]
 
 

@@ -18,7 +18,7 @@ from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.objective import Metrics
 from metarlhf.meta.outer_steps import MetaRLState, optimiser, outer_step
-from metarlhf.meta.update_rules import initial_rule
+from metarlhf.meta.update_rules import RULE, initial_rule
 from metarlhf.networks import Agent, build_agent
 from metarlhf.types import Task
 
@@ -33,7 +33,7 @@ def init(
     agent_key, key = jax.random.split(key)
     if agent is None:
         agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
-    rule = initial_rule(agent.actor, config)
+    rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, config)
     return MetaRLState(
         agent=agent,
         rule=rule,

@@ -47,7 +47,7 @@ OuterStep = Callable[[MetaRLState, InnerLoop, MetaRLConfig], tuple[MetaRLState, 
 
 
 def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
-    """Adam, with a step size of its own for learned step sizes."""
+    """Adam, with a step size of its own for each thing that an update rule has learned."""
     updates = config.iterations * config.epochs
 
     def schedule(lr):
@@ -57,9 +57,10 @@ def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
         {
             "parameters": optax.adam(schedule(config.lr)),
             "step sizes": optax.adam(schedule(config.step_size_lr)),
+            "network": optax.adam(schedule(config.network_lr)),
         },
         # By position, as prefixes of (agent, rule): an agent and an offset are parameters.
-        ("parameters", LearnedRule("step sizes", "parameters")),
+        ("parameters", LearnedRule("step sizes", "parameters", "network")),
     )
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Literal
 
 from metarlhf.envs.registry import is_host
-from metarlhf.meta.config import MetaRLConfig, Method
+from metarlhf.meta.config import InnerRule, MetaRLConfig, Method
 from metarlhf.meta.joint import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.reward_gradient import GradientRewardConfig
@@ -95,8 +95,15 @@ META_WORLD = replace(PROMP2018, meta_batch=20, episodes=10, hidden=(512, 512))
 """The same on Meta-World, with as many tasks, episodes and neurons as its own baselines have."""
 
 
+ADAM_LR = 0.03
+"""Step size of Adam in the inner loop. Its steps are of that size whatever gradients are."""
+
+
 def by_gradient(
-    family: str, method: Method = "promp", reward: Literal["teacher", "task"] = "teacher"
+    family: str,
+    method: Method = "promp",
+    reward: Literal["teacher", "task"] = "teacher",
+    inner_rule: InnerRule = "sgd",
 ) -> JointGradientConfig:
     """Meta-training by gradients, as tuned on navigation: the other families start from that.
 
@@ -121,6 +128,10 @@ def by_gradient(
             inner_lr=0.5,
             normalise_advantage=True,
         )
+    if inner_rule != "sgd":
+        policy = replace(policy, inner_rule=inner_rule, learn_inner_lr="none")
+    if inner_rule == "adam":
+        policy = replace(policy, inner_lr=ADAM_LR)
     policy = replace(policy, method=method)
     return JointGradientConfig(
         reward=reward, policy=policy, model=GradientRewardConfig(batch_tasks=8)

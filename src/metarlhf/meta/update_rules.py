@@ -1,10 +1,11 @@
 """How the inner loop moves parameters: an Optax transformation, fixed or meta-learned.
 
 A learned rule has step sizes of its own for tensors or parameters, negative ones too (Meta-SGD, Li
-et al. 2017), and may have an offset that it adds whatever the gradient says (NoRML, Yang et al.
-2019): exploring is another thing than acting, and the offset leads from the one policy to the
-other. Each step of the inner loop has its own; steps beyond the last learned one use the last step
-sizes and no offset.
+et al. 2017), or a network that says how each parameter moves (`networks.learned_descent`), and may
+have an offset that it adds whatever the gradient says (NoRML, Yang et al. 2019): exploring is
+another thing than acting, and the offset leads from the one policy to the other. Step sizes and
+offsets are each inner step's own; steps beyond the last learned one use the last step sizes and no
+offset.
 """
 
 from typing import NamedTuple
@@ -13,24 +14,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Integer, PyTree
+from jaxtyping import Array, Integer, PRNGKeyArray, PyTree
 
+from metarlhf import optimise
 from metarlhf.meta.adapted import split
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.networks import Actor
+from metarlhf.networks import Actor, LearnedOptimiser, Schedule, learned_descent
+
+# Folded into the key of an agent: a rule's own random weights.
+RULE = 0x501E
 
 
 class LearnedRule(eqx.Module):
     """What is meta-learned of an update rule; a part that is not learned is None.
 
-    Both have the shape of what adapts of the policy, each leaf with a leading dimension for the
-    inner steps.
+    Step sizes and offset have the shape of what adapts of the policy, each leaf with a leading
+    dimension for the inner steps.
     """
 
     multiples: PyTree
     """Step sizes in units of a common one: near 1, for the outer optimiser's sake."""
     offset: PyTree
     """What each step adds to the parameters."""
+    network: PyTree = None
+    """A `LearnedOptimiser`, which says how each parameter moves."""
 
 
 class StepCount(NamedTuple):
@@ -76,10 +83,12 @@ def _num_steps(tree: PyTree) -> int:
     return jax.tree.leaves(tree)[0].shape[0]
 
 
-def initial_rule(actor: Actor, config: MetaRLConfig) -> LearnedRule:
-    """Where a learned rule starts: all step sizes at `config.inner_lr`, offsets at zero.
+def initial_rule(key: PRNGKeyArray, actor: Actor, config: MetaRLConfig) -> LearnedRule:
+    """Where a learned rule starts: as gradient descent with the step size `config.inner_lr`.
 
-    It has them for what the inner loop moves, and None for the rest (see `adapted`).
+    All step sizes are that, offsets are zero, and a network says nothing (`key` is for its other
+    weights). Step sizes and offsets are there for what the inner loop moves, and None for the rest
+    (see `adapted`).
     """
     moved, _ = split(actor, config)
 
@@ -95,14 +104,26 @@ def initial_rule(actor: Actor, config: MetaRLConfig) -> LearnedRule:
     return LearnedRule(
         None if config.learn_inner_lr == "none" else jax.tree.map(ones, moved),
         jax.tree.map(zeros, moved) if config.learn_offset else None,
+        LearnedOptimiser(key=key).silenced() if config.inner_rule == "learned" else None,
     )
 
 
 def update_rule(learned: LearnedRule, config: MetaRLConfig) -> optax.GradientTransformation:
-    """The inner loop's rule: plain gradient descent, but for what is `learned` of it."""
+    """The inner loop's rule: as `config` says, with what is `learned` of it."""
     descent = optax.sgd(config.inner_lr)
-    if learned.multiples is not None:
+    if config.inner_rule == "adam":
+        # A root of zero has no derivative.
+        descent = optax.adam(config.inner_lr, eps_root=1e-16)
+    elif learned.network is not None:
+        schedule = Schedule(updates=config.inner_steps)
+        descent = learned_descent(learned.network, schedule, config.inner_lr)
+    elif learned.multiples is not None:
         descent = meta_sgd(learned.multiples, config.inner_lr)
     if learned.offset is None:
         return descent
     return optax.chain(descent, add_offset(learned.offset))
+
+
+def begin(rule: optax.GradientTransformation, actor: Actor, config: MetaRLConfig) -> optax.OptState:
+    """Where `rule` begins: it is shown what the inner loop moves, and nothing else."""
+    return optimise.begin(rule, split(actor, config)[0])

@@ -22,6 +22,7 @@ from metarlhf.networks.learned_drift import DriftShape as DriftShape
 from metarlhf.networks.learned_drift import LearnedDrift as LearnedDrift
 from metarlhf.networks.learned_optimiser import LearnedOptimiser as LearnedOptimiser
 from metarlhf.networks.learned_optimiser import OptimiserShape as OptimiserShape
+from metarlhf.networks.learned_rule import learned_descent as learned_descent
 from metarlhf.networks.learned_rule import learned_rule as learned_rule
 from metarlhf.networks.mlp import MLP as MLP
 from metarlhf.networks.moments import Moments as Moments

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.networks.optimiser_features import NUM_FEATURES
@@ -55,3 +56,8 @@ class LearnedOptimiser(eqx.Module):
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             hidden = jax.nn.relu(norm(layer(hidden)))
         return self.layers[-1](hidden), memory
+
+    def silenced(self) -> "LearnedOptimiser":
+        """The same, but that it says zero of every parameter; it can learn to speak."""
+        last = lambda network: (network.layers[-1].weight, network.layers[-1].bias)
+        return eqx.tree_at(last, self, replace_fn=jnp.zeros_like)

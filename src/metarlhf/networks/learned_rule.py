@@ -1,4 +1,8 @@
-"""A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024)."""
+"""A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024).
+
+`learned_rule` is OPEN's own, for a whole training, and is meta-trained by evolution;
+`learned_descent` is for a few steps, and is meta-trained through them.
+"""
 
 from typing import Any, NamedTuple
 
@@ -12,6 +16,8 @@ from metarlhf.networks.optimiser_features import DECAYS, Schedule, see, size, un
 
 # Updates are small from the start, whatever the network says.
 STEP, EXPONENT = 1e-3, 1e-3
+# A root of zero has no derivative.
+TINY = 1e-16
 
 
 class LearnedState(NamedTuple):
@@ -57,3 +63,53 @@ def learned_rule(
         return moves, LearnedState(seen.momenta, memory, state.count + 1, key)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+class DescentState(NamedTuple):
+    """Of each parameter that learns, in the order of leaves; and how many steps were taken."""
+
+    momenta: Float[Array, "parameter 6"]
+    memory: Float[Array, "parameter memory"]
+    count: Integer[Array, ""]
+
+
+def learned_descent(
+    network: LearnedOptimiser, schedule: Schedule, step_size: float
+) -> optax.GradientTransformation:
+    """Gradient descent that `network` bends. Differentiable in it, and in gradients.
+
+    Its outputs o move a parameter by -step_size (exp(o1) g + o0 rms(g)), where g is the gradient
+    and rms its root mean square over the parameter's tensor: with outputs of zero this is plain
+    descent. The network sees gradients in units of that, so that all moves scale as gradients do.
+
+    What it sees counts as constant where the move is differentiated (as in Andrychowicz et al.
+    2016): logarithms of gradients near zero have slopes without bound.
+
+    `update` needs the parameters.
+    """
+
+    def init(params):
+        count = size(params)
+        return DescentState(
+            jnp.zeros((count, len(DECAYS))),
+            jnp.zeros((count, network.shape.memory)),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def update(updates, state, params=None):
+        if params is None:
+            raise ValueError("a learned optimiser looks at the parameters: give update its params")
+        scale = jax.tree.map(lambda g: jnp.sqrt(jnp.mean(g**2) + TINY), updates)
+        unit = jax.tree.map(jnp.divide, updates, scale)
+        seen = jax.lax.stop_gradient(
+            see(params, unit, state.momenta, schedule.progress(state.count))
+        )
+        out, memory = jax.vmap(network)(seen.features, state.memory)
+        added, exponent = (unflatten(out[:, i], params) for i in (0, 1))
+        moves = jax.tree.map(
+            lambda g, s, o0, o1: -step_size * (jnp.exp(o1) * g + s * o0),
+            updates, scale, added, exponent,
+        )  # fmt: skip
+        return moves, DescentState(seen.momenta, memory, state.count + 1)
+
+    return optax.GradientTransformation(init, update)
