@@ -54,6 +54,7 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
     assert len(result["returns"]) == len(result["random_returns"]) == 2
     gained = result["returns"][1]["mean"] - result["returns"][0]["mean"]
     assert result["gains"][0]["mean"] == pytest.approx(gained)
+    assert "<svg" in (tmp_path / "m" / "returns.svg").read_text()
     assert main([*measure, "--json", "--resume"]) == 0
     assert last_line(capsys) == result
     adapt = ["adapt", prior, "--number=1", "--steps=2", "--run-dir", str(tmp_path / "one")]

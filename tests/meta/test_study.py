@@ -40,6 +40,7 @@ def test_returns_are_shares_of_the_way_from_untrained_to_oracle():
     found = summary([taught(0.9, 0.7)])
     assert found["normalised_return"]["mean"] == pytest.approx(0.8)
     assert found["per_task"] == pytest.approx([0.9, 0.7])
+    assert found["gain"]["mean"] == pytest.approx(0.8)
     assert found["untrained_return"] == pytest.approx(-40)
     assert found["oracle_return"] == pytest.approx(-10)
     assert found["by_labels"]["labels"] == [0, 5, 10]

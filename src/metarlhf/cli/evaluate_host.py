@@ -15,6 +15,7 @@ from metarlhf.files import digest
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import GradientPrior, blank
+from metarlhf.report import Interval, write_returns
 from metarlhf.runs import RunDirectory
 from metarlhf.statistics import mean_interval
 
@@ -60,21 +61,28 @@ def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) ->
     family, config = make_host(prior.shape.family), prior.shape.policy
     if isinstance(family, TestedFamily):
         return _test(options, run, family, prior)
-    key = jax.random.key(options.seed)
+    key, picture = jax.random.key(options.seed), run.path / "returns.svg"
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {options.steps} steps each")
     adapted = run.keep("adapted", lambda: _returns(key, family, prior, options))["returns"]
     say(f"{family.name}: the same from a random start, to compare with")
     random_key = jax.random.fold_in(key, RANDOM)
     start = blank(random_key, prior.shape)
     random = run.keep("random", lambda: _returns(random_key, family, start, options))["returns"]
+    found = {
+        name: [_interval(returns) for returns in each]
+        for name, each in (("returns", adapted), ("random_returns", random))
+    }
+    write_returns(
+        picture, {"meta-learned": found["returns"], "random start": found["random_returns"]}
+    )
     return run.finish(
         {
             "command": "evaluate",
             "family": family.name,
             "num_tasks": options.tasks,
             "episodes_of_a_step": config.episodes,
-            "returns": [_interval(returns) for returns in adapted],
-            "random_returns": [_interval(returns) for returns in random],
+            **found,
+            "picture": str(picture),
             "gains": [_interval(returns - adapted[0]) for returns in adapted[1:]],
             "random_gains": [_interval(returns - random[0]) for returns in random[1:]],
         }
@@ -122,9 +130,10 @@ def _returns(
         return {"returns": host.returns_after(key, env, tasks, prior, options.steps)}
 
 
-def _interval(returns: np.ndarray) -> dict[str, float]:
+def _interval(returns: np.ndarray) -> Interval:
     """Of a mean over tasks."""
-    return dict(mean_interval(returns[:, None])._asdict())
+    found = mean_interval(returns[:, None])
+    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
@@ -144,4 +153,6 @@ def _lines(result: dict[str, Any]) -> list[str]:
         lines.append(f"  after {step} steps: {told(found)}; from a random start {told(random)}")
     gained, random = result["gains"][0], result["random_gains"][0]
     lines.append(f"  the first step gains {told(gained)}; from a random start {told(random)}")
-    return lines
+    if all(gain["low"] <= 0 for gain in result["gains"]):
+        lines.append("  nothing adapts: no number of steps gains more than chance may")
+    return [*lines, f"picture: {result['picture']}"]

@@ -22,6 +22,12 @@ def _family(found: Mapping[str, Any]) -> list[str]:
         f"(95 % interval {low:.0%} to {high:.0%}, {found['num_tasks']} tasks never seen before), "
         f"in {found['seconds']:.1f} s a task"
     ]
+    gain = found.get("gain")
+    if gain and gain["low"] <= 0:
+        told.append(
+            f"  nothing adapts: that is {gain['mean']:+.0%} on what it did before it was taught "
+            f"({gain['low']:+.0%} to {gain['high']:+.0%})"
+        )
     if found.get("scratch_tasks"):
         told.append(
             f"  on {found['scratch_tasks']} of them, to reach the same "

@@ -42,6 +42,7 @@ def summarise(
     curves = [curve.normalise(references) for curve in taught]
     prior = _mean_curve(curves)
     final = np.stack([curve.returns[-1] for curve in curves])
+    gained = final - np.stack([curve.returns[0] for curve in curves])
     result = {
         "family": family.name,
         "varies": family.varies,
@@ -49,6 +50,7 @@ def summarise(
         "feedback": config.feedback,
         "num_tasks": final.shape[1],
         "normalised_return": mean_interval(final, shared_tasks=True)._asdict(),
+        "gain": mean_interval(gained, shared_tasks=True)._asdict(),
         "untrained_return": float(references.untrained.mean()),
         "oracle_return": float(references.oracle.mean()),
         "seconds": seconds,

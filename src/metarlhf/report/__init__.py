@@ -2,6 +2,7 @@
 
 from metarlhf.report.html import write_report
 from metarlhf.report.overview import write_picture
+from metarlhf.report.returns import write_returns
 from metarlhf.report.schema import (
     Curve,
     Example,
@@ -18,6 +19,7 @@ from metarlhf.report.schema import (
 __all__ = [
     "write_report",
     "write_picture",
+    "write_returns",
     "Results",
     "FamilyResult",
     "Interval",

@@ -66,6 +66,8 @@ class _Required(TypedDict):
 class FamilyResult(_Required, total=False):
     """What was measured on one family's held-out tasks. None, or a key left out: not measured."""
 
+    # What being taught gained, as shares of the same way as `normalised_return`.
+    gain: Interval | None
     # Returns in the family's own units, means over tasks.
     untrained_return: float | None
     oracle_return: float | None

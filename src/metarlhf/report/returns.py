@@ -1,0 +1,38 @@
+"""Return after each gradient step, as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from metarlhf.envs.drawing import AGENT, TARGET
+from metarlhf.files import write_bytes
+from metarlhf.report.figures import ink
+from metarlhf.report.schema import Interval
+from metarlhf.report.style import picture
+
+SIZE = (4.6, 3.0)  # inches
+
+
+def write_returns(path: Path, curves: Mapping[str, Sequence[Interval]]) -> Path:
+    """Draw mean returns after 0, 1, ... steps with their intervals, a curve for each name.
+
+    `path` ends in .svg or .png; a failure leaves what was there before.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for (name, curve), colour in zip(curves.items(), (AGENT, TARGET, ink()), strict=False):
+            steps = range(len(curve))
+            low, mean, high = ([one[end] for one in curve] for end in ("low", "mean", "high"))
+            axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+            axes.plot(steps, mean, color=colour, label=name, marker="o", markersize=3.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("gradient steps")
+        axes.set_ylabel("return")
+        axes.grid(axis="y")
+        axes.legend(loc="best")
+
+    write_bytes(path, picture(draw, SIZE, path.suffix))
+    return path
