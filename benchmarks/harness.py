@@ -22,12 +22,14 @@ RESULTS = Path(__file__).resolve().parent / "results"
 # The order of the README's table: what can be done, what it saves, how long it takes.
 ORDER = (
     "finn2017",
+    "update-rules",
     "mujoco-meta",
     "few-shot-10",
     "few-shot-20",
     "ratings-10",
     "labels-ratio",
     "steps-ratio",
+    "combination",
     "reward-kinds",
     "estimators",
     "attribution",
