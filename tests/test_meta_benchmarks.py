@@ -92,5 +92,12 @@ def test_step_sizes_are_tried_until_the_best_is_not_at_an_end(best):
     assert sizes == sorted(sizes)
     for steps, far in ((1, 1.0), (3, 0.3)):
         found = run.best_of(sizes, "SGD", (steps,))
+        assert len(run.by_step_size("SGD", sizes, (steps,))) == len(sizes)
         assert found not in (sizes[0], sizes[-1])
         assert found == pytest.approx(best * far, rel=0.8)
+
+
+def test_a_step_size_that_ends_in_no_number_is_never_the_best():
+    run = Guessed(np.nan)
+    assert run.judged("SGD", 1.0, (1,)) == -np.inf
+    assert run.by_step_size("SGD", [0.1, 1.0], (1,)) == {"0.1": None, "1": None}

@@ -3,9 +3,12 @@
 The task's own reward, three inner steps, each judged; what differs is the rule: SGD and Adam with
 the step size that does best on validation tasks, chosen for each number of steps by itself;
 Meta-SGD, a learned step size for each parameter; a learned network that bends descent. The last two
-start from SGD's step size, and are otherwise meta-trained as the others are. No rule has offsets,
+start from a step size that was found for SGD, the one for this number of steps or the one for all,
+by validation tasks too, and are otherwise meta-trained as the others are. No rule has offsets,
 which are another idea. Differences are paired by seed and task, in units of return.
 """
+
+import math
 
 import jax
 import numpy as np
@@ -44,7 +47,8 @@ def measure(options):
         for steps in STEPS:
             chosen = {rule: run.best_of(sizes[rule], rule, (steps,)) for rule in BEGIN}
             best = max(chosen, key=lambda rule: run.judged(rule, chosen[rule], (steps,)))
-            chosen |= dict.fromkeys(LEARNED, start)
+            starts = sorted({start, chosen["SGD"]})
+            chosen |= {rule: run.best_of(starts, rule, (steps,)) for rule in LEARNED}
             found = {rule: run.tested(rule, chosen[rule], seeds) for rule in (best, *LEARNED)}
             for rule in LEARNED:
                 gain = found[rule][:, steps] - found[best][:, steps]
@@ -62,8 +66,7 @@ def measure(options):
                         "best_fixed_rule": best,
                         "step_sizes": chosen,
                         "validation_return_by_step_size": {
-                            rule: {str(lr): run.judged(rule, lr, (steps,)) for lr in sizes[rule]}
-                            for rule in BEGIN
+                            rule: run.by_step_size(rule, sizes[rule], (steps,)) for rule in BEGIN
                         },
                         "returns": {name: each[:, steps].mean() for name, each in found.items()},
                         "by_seed": gain.mean(1).round(3),
@@ -122,8 +125,17 @@ class Runs:
         return kept(path_of("rule", self.name, config, seed, self.num_tasks), make)
 
     def judged(self, rule, inner_lr, steps):
-        """Mean return on validation tasks after these numbers of steps; of the first seed."""
-        return float(self.returns(rule, inner_lr, 0)["validation"][list(steps)].mean())
+        """Mean return on validation tasks after these numbers of steps; of the first seed.
+
+        Steps that are much too long end in numbers that are none.
+        """
+        found = float(self.returns(rule, inner_lr, 0)["validation"][list(steps)].mean())
+        return found if math.isfinite(found) else -math.inf
+
+    def by_step_size(self, rule, sizes, steps):
+        """The same of all that were tried, for the results file; None where it was none."""
+        found = {lr: self.judged(rule, lr, steps) for lr in sizes}
+        return {f"{lr:.3g}": each if math.isfinite(each) else None for lr, each in found.items()}
 
     def best_of(self, sizes, rule, steps):
         """The step size that does best after these numbers of steps."""
