@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree, Shaped
 
 # A task is a value: a pytree of arrays that `reset` and `step` of an environment take.
@@ -68,13 +69,27 @@ class Comparison(eqx.Module):
 
     `preference` is the probability that the second is preferred: 0 left, 1 right, 0.5 equal.
     `weight` is 1 for an answer and 0 for a question that was skipped or never asked, so that stores
-    of fixed size can be part of a compiled program.
+    of fixed size can be part of a compiled program. `annotator` is the number of who answered; all
+    answers are one person's unless that is said.
     """
 
     left: Segment
     right: Segment
     preference: Float[Array, "*batch"]
     weight: Float[Array, "*batch"]
+    annotator: Integer[Array, "*batch"]
+
+    def __init__(
+        self,
+        left: Segment,
+        right: Segment,
+        preference: Float[Array, "*batch"],
+        weight: Float[Array, "*batch"],
+        annotator: Integer[Array, "*batch"] | None = None,
+    ):
+        self.left, self.right, self.preference, self.weight = left, right, preference, weight
+        one = annotator is None
+        self.annotator = jnp.zeros(preference.shape, jnp.int32) if one else annotator
 
 
 class Rating(eqx.Module):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.reward import ROBUST, Ensemble, LatentPosterior, LatentReward
+from metarlhf.reward import ROBUST, Ensemble, Guesses, LatentPosterior, LatentReward
+from metarlhf.reward.calibration import predicted_preferences
 from metarlhf.reward.influence import influence
 from metarlhf.types import Feedback, Rating
 from tests.reward.test_ensemble import FAMILY, KEY, clips, compared
@@ -43,8 +44,8 @@ def found(answered):
 
 def test_the_answer_that_the_others_contradict_is_the_first_suspect(found):
     assert int(found.suspects(3)[0]) == WRONG
-    # It was taken for a slip, so that leaving it out changes less than leaving out most others.
-    assert found.moved[WRONG] < jnp.median(found.moved)
+    # It was taken for a slip: leaving it out changes little beside what the reward rests on.
+    assert found.moved[WRONG] < 0.1 * found.moved.max()
 
 
 def test_it_is_what_fitting_without_the_answer_gives(answered, found):
@@ -80,7 +81,7 @@ def test_rows_without_an_answer_do_nothing(answered, found):
 def test_a_posterior_is_asked_the_same_way(answered):
     model = LatentReward(FAMILY, key=KEY, latent_size=2, num_features=8, hidden=(16,))
     particles = jax.random.normal(KEY, (50, 2))
-    prior = LatentPosterior.prior(model, particles)
+    prior = LatentPosterior(model, particles, jnp.zeros(50), Guesses(0.02, None))
     found = jax.jit(influence)(KEY, prior, Feedback(answered, NONE), clips(50, 64))
     without = eqx.tree_at(lambda c: c.weight, answered, answered.weight.at[2].set(0.0))
     belief = prior.adapt(KEY, Feedback(without, NONE))
@@ -89,3 +90,22 @@ def test_a_posterior_is_asked_the_same_way(answered):
     expected = jax.nn.logsumexp(both, b=belief.weight)
     np.testing.assert_allclose(found.log_likelihood[2], expected, rtol=1e-4)
     assert (found.moved[found.log_likelihood != 0] >= -1e-6).all()
+    likely = jnp.where(answered.preference > 0.5, found.predicted, 1.0 - found.predicted)
+    np.testing.assert_allclose(jnp.log(0.98 * likely + 0.01), found.log_likelihood, rtol=1e-3)
+
+
+def test_many_answers_are_left_out_in_folds(answered):
+    """Each is judged by a fit to all but the answers of its own fold."""
+    model = LatentReward(FAMILY, key=KEY, latent_size=2, num_features=8, hidden=(16,))
+    prior = LatentPosterior.prior(model, jax.random.normal(KEY, (50, 2)))
+    told = Feedback(answered, NONE)
+    found = jax.jit(influence, static_argnames="folds")(KEY, prior, told, clips(50, 64), folds=3)
+    for fold in range(3):
+        rows = np.arange(COUNT) % 3 == fold
+        kept = jnp.where(rows, 0.0, answered.weight)
+        rest = eqx.tree_at(lambda f: f.comparisons.weight, told, kept)
+        expected = predicted_preferences(prior.adapt(KEY, rest), answered)
+        np.testing.assert_allclose(found.predicted[rows], expected[rows], rtol=1e-4)
+        assert len(np.unique(np.asarray(found.moved)[rows])) == 1
+    with pytest.raises(ValueError, match="folds must be 1 or more"):
+        influence(KEY, prior, told, clips(50, 64), folds=0)

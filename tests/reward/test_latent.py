@@ -1,13 +1,16 @@
 """The posterior over task variables is Bayes' rule, whatever the order of answers."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from metarlhf import envs
-from metarlhf.reward import LatentPosterior, LatentReward
+from metarlhf.reward import Guesses, LatentPosterior, LatentReward
 from metarlhf.reward.refined import RefinedPosterior
 from metarlhf.types import Comparison, Feedback, Rating, Segment
 
@@ -40,20 +43,25 @@ def feedback():
     )
 
 
-def by_hand(prior, feedback):
-    """Bayes' rule, one particle and one answer at a time, in double precision."""
+def by_hand(prior, feedback, guessed=lambda chosen, annotator: chosen(0.02).prod(0)):
+    """Bayes' rule, one particle and one answer at a time, in double precision.
+
+    `guessed` makes of comparisons' probabilities [comparison, particle], given a share of guesses,
+    that of all.
+    """
     w = np.asarray(prior.model.decoder(prior.particles), float)
     phi = lambda clip: np.asarray(prior.model.phi(clip.obs, clip.action), float).sum(1)
     sharpness, std = float(prior.sharpness), float(jnp.exp(prior.rating_log_std))
-    density = np.ones(len(w))
     comparisons, ratings = feedback.comparisons, feedback.ratings
     difference = (phi(comparisons.right) - phi(comparisons.left)) @ w.T
-    for d, answer, given in zip(
-        difference, comparisons.preference, comparisons.weight, strict=True
-    ):
-        right = 0.98 / (1 + np.exp(-sharpness * d)) + 0.01
-        if given:
-            density *= right ** float(answer) * (1 - right) ** (1 - float(answer))
+    given = np.asarray(comparisons.weight) > 0
+    answer = np.asarray(comparisons.preference, float)[given, None]
+
+    def chosen(share):
+        right = (1 - share) / (1 + np.exp(-sharpness * difference[given])) + share / 2
+        return right**answer * (1 - right) ** (1 - answer)
+
+    density = guessed(chosen, np.asarray(comparisons.annotator)[given])
     for predicted, mark in zip(phi(ratings.segment) @ w.T / LENGTH, ratings.value, strict=True):
         below = lambda level: 1 / (1 + np.exp(-(level / 10 - predicted) / std))
         upper = below(float(mark)) if mark < 10 else 1.0
@@ -62,12 +70,43 @@ def by_hand(prior, feedback):
     return density / density.sum()
 
 
+def knowing(prior, share):
+    """That so many comparisons are guesses, whoever answers."""
+    return replace(prior, guesses=Guesses(share, None))
+
+
 def test_weights_are_bayes_rule(prior, feedback):
     np.testing.assert_allclose(prior.weight, np.full(PARTICLES, 1 / PARTICLES), rtol=1e-5)
-    posterior = prior.adapt(KEY, feedback)
+    posterior = knowing(prior, 0.02).adapt(KEY, feedback)
     expected = by_hand(prior, feedback)
     assert expected.max() > 2 / PARTICLES
     np.testing.assert_allclose(posterior.weight, expected, rtol=1e-3, atol=1e-6)
+
+
+def integrated(guesses):
+    """Over a beta distribution of each person's share of guesses, by its quantiles."""
+    a, b = guesses.expected * guesses.answers, (1 - guesses.expected) * guesses.answers
+    shares = beta.ppf((np.arange(2000) + 0.5) / 2000, a, b)
+
+    def guessed(chosen, annotator):
+        whole = []
+        for person in np.unique(annotator):
+            whole.append(
+                np.mean([chosen(share)[annotator == person].prod(0) for share in shares], axis=0)
+            )
+        return np.prod(whole, axis=0)
+
+    return guessed
+
+
+def test_what_people_guess_is_integrated_over_each_by_themselves(prior, feedback):
+    by = jnp.array([0, 1, 1, 0, 0, 1, 2])
+    several = eqx.tree_at(lambda f: f.comparisons.annotator, feedback, by)
+    for told in (feedback, several):
+        expected = by_hand(prior, told, integrated(prior.guesses))
+        np.testing.assert_allclose(prior.adapt(KEY, told).weight, expected, rtol=0.03)
+    one, three = prior.adapt(KEY, feedback).weight, prior.adapt(KEY, several).weight
+    assert float(jnp.abs(one - three).max()) > 1e-3
 
 
 def test_the_order_of_answers_does_not_matter(prior, feedback):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from metarlhf.cli.finished import read_object
 from metarlhf.cli.options import parse, show
 from metarlhf.cli.supervise import labels_of, must_have_page
 from metarlhf.runs import UserError
@@ -14,7 +15,11 @@ from metarlhf.runs import UserError
 
 @dataclass(frozen=True)
 class Annotators:
-    """List the people of a lesson, invite one, or let one in no more."""
+    """List the people of a lesson, invite one, or let one in no more.
+
+    Once it is over, also how many of each one's answers the model takes to be wrong, by what all
+    of them said: in lessons from a prior, and in others with --ensemble.lapse 0.1.
+    """
 
     run: Annotated[Path, tyro.conf.Positional] = Path("run")
     """Directory of a run of `metarlhf teach`."""
@@ -41,13 +46,15 @@ def main(argv: Sequence[str]) -> int:
         if options.revoke:
             people.revoke(connection, run, options.revoke)
         found = people.everybody(connection, run)
-    lines = [f"{one.name}: {one.answers} answers, {one.standing}" for one in found]
+    wrong = read_object(options.run / "result.json").get("wrong", {})
+    told = lambda name: f", about {wrong[name]:.0%} of them wrong" if name in wrong else ""
+    lines = [f"{one.name}: {one.answers} answers{told(one.name)}, {one.standing}" for one in found]
     if token:
         lines.append(f"{options.invite} signs in with the token {token}")
         lines.append(f"or by the page's address with #token={token} after it")
     result = {
         "command": "annotators",
-        "people": [one._asdict() for one in found],
+        "people": [one._asdict() | {"wrong": wrong.get(one.name)} for one in found],
         "token": token,
     }
     return show(result, lines or ["nobody yet"], options.json)

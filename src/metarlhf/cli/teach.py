@@ -15,7 +15,7 @@ from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
 from metarlhf.networks import publish_agent
 from metarlhf.report.lesson import write_lesson
-from metarlhf.reward import publish_reward
+from metarlhf.reward import publish_reward, wrong_answers
 from metarlhf.rlhf import RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
 
@@ -82,7 +82,8 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         counted=("labels", config.labels),
     )  # fmt: skip
     agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
-    publish_reward(run.path / "reward", rlhf.learned(before[0], state, shown))
+    people = desk.people()
+    publish_reward(run.path / "reward", rlhf.learned(before[0], state, shown, people))
     given, corrections = lesson.desk.all_said()
     result = {
         "command": "teach",
@@ -93,6 +94,7 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "minutes_of_looking": sum(one.seconds for one in given) / 60,
         "foreseen": reading.foreseen(given),
         "agreement": reading.agreement(given),
+        "wrong": wrong_answers(state.belief, state.answers.feedback, people),
         "steps": int(state.steps),
         "updates": int(state.ppo.updates),
         "learned_return": lesson.page.learned_return,
@@ -125,6 +127,9 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "steps of practice": f"{result['steps']:,}",
         "agent": result["agent"],
     }
+    if result["wrong"]:
+        each = (f"{name} {share(wrong)}" for name, wrong in result["wrong"].items())
+        facts["wrong answers, as far as the model can tell"] = ", ".join(each)
     if result["agreement"] is not None:
         facts["agreement of people (Krippendorff's alpha)"] = f"{result['agreement']:.2f}"
     return facts

@@ -14,7 +14,7 @@ import numpy as np
 
 from metarlhf.envs import Shown, scene
 from metarlhf.envs.replays import Replay
-from metarlhf.labels import asking, reading
+from metarlhf.labels import asking, people, reading
 from metarlhf.labels.database import Database
 from metarlhf.labels.filming import film_of
 from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion, Origin
@@ -174,9 +174,17 @@ class Desk:
         """Answers with their clips, in the loop's order of first and second."""
         self._fetch([clip for one in answers for clip in one.question.shown])
         self._fetch([one.clip for one in marks])
-        return [self._said(one) for one in answers] + [self._corrected(one) for one in marks]
+        number = {name: i for i, name in enumerate(self.people())}
+        said = [self._said(one, number[one.annotator]) for one in answers]
+        return said + [self._corrected(one, number[one.annotator]) for one in marks]
 
-    def _said(self, answer: Answer) -> Said:
+    def people(self) -> list[str]:
+        """Who may have answered, by number, where it was said."""
+        database, run = self.said_in
+        with database.read() as connection:
+            return people.names(connection, run)
+
+    def _said(self, answer: Answer, annotator: int) -> Said:
         first, *others = (self._clips[clip] for clip in answer.question.clips)
         second = others[0] if others else None
         value = answer.preference if second is not None else answer.mark
@@ -186,13 +194,14 @@ class Desk:
             value=0.5 if value is None else float(value),
             weight=0.0 if answer.skipped else 1.0,
             levels=answer.levels or 10,
+            annotator=annotator,
         )
 
-    def _corrected(self, mark: Correction) -> Said:
+    def _corrected(self, mark: Correction, annotator: int) -> Said:
         """A bad moment: the clip as it is, is better than one that were all like it."""
         clip = self._clips[mark.clip]
         moment = jax.tree.map(lambda x: jnp.repeat(x[mark.step][None], len(x), 0), clip)
-        return Said(first=moment, second=clip, value=1.0)
+        return Said(first=moment, second=clip, value=1.0, annotator=annotator)
 
     def _fetch(self, clips: Sequence[int]) -> None:
         missing = set(clips) - self._clips.keys()

@@ -22,6 +22,7 @@ from metarlhf.labels import reading
 from metarlhf.labels.desk import PAUSE, Desk
 from metarlhf.labels.records import Answer, Clip, Correction, Origin
 from metarlhf.labels.stage import Showing, Stage
+from metarlhf.reward.guesses import ANNOTATORS
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import is_told, take_in
@@ -224,8 +225,13 @@ class Lesson:
         if not self._shown or not len(showable):
             return []
         drawn = np.asarray(jax.random.choice(key, showable, (len(self._shown),)))
-        pairs = zip(drawn, self._shown, strict=True)
-        return [Said(state.candidates.clips[i], shown, 1.0) for i, shown in pairs]
+        clips = [state.candidates.clips[i] for i in drawn]
+        # Nobody said so: it is no annotator's fault where that is wrong.
+        by = ANNOTATORS - 1
+        return [
+            Said(clip, shown, 1.0, annotator=by)
+            for clip, shown in zip(clips, self._shown, strict=True)
+        ]
 
     def _gathered(
         self, given: list[Answer], corrections: list[Correction], beside: Sequence[Said] = ()

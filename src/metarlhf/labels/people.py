@@ -71,9 +71,10 @@ def revoke(connection: Connection, run: str, name: str) -> None:
 
 
 def names(connection: Connection, run: str) -> list[str]:
-    """All people of a run."""
+    """All people of a run, in the order in which they came."""
     table = tables.annotators
-    return list(connection.execute(select(table.c.name).where(table.c.run_id == run)).scalars())
+    found = select(table.c.name).where(table.c.run_id == run).order_by(table.c.id)
+    return list(connection.execute(found).scalars())
 
 
 class Listed(NamedTuple):

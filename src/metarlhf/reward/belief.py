@@ -5,8 +5,10 @@ particles of a posterior. Questions are chosen by what the members disagree abou
 trained on their mean.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.types import Feedback, Segment
@@ -49,6 +51,12 @@ class Belief(Protocol):
         """A quick update by one answer, between two questions of a round."""
         ...
 
+    def share_of_guesses(self, feedback: Feedback) -> Float[Array, " annotator"]:
+        """What share of their comparisons each person is believed to guess, given these answers;
+        half of what is guessed is wrong.
+        """
+        ...
+
     def context(self) -> Float[Array, " context"]:
         """What a policy can be told about the task; empty if there is nothing to tell."""
         ...
@@ -56,3 +64,17 @@ class Belief(Protocol):
     def sample_contexts(self, key: PRNGKeyArray, count: int) -> Float[Array, "count context"]:
         """Contexts of tasks that the belief holds possible, for behaviour worth asking about."""
         ...
+
+
+def wrong_answers(belief: Belief, feedback: Feedback, names: Sequence[str]) -> dict[str, float]:
+    """Share of each person's comparisons that are believed to be wrong, by name.
+
+    Who compared nothing has none; nobody has where every answer is taken at its word, and people
+    without a number of their own (`metarlhf.reward.guesses.ANNOTATORS`) have that of all of them.
+    """
+    share = np.asarray(belief.share_of_guesses(feedback))
+    by = np.asarray(feedback.comparisons.annotator)[np.asarray(feedback.comparisons.weight) > 0]
+    if not share.any():
+        return {}
+    each = {name: float(share[min(i, len(share) - 1)]) for i, name in enumerate(names)}
+    return {name: each[name] / 2.0 for i, name in enumerate(names) if (by == i).any()}

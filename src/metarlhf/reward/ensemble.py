@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.envs.base import Shown
+from metarlhf.reward.guesses import ANNOTATORS
 from metarlhf.reward.losses import log_likelihoods, weighted_mean
 from metarlhf.reward.networks import AdditiveNetwork, RewardNetwork
 from metarlhf.types import Feedback, Segment
@@ -20,6 +21,9 @@ NEVER = -30.0
 """Log-odds that are as good as none, and finite."""
 BIAS = 0.3
 """How far biases are expected to move, where `weight_spread` is 1."""
+
+QUICKER = 10.0
+"""Steps of the log-odds of a guess, as many times as long as those of weights: they go further."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ class EnsembleConfig:
     standard deviation of a normal prior, which many answers outweigh and a few wrong ones do not.
     None: as far as they like. Where answers may be wrong, 2 has done well."""
     lapse: float = 0.0
-    """Share of comparisons that are expected to be anyone's guess, before there is an answer; 0:
-    none ever is. Where answers may be wrong, 0.1 has done well."""
-    lapse_answers: float | None = 10.0
-    """How many answers that expectation is worth: with more, each network takes the share to be
-    what the answers say it is. None: it stays."""
+    """Share of each person's comparisons that are expected to be guesses, before there is an
+    answer; 0: none ever is. Where answers may be wrong, 0.1 has done well."""
+    lapse_answers: float | None = 2.0
+    """How many answers of a person that expectation is worth: with more, each network takes their
+    share to be what the answers say it is. None: it stays."""
 
     def __post_init__(self) -> None:
         if self.weight_spread is not None and not self.weight_spread > 0:
@@ -97,7 +101,7 @@ class RewardModel(eqx.Module):
 
 
 def feedback_loss(
-    model: RewardModel, feedback: Feedback, lapse: float | Float[Array, ""] = 0.0
+    model: RewardModel, feedback: Feedback, lapse: float | Float[Array, " annotator"] = 0.0
 ) -> Float[Array, ""]:
     """Mean negative log-likelihood of comparisons plus that of ratings, where there are any."""
     chosen, marked = log_likelihoods(
@@ -119,8 +123,8 @@ class Ensemble(eqx.Module):
     models: RewardModel
     begun: RewardModel
     """What the models were before the first answer, which is the mean of their prior."""
-    lapse_logit: Float[Array, " member"]
-    """Log-odds of the share of comparisons that each member takes to be anyone's guess."""
+    lapse_logit: Float[Array, "member annotator"]
+    """Log-odds of the share of each person's comparisons that a member takes for guesses."""
     config: EnsembleConfig = eqx.field(static=True)
 
     @staticmethod
@@ -129,7 +133,7 @@ class Ensemble(eqx.Module):
         additive = config.network == "additive"
         build = lambda key: RewardModel(family, key=key, hidden=config.hidden, additive=additive)
         models = jax.vmap(build)(jax.random.split(key, config.members))
-        expected = jnp.full(config.members, _logit(config.lapse), jnp.float32)
+        expected = jnp.full((config.members, ANNOTATORS), _logit(config.lapse), jnp.float32)
         return Ensemble(models, models, expected, config)
 
     @property
@@ -146,11 +150,6 @@ class Ensemble(eqx.Module):
     def rating_log_std(self) -> Float[Array, " member"]:
         """Each member's own."""
         return self.models.log_rating_std
-
-    @property
-    def lapse(self) -> Float[Array, " member"]:
-        """Share of the comparisons that each member takes to be anyone's guess."""
-        return jax.nn.sigmoid(self.lapse_logit)
 
     def __call__(
         self, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
@@ -172,6 +171,10 @@ class Ensemble(eqx.Module):
         """A few networks are too few to be weighed: they wait for the next fit."""
         return self
 
+    def share_of_guesses(self, feedback: Feedback) -> Float[Array, " annotator"]:
+        """As `adapt` found them, the mean over members."""
+        return jax.nn.sigmoid(self.lapse_logit).mean(0)
+
     def context(self) -> Float[Array, " 0"]:
         return jnp.zeros(0)
 
@@ -179,8 +182,8 @@ class Ensemble(eqx.Module):
         return jnp.zeros((count, 0))
 
 
-Member = tuple[RewardModel, Float[Array, ""]]
-"""A model, and the log-odds of a guess."""
+Member = tuple[RewardModel, Float[Array, " annotator"]]
+"""A model, and the log-odds of a guess by each person."""
 
 
 def fit_member(
@@ -194,8 +197,10 @@ def fit_member(
 
     The prior has as much to say as it has beside all answers, however many are in a minibatch.
     """
-    networks = lambda member: (jax.tree.map(lambda _: True, member[0]), False)
-    optimiser = optax.adamw(config.lr, weight_decay=config.weight_decay, mask=networks)
+    kinds = lambda member: (jax.tree.map(lambda _: "network", member[0]), "guesses")
+    network = optax.adamw(config.lr, weight_decay=config.weight_decay)
+    guesses = optax.adam(QUICKER * config.lr)
+    optimiser = optax.multi_transform({"network": network, "guesses": guesses}, kinds)
     count = jnp.maximum(feedback.count, 1.0)
 
     def pick(key, part, weight):
@@ -249,8 +254,10 @@ def log_prior(member: Member, begun: RewardModel, config: EnsembleConfig) -> Flo
         far += sum(moved(*two, BIAS) for two in zip(now.biases, before.biases, strict=True))
     guesses = jnp.zeros(())
     if _estimates_lapse(config):
-        guesses = config.lapse * jax.nn.log_sigmoid(lapse_logit)
-        guesses += (1.0 - config.lapse) * jax.nn.log_sigmoid(-lapse_logit)
+        guesses = jnp.sum(
+            config.lapse * jax.nn.log_sigmoid(lapse_logit)
+            + (1.0 - config.lapse) * jax.nn.log_sigmoid(-lapse_logit)
+        )
         guesses *= config.lapse_answers or 0.0
     return guesses - 0.5 * far
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.reward.ensemble import RewardModel, feedback_loss
+from metarlhf.reward.guesses import ANNOTATORS
 from metarlhf.types import Feedback, Segment
 
 # A pytree like `RewardModel`, each leaf [step]: the step size of that tensor in that step.
@@ -78,6 +79,10 @@ class GradientReward(eqx.Module):
     def condition(self, log_likelihood: Float[Array, " member"]) -> "GradientReward":
         """A few networks are too few to be weighed: they wait for the next answers."""
         return self
+
+    def share_of_guesses(self, feedback: Feedback) -> Float[Array, " annotator"]:
+        """None: every answer is taken at its word."""
+        return jnp.zeros(ANNOTATORS)
 
     def context(self) -> Float[Array, " 0"]:
         return jnp.zeros(0)

@@ -12,11 +12,13 @@ mean w.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import MLP
-from metarlhf.reward.losses import LAPSE, log_likelihoods
+from metarlhf.reward.guesses import ANNOTATORS, Guesses, by_annotator, evidence
+from metarlhf.reward.losses import log_likelihoods
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
 
@@ -70,7 +72,7 @@ class LatentPosterior(eqx.Module):
     model: LatentReward
     particles: Float[Array, "particle latent"]
     log_weight: Float[Array, " particle"]
-    lapse: float = eqx.field(static=True, default=LAPSE)
+    guesses: Guesses = eqx.field(static=True, default=Guesses())
 
     @staticmethod
     def prior(model: LatentReward, particles: Float[Array, "particle latent"]) -> "LatentPosterior":
@@ -111,11 +113,37 @@ class LatentPosterior(eqx.Module):
         return self.model.decoder(self.particles) @ self.model.phi_of(clips).T
 
     def log_likelihood(self, feedback: Feedback) -> Float[Array, " particle"]:
-        """Log-probability of all answers under each particle."""
-        chosen, marked = log_likelihoods(
-            self.clip_sums, feedback, self.sharpness, self.rating_log_std, self.lapse
+        """Log-probability of all answers under each particle, however many each person guesses."""
+        _, mass = self.guesses.shares()
+        chosen, marked = self._by_share(feedback)
+        return evidence(chosen, mass).sum(-1) + marked @ feedback.ratings.weight
+
+    def share_of_guesses(self, feedback: Feedback) -> Float[Array, " annotator"]:
+        """What each person is believed to guess, given what all of them said."""
+        share, mass = self.guesses.shares()
+        each = self._by_share(feedback)[0]
+        # Given a particle, people differ in nothing but their own share.
+        given = jnp.exp(each - evidence(each, mass)) * mass[:, None, None]
+        believed = self.adapt(jax.random.key(0), feedback).weight
+        return jnp.einsum("s,spa,p->a", jnp.asarray(share, believed.dtype), given, believed)
+
+    def _by_share(
+        self, feedback: Feedback
+    ) -> tuple[Float[Array, "share particle annotator"], Float[Array, "particle rating"]]:
+        """Log-probability of what each person compared, did they guess such a share; and of each
+        mark.
+        """
+        share, _ = self.guesses.shares()
+        logs = lambda lapse: log_likelihoods(
+            self.clip_sums, feedback, self.sharpness, self.rating_log_std, lapse
         )
-        return chosen @ feedback.comparisons.weight + marked @ feedback.ratings.weight
+        if self.guesses.answers is None:
+            chosen, marked = jax.tree.map(lambda x: x[None], logs(self.guesses.expected))
+        else:
+            each = jnp.broadcast_to(share.astype(np.float32)[:, None], (len(share), ANNOTATORS))
+            chosen, marked = jax.vmap(logs)(each)
+        given, by = feedback.comparisons.weight, feedback.comparisons.annotator
+        return by_annotator(chosen * given, by), marked[0]
 
     def adapt(self, key: PRNGKeyArray, feedback: Feedback) -> "LatentPosterior":
         """The posterior given all answers so far (a pure function of prior and answers)."""

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from metarlhf.reward.guesses import of_rows
 from metarlhf.types import Feedback, Segment
 
 LAPSE = 0.02
@@ -59,13 +60,16 @@ def log_likelihoods(
     feedback: Feedback,
     sharpness: Float[Array, "*#member"],
     rating_log_std: Float[Array, "*#member"],
-    lapse: float | Float[Array, "*#member"] = 0.0,
+    lapse: float | Float[Array, "*#member annotator"] = 0.0,
 ) -> tuple[Float[Array, "*member comparison"], Float[Array, "*member rating"]]:
     """Log-probability of each comparison and of each mark, given what every clip's rewards sum to.
 
-    Rows that hold no answer have one, too: what counts is in their weights.
+    `lapse` is everybody's, or each annotator's own (`metarlhf.reward.guesses`). Rows that hold no
+    answer have one, too: what counts is in their weights.
     """
     comparisons, ratings = feedback.comparisons, feedback.ratings
+    if isinstance(lapse, jax.Array):
+        lapse = of_rows(lapse, comparisons.annotator)
     difference = clip_sums(comparisons.right) - clip_sums(comparisons.left)
     chosen = answer_log_likelihood(sharpness * difference, comparisons.preference, lapse)
     predicted = clip_sums(ratings.segment) / ratings.segment.obs.shape[-2]

@@ -18,6 +18,7 @@ from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.ensemble import Ensemble, EnsembleConfig
 from metarlhf.reward.gradient import GradientReward
+from metarlhf.reward.guesses import Guesses
 from metarlhf.reward.latent import LatentPosterior, LatentReward
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
@@ -37,6 +38,8 @@ class Learned(eqx.Module):
     """Clips that could be asked about in the end: where the reward has been looked at."""
     shown: Shown = eqx.field(static=True)
     """The task family, or a simulator as people were shown it."""
+    annotators: tuple[str, ...] = eqx.field(static=True, default=())
+    """Who answered, by number; empty where nobody has a name."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,16 @@ class LatentShape:
     latent_size: int
     num_features: int
     hidden: tuple[int, ...]
-    lapse: float
+    expected_guesses: float
+    guess_answers: float | None
 
     @staticmethod
     def of(belief: LatentPosterior) -> "LatentShape":
         """That of `belief`."""
         count, size = belief.particles.shape
         *hidden, outputs = (bias.shape[0] for bias in belief.model.decoder.biases)
-        return LatentShape(count, size, outputs, tuple(hidden), belief.lapse)
+        guesses = belief.guesses
+        return LatentShape(count, size, outputs, tuple(hidden), guesses.expected, guesses.answers)
 
     def blank(self, family: TaskFamily) -> LatentPosterior:
         """A posterior of this shape."""
@@ -66,7 +71,8 @@ class LatentShape:
             hidden=self.hidden,
         )
         particles = jnp.zeros((self.particles, self.latent_size))
-        return LatentPosterior(model, particles, jnp.zeros(self.particles), self.lapse)
+        guesses = Guesses(self.expected_guesses, self.guess_answers)
+        return LatentPosterior(model, particles, jnp.zeros(self.particles), guesses)
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,7 @@ def publish_reward(folder: Path | str, learned: Learned) -> Path:
         "comparisons": comparisons.weight.shape[0],
         "ratings": ratings.weight.shape[0],
         "seen": learned.seen.obs.shape[0],
+        "annotators": list(learned.annotators),
     }
     return files.publish(Path(folder), learned, description)
 
@@ -162,7 +169,8 @@ def load_reward(folder: Path | str) -> Learned:
     def made() -> Learned:
         belief, clips = kind.blank(shape, shown), blank(shown, seen)
         feedback = empty(blank(shown, 1)[0], comparisons, ratings)
-        return Learned(belief, belief, feedback, clips, shown)
+        people = tuple(map(str, description.get("annotators", ())))
+        return Learned(belief, belief, feedback, clips, shown, people)
 
     return files.read(folder, jax.eval_shape(made), description)
 

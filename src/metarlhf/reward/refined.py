@@ -62,6 +62,7 @@ class RefinedPosterior(eqx.Module):
         posterior = self.posterior.adapt(key, feedback)
         mean, phi = posterior.mean_weights(), posterior.model.phi_of
         optimiser = optax.adam(self.lr)
+        lapse = posterior.share_of_guesses(feedback)
 
         def loss(correction):
             chosen, marked = log_likelihoods(
@@ -69,7 +70,7 @@ class RefinedPosterior(eqx.Module):
                 feedback,
                 posterior.sharpness,
                 posterior.rating_log_std,
-                posterior.lapse,
+                lapse,
             )
             penalty = 0.5 * jnp.sum((correction / self.spread) ** 2)
             said = chosen @ feedback.comparisons.weight + marked @ feedback.ratings.weight
@@ -87,6 +88,10 @@ class RefinedPosterior(eqx.Module):
 
     def condition(self, log_likelihood: Float[Array, " particle"]) -> "RefinedPosterior":
         return eqx.tree_at(lambda b: b.posterior, self, self.posterior.condition(log_likelihood))
+
+    def share_of_guesses(self, feedback: Feedback) -> Float[Array, " annotator"]:
+        """As the posterior sees them."""
+        return self.posterior.share_of_guesses(feedback)
 
     def context(self) -> Float[Array, " latent"]:
         return self.posterior.context()

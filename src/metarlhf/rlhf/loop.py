@@ -4,6 +4,7 @@ What differs is only what it starts with: a fresh agent and an ensemble of rando
 or an agent and a belief that were meta-learned.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -229,14 +230,17 @@ def explore(
     return jax.tree.map(lambda x: x[:, 0], trajectory)
 
 
-def learned(before: Belief, state: RLHFState, shown: Shown) -> Learned:
-    """What came of a lesson that began with `before`, to be published.
+def learned(
+    before: Belief, state: RLHFState, shown: Shown, annotators: Sequence[str] = ()
+) -> Learned:
+    """What came of a lesson that began with `before`, to be published; who answered, by number.
 
     Not to be compiled: how many clips there are is read from the state.
     """
     clips, showable = choice(state)
     seen = clips[np.flatnonzero(showable)]
-    return Learned(before, state.belief, state.answers.feedback, seen, shown)
+    feedback = state.answers.feedback
+    return Learned(before, state.belief, feedback, seen, shown, tuple(annotators))
 
 
 def is_told(agent: Agent, belief: Belief) -> bool:

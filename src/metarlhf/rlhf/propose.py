@@ -85,6 +85,7 @@ class Chosen(NamedTuple):
 class Said(NamedTuple):
     """One answer. `second` is None for a rating, whose `value` is a mark of `levels`; otherwise
     `value` is the preference for the second: 0, 0.5 or 1. `weight` 0: asked, but not answered.
+    `annotator` is the number of who said it.
     """
 
     first: Segment
@@ -92,6 +93,7 @@ class Said(NamedTuple):
     value: float
     weight: float = 1.0
     levels: int = 10
+    annotator: int = 0
 
 
 def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) -> Answers:
@@ -114,7 +116,9 @@ def gather(said: Sequence[Said], like: Segment, comparisons: int, ratings: int) 
             raise ValueError(f"{len(kind)} {name} do not fit into room for {room}")
     feedback = jax.tree.map(np.array, _room(like, comparisons, ratings))
     for row, one in enumerate(sorted(kinds[0], key=lambda one: -one.weight)):
-        _set(feedback.comparisons, row, (one.first, one.second, one.value, one.weight))
+        _set(
+            feedback.comparisons, row, (one.first, one.second, one.value, one.weight, one.annotator)
+        )
     for row, one in enumerate(sorted(kinds[1], key=lambda one: -one.weight)):
         _set(feedback.ratings, row, (one.first, one.value, one.levels, one.weight))
     count = sum(one.weight > 0 for one in said)
