@@ -3,8 +3,8 @@
 From a prior with twenty comparisons: the posterior as it is, which estimates how many answers are
 guesses, beside one that takes every answer at its word. From scratch, by the schedule for few
 answers: an ensemble that is held to its prior and estimates them, too (`reward.ROBUST`), beside the
-plain one. Each is divided by the errorless answers' normalised return of the robust way. Eight
-held-out tasks, the same for all; priors of two seeds.
+plain one. Each is divided by the errorless answers' normalised return of the robust way. Sixteen
+held-out tasks with a prior, the first eight of them from scratch, where each is a run of its own.
 """
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ import numpy as np
 from benchmarks.few_shot import FAMILIES, Plan, prior_of, references_of
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
-from benchmarks.rows.teachers import TASKS, share
+from benchmarks.rows.teachers import share
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta.evaluate import held_out_tasks, teach_from_prior, teach_from_scratch
 from metarlhf.reward import ROBUST, EnsembleConfig, Guesses
 
 ROW = "wrong-answers"
-MUST, SEEDS = 0.9, (0, 1)
+MUST, TASKS = 0.9, 16
 WRONG = Teacher(mistake=0.2)
 PLAIN = EnsembleConfig()
 
@@ -31,18 +31,21 @@ PLAIN = EnsembleConfig()
 def measure(options):
     """Four figures for each family."""
     plan = Plan.of(options)
-    if not plan.quick:
-        seeds = plan.seeds if options.seeds else SEEDS
-        plan = replace(plan, num_tasks=options.tasks or TASKS, seeds=seeds)
+    seeds = plan.seeds if options.seeds else (0,)
+    plan = replace(plan, seeds=seeds, num_tasks=options.tasks or (4 if plan.quick else TASKS))
     for family in FAMILIES:
-        scale = references_of(family, plan)
-        for place, make, seeds in (
-            ("with a prior", from_prior, plan.seeds),
-            ("from scratch", from_scratch, (0,)),
+        whole = references_of(family, plan)
+        for place, make, seeds, count in (
+            ("with a prior", from_prior, plan.seeds, plan.num_tasks),
+            ("from scratch", from_scratch, (0,), plan.num_tasks // 2),
         ):
+            scale = whole.first(count)
             found = {
                 (fit, wrong): np.mean(
-                    [scale.normalise(make(family, plan, seed, fit, wrong)) for seed in seeds],
+                    [
+                        scale.normalise(make(family, plan, seed, fit, wrong, count))
+                        for seed in seeds
+                    ],
                     axis=0,
                 )
                 for fit, wrong in (("robust", False), ("robust", True), ("plain", True))
@@ -58,14 +61,14 @@ def measure(options):
                     must=must,
                     seeds=seeds,
                     details={
-                        "held_out_tasks": plan.num_tasks,
+                        "held_out_tasks": count,
                         "normalised_return": float(found[fit, True].mean()),
                         "without_wrong_answers": float(found["robust", False].mean()),
                     },
                 )
 
 
-def from_prior(family, plan, seed, fit, wrong):
+def from_prior(family, plan, seed, fit, wrong, count):
     """Each task's return after twenty comparisons."""
     preset, made = plan.preset(family), envs.make(family)
     config = replace(preset.twenty, teacher=WRONG if wrong else Teacher())
@@ -75,26 +78,26 @@ def from_prior(family, plan, seed, fit, wrong):
         if fit == "plain":
             sure = replace(prior.belief, guesses=Guesses(0.0, None))
             prior = eqx.tree_at(lambda p: p.belief, prior, sure)
-        tasks = held_out_tasks(made, plan.num_tasks)
+        tasks = held_out_tasks(made, count)
         lesson = teach_from_prior(jax.random.key(seed), made, tasks, prior, config)
         return {"returns": lesson.curve.returns[-1]}
 
-    path = path_of("wrong-prior", family, plan.num_tasks, seed, preset.joint, config, fit)
+    path = path_of("wrong-prior", family, count, seed, preset.joint, config, fit)
     return kept(path, teach)["returns"]
 
 
-def from_scratch(family, plan, seed, fit, wrong):
+def from_scratch(family, plan, seed, fit, wrong, count):
     """Each task's return at the end."""
     made, ensemble = envs.make(family), {"robust": ROBUST, "plain": PLAIN}[fit]
     config = replace(plan.preset(family).few_labels, teacher=WRONG if wrong else Teacher())
 
     def teach():
-        tasks = held_out_tasks(made, plan.num_tasks)
+        tasks = held_out_tasks(made, count)
         lesson = teach_from_scratch(jax.random.key(seed), made, tasks, config, ensemble)
         print(
             f"  {family}, {fit}, wrong {wrong}: {lesson.curve.returns[-1].mean():.2f}", flush=True
         )
         return {"returns": lesson.curve.returns[-1]}
 
-    path = path_of("wrong-scratch", family, plan.num_tasks, seed, config, ensemble)
+    path = path_of("wrong-scratch", family, count, seed, config, ensemble)
     return kept(path, teach)["returns"]
