@@ -2,9 +2,10 @@
 
 From a prior with twenty comparisons: the posterior as it is, which estimates how many answers are
 guesses, beside one that takes every answer at its word. From scratch, by the schedule for few
-answers: an ensemble that is held to its prior and estimates them, too (`reward.ROBUST`), beside the
-plain one. Each is divided by the errorless answers' normalised return of the robust way. Sixteen
-held-out tasks with a prior, the first eight of them from scratch, where each is a run of its own.
+answers, in twenty rounds of as many updates: an ensemble that is held to its prior and estimates
+them, too (`reward.ROBUST`), beside the plain one. Each is divided by the errorless answers'
+normalised return of the robust way. Sixteen held-out tasks with a prior, the first eight of them
+from scratch, where each is a run of its own.
 """
 
 from dataclasses import replace
@@ -23,7 +24,7 @@ from metarlhf.meta.evaluate import held_out_tasks, teach_from_prior, teach_from_
 from metarlhf.reward import ROBUST, EnsembleConfig, Guesses
 
 ROW = "wrong-answers"
-MUST, TASKS = 0.9, 16
+MUST, TASKS, ROUNDS = 0.9, 16, 20
 WRONG = Teacher(mistake=0.2)
 PLAIN = EnsembleConfig()
 
@@ -33,25 +34,26 @@ def measure(options):
     plan = Plan.of(options)
     seeds = plan.seeds if options.seeds else (0,)
     plan = replace(plan, seeds=seeds, num_tasks=options.tasks or (4 if plan.quick else TASKS))
-    for family in FAMILIES:
-        whole = references_of(family, plan)
-        for place, make, seeds, count in (
-            ("with a prior", from_prior, plan.seeds, plan.num_tasks),
-            ("from scratch", from_scratch, (0,), plan.num_tasks // 2),
-        ):
-            scale = whole.first(count)
-            found = {
-                (fit, wrong): np.mean(
-                    [
-                        scale.normalise(make(family, plan, seed, fit, wrong, count))
-                        for seed in seeds
-                    ],
-                    axis=0,
-                )
+    for place, make, seeds, count in (
+        ("with a prior", from_prior, plan.seeds, plan.num_tasks),
+        ("from scratch", from_scratch, (0,), plan.num_tasks // 2),
+    ):
+        for family in FAMILIES:
+            scale = references_of(family, plan).first(count)
+            curves = {
+                (fit, wrong): [make(family, plan, seed, fit, wrong, count) for seed in seeds]
                 for fit, wrong in (("robust", False), ("robust", True), ("plain", True))
             }
+            found = {
+                kind: np.mean([scale.normalise(curve["returns"]) for curve in each], axis=0)
+                for kind, each in curves.items()
+            }
+            right = found["robust", False]
+            labels = np.asarray(curves["robust", False][0]["labels"]).astype(int).tolist()
+            # Of several points with as many answers the last: there was practice in between.
+            few = dict(zip(labels, right.mean(1).round(3).tolist(), strict=True))
             for fit, must in (("robust", MUST), ("plain", None)):
-                value, low, high = share(found[fit, True], found["robust", False])
+                value, low, high = share(found[fit, True][-1], right[-1])
                 yield Result(
                     ROW,
                     f"{family}, {place}, {fit}",
@@ -62,14 +64,15 @@ def measure(options):
                     seeds=seeds,
                     details={
                         "held_out_tasks": count,
-                        "normalised_return": float(found[fit, True].mean()),
-                        "without_wrong_answers": float(found["robust", False].mean()),
+                        "normalised_return": float(found[fit, True][-1].mean()),
+                        "without_wrong_answers": float(right[-1].mean()),
+                        "by_answers_without_wrong_ones": few,
                     },
                 )
 
 
 def from_prior(family, plan, seed, fit, wrong, count):
-    """Each task's return after twenty comparisons."""
+    """Each task's return, in the end after twenty comparisons."""
     preset, made = plan.preset(family), envs.make(family)
     config = replace(preset.twenty, teacher=WRONG if wrong else Teacher())
 
@@ -80,16 +83,20 @@ def from_prior(family, plan, seed, fit, wrong, count):
             prior = eqx.tree_at(lambda p: p.belief, prior, sure)
         tasks = held_out_tasks(made, count)
         lesson = teach_from_prior(jax.random.key(seed), made, tasks, prior, config)
-        return {"returns": lesson.curve.returns[-1]}
+        return lesson.curve._asdict()
 
     path = path_of("wrong-prior", family, count, seed, preset.joint, config, fit)
-    return kept(path, teach)["returns"]
+    return kept(path, teach)
 
 
 def from_scratch(family, plan, seed, fit, wrong, count):
     """Each task's return at the end."""
     made, ensemble = envs.make(family), {"robust": ROBUST, "plain": PLAIN}[fit]
-    config = replace(plan.preset(family).few_labels, teacher=WRONG if wrong else Teacher())
+    few = plan.preset(family).few_labels
+    rounds = min(ROUNDS, few.rounds)
+    updates = few.rounds * few.updates // rounds
+    teacher = WRONG if wrong else Teacher()
+    config = replace(few, rounds=rounds, updates=updates, teacher=teacher)
 
     def teach():
         tasks = held_out_tasks(made, count)
@@ -97,7 +104,7 @@ def from_scratch(family, plan, seed, fit, wrong, count):
         print(
             f"  {family}, {fit}, wrong {wrong}: {lesson.curve.returns[-1].mean():.2f}", flush=True
         )
-        return {"returns": lesson.curve.returns[-1]}
+        return lesson.curve._asdict()
 
     path = path_of("wrong-scratch", family, count, seed, config, ensemble)
-    return kept(path, teach)["returns"]
+    return kept(path, teach)
