@@ -83,6 +83,14 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     assert set(one["rewards"]) == {"before", "after", "true"}
     assert len(one["density"]) == len(one["rewards"]["true"]) == len(one["spread"]["after"])
     assert (told["additive"]["exact"], told["additive"]["r2"] == 1.0) == (exact, exact)
+    fresh, compared = told["calibration"], run != "marks"
+    assert (fresh["of"], set(fresh["diagrams"])) == ("fresh questions", {"before", "after"})
+    for diagram in fresh["diagrams"].values():
+        assert 0.9 * fresh["questions"] < sum(diagram["weight"]) <= fresh["questions"]
+        assert 0 <= diagram["expected_error"] <= 0.5
+    for one in told["answers"]:
+        assert (one["expected_by_others"] is not None) == (one["influence"] is not None) == compared
+        assert not compared or (0 <= one["expected_by_others"] <= 1 and one["influence"] >= -1e-5)
     pairs = {(one["one"], one["other"]) for one in told["distances"]}
     assert pairs == {("after", "before"), ("after", "true"), ("before", "true")}
     assert all(0 <= one[kind] <= 1 for one in told["distances"] for kind in ("epic", "dard"))
@@ -91,6 +99,8 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     assert not re.search(r"https?://(?!www\.w3\.org)|@import|<script|<link", page)
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
     assert found["formula"] in page
+    assert "How often it is right" in page
+    assert ("moved the reward" in page) == compared
     for name in names[:3]:
         assert name in page
 

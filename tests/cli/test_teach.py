@@ -17,6 +17,7 @@ TINY = (
     "--config.labels=4", "--config.rounds=2", "--config.updates=1", "--config.final-updates=1",
     "--config.candidates=20", "--config.ppo.hidden", "8", "--config.ppo.num-envs=4",
     "--config.ppo.num-steps=40", "--ensemble.hidden", "8", "--ensemble.fit-steps=3",
+    "--ensemble.lapse=0.1",
 )  # fmt: skip
 
 
@@ -100,6 +101,12 @@ def test_people_are_listed_invited_and_revoked(lesson, capsys):
     assert len(token) > 30
     people = said(capsys, "annotators", str(lesson), "--revoke", "eva")["people"]
     assert {one["name"]: one["standing"] for one in people}["eva"] == "revoked"
+    # Whoever said something is told how much of it looks wrong, as the report does.
+    wrong = {one["name"]: one["wrong"] for one in people}
+    assert 0 < wrong["you"] < 0.5
+    assert wrong["eva"] is None
+    assert wrong["you"] == json.loads((lesson / "result.json").read_text())["wrong"]["you"]
+    assert "wrong answers, as far as the model can tell" in (lesson / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,15 @@ def test_rlhf_learns_in_a_simulator_and_keeps_what_it_learned(tmp_path, capsys):
     learned = load_reward(run / "reward")
     assert learned.shown.segment_length == 10
     assert float(learned.feedback.comparisons.weight.sum()) == 4
+    # Explained by its clips, which its own reward compares: nobody plays.
+    assert main(["explain", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = json.loads((run / "explain.json").read_bytes())
+    assert (found["answers"], found["distances"]) == (4, [])
+    assert len(told["episode"]["reward"]) == 10
+    assert set(told["importance"]) == {"before", "after"}
+    assert told["calibration"]["of"] == "fresh questions"
+    assert "The newest clip" in (run / "explain.html").read_text()
 
 
 def test_rlhf_in_a_simulator_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,8 @@ from metarlhf.labels.lesson import Lesson
 from metarlhf.labels.stage import Compiled
 from metarlhf.meta import joint
 from metarlhf.ppo import PPOConfig
-from metarlhf.reward import EnsembleConfig
+from metarlhf.reward import EnsembleConfig, wrong_answers
+from metarlhf.reward.guesses import ANNOTATORS
 from metarlhf.rlhf import RLHFConfig
 from tests.meta.tiny import CONFIG as PRIOR
 
@@ -110,6 +112,29 @@ def test_all_answers_are_asked_for_and_learned_from(database):
     assert told["doing"] == "done"
     assert (told["answers"], told["updates"]) == (6, 7)
     assert told["curve"][-1][0] == 6
+
+
+def test_answers_are_filed_under_who_gave_them(database):
+    """By number, in the order in which people came; what was demonstrated is nobody's answer."""
+    names = itertools.cycle(("ben", "ana", "ben"))
+    shown = blank(FAMILY, 2)
+    lesson = begun(database, demonstrated=shown)
+    state, _ = taught(lesson, teach=lambda lesson: say(lesson, next(names)))
+    assert lesson.desk.people() == ["ben", "ana"]
+    with database.read() as connection:
+        answers = reading.answers(connection, lesson.desk.run)
+    assert {one.annotator for one in answers} == {"ben", "ana"}
+    kept = state.answers.feedback.comparisons
+    numbers = [["ben", "ana"].index(one.annotator) for one in answers]
+    np.testing.assert_array_equal(kept.annotator[:6], numbers)
+    assert (np.asarray(kept.annotator)[6:8] == ANNOTATORS - 1).all()
+    wrong = wrong_answers(knowing(state.belief), state.answers.feedback, lesson.desk.people())
+    assert set(wrong) == {"ben", "ana"}
+
+
+def knowing(belief):
+    """A belief that takes a share of what is said for guesses."""
+    return eqx.tree_at(lambda b: b.lapse_logit, belief, jnp.zeros_like(belief.lapse_logit))
 
 
 def test_it_makes_no_update_before_the_first_answer_and_waits_for_none_it_has_work_without(

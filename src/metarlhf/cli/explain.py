@@ -15,7 +15,8 @@ from metarlhf.cli.single import task_number
 from metarlhf.envs import TaskFamily
 from metarlhf.explain import ExplainConfig, Explanation, explain
 from metarlhf.networks import load_agent
-from metarlhf.report.explained import JSON, headline, write_explanation
+from metarlhf.report.explained import JSON, write_explanation
+from metarlhf.report.explained_words import headline
 from metarlhf.reward import Learned, load_reward
 from metarlhf.runs import UserError
 
@@ -57,19 +58,16 @@ def main(argv: Sequence[str]) -> int:
             f"{options.other} learned a reward of {other.shown.name}, {options.run} one of "
             f"{family.name}: only rewards of one family can be compared"
         )
-    if not isinstance(family, TaskFamily):
-        raise UserError(
-            f"{options.run} learned in {family.name}, a simulator: what is explained so far are "
-            "rewards of task families (metarlhf tasks)"
-        )
-    task = task_number(family, number)
+    compiled = isinstance(family, TaskFamily)
+    task = task_number(family, number) if compiled else None
+    actor = load_agent(options.run / "agent").actor if compiled else None
     # What a person wants nobody knows: the task's own reward is not it.
     simulated = read_object(options.run / "result.json").get("command") != "teach"
     say(f"looking into the reward of {family.name} that {options.run} has learned")
     try:
         found = explain(
-            jax.random.key(options.seed), learned, family, task,
-            load_agent(options.run / "agent").actor, options.config, true=simulated, other=other,
+            jax.random.key(options.seed), learned, family, task, actor, options.config,
+            true=simulated, other=other,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(str(error)) from error

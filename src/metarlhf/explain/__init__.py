@@ -13,9 +13,9 @@ from metarlhf.explain.distances import dard_form as dard_form
 from metarlhf.explain.distances import distance as distance
 from metarlhf.explain.distances import epic_form as epic_form
 from metarlhf.explain.explanation import ExplainConfig as ExplainConfig
-from metarlhf.explain.explanation import Explanation as Explanation
-from metarlhf.explain.explanation import Map as Map
 from metarlhf.explain.explanation import explain as explain
+from metarlhf.explain.found import Explanation as Explanation
+from metarlhf.explain.found import Map as Map
 from metarlhf.explain.landscape import places as places
 from metarlhf.explain.landscape import spread as spread
 from metarlhf.explain.rewards import BeliefReward as BeliefReward
@@ -24,3 +24,6 @@ from metarlhf.explain.rewards import OfInputs as OfInputs
 from metarlhf.explain.rewards import TaskReward as TaskReward
 from metarlhf.explain.rewards import features_of as features_of
 from metarlhf.explain.rewards import inputs_of as inputs_of
+from metarlhf.explain.trust import Calibration as Calibration
+from metarlhf.explain.trust import calibration as calibration
+from metarlhf.explain.trust import left_out as left_out

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.explain.rewards import Feature
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
@@ -180,7 +180,7 @@ def _fit(terms: Sequence[_Term], paid: np.ndarray, judged: np.ndarray) -> _Fit:
 
 def read_additive(
     belief: Ensemble,
-    family: TaskFamily,
+    family: Shown,
     x: Float[np.ndarray, "step inputs"],
     features: Sequence[Feature],
     points: int = 41,

@@ -10,8 +10,12 @@ from jaxtyping import Array, Float
 
 from metarlhf.reward import Belief, Learned
 from metarlhf.reward.calibration import predicted_preferences
+from metarlhf.reward.influence import Influence
 from metarlhf.reward.losses import rating_log_likelihood
 from metarlhf.types import Rating
+
+CONTRADICTS = 0.75
+"""An answer that others give a quarter at most contradicts them."""
 
 
 class Answered(NamedTuple):
@@ -29,6 +33,12 @@ class Answered(NamedTuple):
     """As expected after the last answer."""
     levels: int | None = None
     """How many marks there are; None for a comparison."""
+    others: float | None = None
+    """As a fit to other answers, without this one, expects it; None where there is no such fit."""
+    influence: float | None = None
+    """How far the reward went because of this answer alone: one minus a correlation."""
+    by: str | None = None
+    """Who said it, where people have names."""
 
     @property
     def surprise(self) -> float:
@@ -39,6 +49,11 @@ class Answered(NamedTuple):
     def moved(self) -> float:
         """How much closer to what was said the belief has come, in the same measure."""
         return self.surprise - abs(self.said - self.after) / ((self.levels or 2) - 1)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the other answers speak against this one."""
+        return self.others is not None and abs(self.said - self.others) > CONTRADICTS
 
 
 _preferences = jax.jit(predicted_preferences)
@@ -55,8 +70,13 @@ def expected_mark(belief: Belief, ratings: Rating, most: int) -> Float[Array, " 
     return belief.weight @ (jnp.sum(given * marks, 0) / jnp.maximum(given.sum(0), 1e-12))
 
 
-def answered(learned: Learned) -> list[Answered]:
-    """Every question that was answered: comparisons, then marks."""
+def answered(
+    learned: Learned, others: Influence | None = None, alone: bool = False
+) -> list[Answered]:
+    """Every question that was answered: comparisons, then marks.
+
+    `others` is what comparisons are to one another, `alone` whether each was left out by itself.
+    """
     comparisons, ratings = learned.feedback.comparisons, learned.feedback.ratings
     found: list[Answered] = []
     beliefs = (learned.before, learned.after)
@@ -65,8 +85,15 @@ def answered(learned: Learned) -> list[Answered]:
         for i in np.flatnonzero(np.asarray(comparisons.weight) > 0):
             clips = (np.asarray(comparisons.left.obs[i]), np.asarray(comparisons.right.obs[i]))
             expected = float(before[i]), float(after[i])
-            said = float(comparisons.preference[i])
-            found.append(Answered(len(found) + 1, clips, said, *expected))
+            said, who = float(comparisons.preference[i]), int(comparisons.annotator[i])
+            found.append(
+                Answered(
+                    len(found) + 1, clips, said, *expected,
+                    others=None if others is None else float(others.predicted[i]),
+                    influence=float(others.moved[i]) if others is not None and alone else None,
+                    by=learned.annotators[who] if who < len(learned.annotators) else None,
+                )
+            )  # fmt: skip
     if ratings.weight.shape[0]:
         most = int(ratings.levels.max())
         before, after = (np.asarray(expected_mark(b, ratings, most)) for b in beliefs)

@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown, TaskFamily
 from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
-from metarlhf.explain.answers import Answered, answered
+from metarlhf.explain.answers import answered
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
+from metarlhf.explain.found import (
+    Completeness,
+    Distance,
+    Episode,
+    Explanation,
+    Importance,
+    Map,
+)
 from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
@@ -24,12 +32,14 @@ from metarlhf.explain.rewards import (
     features_of,
     inputs_of,
 )
+from metarlhf.explain.steps import COMPARED, newest, seen, spaced, spread_out, transitions
+from metarlhf.explain.trust import calibration, left_out
 from metarlhf.networks import Actor
-from metarlhf.reward import Belief, Ensemble, Learned
+from metarlhf.reward import Belief, Ensemble, Learned, wrong_answers
 from metarlhf.types import Task
 
-# Steps that attributions, and that distances are taken over; and that all else looks at, at most.
-ATTRIBUTED, COMPARED, LOOKED_AT = 256, 512, 4000
+# Steps that attributions are taken over.
+ATTRIBUTED = 256
 # Maps are of any two of so many features, the most important ones.
 MAPPED = 3
 BEFORE, AFTER, TRUE, OTHER = "before", "after", "true", "other"
@@ -56,77 +66,12 @@ class ExplainConfig:
             raise ValueError(f"discount must be from 0 to 1, but is {self.discount}")
 
 
-class Importance(NamedTuple):
-    """How much each feature counts for one reward."""
-
-    gradients: Float[np.ndarray, " feature"]
-    """Share of all that integrated gradients attribute; they sum to 1."""
-    permutation: Float[np.ndarray, " feature"]
-    """Share of the reward's variance that goes wrong without the feature."""
-
-
-class Episode(NamedTuple):
-    """What each step of an episode is paid, and for what."""
-
-    obs: Float[np.ndarray, "time obs"]
-    reward: Float[np.ndarray, " time"]
-    """In standard deviations over what was seen, from the mean of the reference steps."""
-    parts: Float[np.ndarray, "time feature"]
-    """In the same unit; each row sums to the reward."""
-
-
-class Completeness(NamedTuple):
-    """How exactly attributions add up, see `attribution.Attribution`."""
-
-    error: float
-    largest: float
-
-
-class Map(NamedTuple):
-    """Rewards over two features [y, x], not a number where nothing was seen."""
-
-    features: tuple[Feature, Feature]
-    extent: tuple[float, float, float, float]
-    """Lowest and highest x, lowest and highest y, in the features' units."""
-    rewards: dict[str, np.ndarray]
-    """By "before", "after" and, where there is one, "true"; each in its standard deviations."""
-    spread: dict[str, np.ndarray]
-    """How far the belief's members disagree, "before" and "after", in the same unit."""
-    density: np.ndarray
-    """How often a place was seen, 1 at most."""
-
-
-class Distance(NamedTuple):
-    """Between two rewards, see `metarlhf.explain.distances`."""
-
-    one: str
-    other: str
-    epic: float
-    dard: float
-
-
-class Explanation(NamedTuple):
-    """All of it. Rewards are "before" and "after" the answers, and "true"."""
-
-    family: str
-    features: tuple[Feature, ...]
-    seen: int
-    """Steps that all this is about."""
-    importance: dict[str, Importance]
-    completeness: Completeness
-    episode: Episode
-    maps: list[Map]
-    additive: Additive
-    distances: list[Distance]
-    answers: list[Answered]
-
-
 def explain(
     key: PRNGKeyArray,
     learned: Learned,
-    family: TaskFamily,
+    family: Shown,
     task: Task,
-    actor: Actor,
+    actor: Actor | None,
     config: ExplainConfig,
     *,
     true: bool = True,
@@ -137,9 +82,10 @@ def explain(
     Args:
         key: all randomness follows from it.
         learned: beliefs, answers and clips, as a run leaves them.
-        family: what they are of.
+        family: what they are of. In a simulator outside the compiled program nobody plays: all is
+            about clips that were seen, and there are no distances.
         task: where the agent acts.
-        actor: the agent's policy.
+        actor: the agent's policy; None in a simulator.
         config: how closely to look.
         true: whether the task's own reward is what was to be learned; a person may want another.
         other: what another run learned about the same family, to be compared.
@@ -150,17 +96,19 @@ def explain(
     features = features_of(family)
     pairs = [_named(features, pair) for pair in config.pairs]
     play_key, any_key, permute_key, form_key = jax.random.split(key, 4)
-    played = play(play_key, family, task, actor, config.episodes)
-    x = _seen(learned, family, played)
+    fresh_key, fit_key = jax.random.split(jax.random.fold_in(key, 0x7E57))
+    compiled = family if isinstance(family, TaskFamily) else None
+    played = play(play_key, compiled, task, actor, config.episodes) if compiled else None
+    x = seen(learned, family, played)
     rewards: dict[str, StepReward] = {
         BEFORE: BeliefReward(learned.before),
         AFTER: BeliefReward(learned.after),
     }
-    if true:
-        rewards[TRUE] = TaskReward(task, family)
+    if true and compiled:
+        rewards[TRUE] = TaskReward(task, compiled)
     of_inputs = {name: OfInputs(reward, family) for name, reward in rewards.items()}
     usual = {name: _scale(reward, x) for name, reward in of_inputs.items()}
-    references, looked = _spaced(x, config.references), _spaced(x, ATTRIBUTED)
+    references, looked = spaced(x, config.references), spaced(x, ATTRIBUTED)
 
     importance, attributed = {}, {}
     for name, reward in of_inputs.items():
@@ -169,10 +117,13 @@ def explain(
         permuted = attribution.permutation_importance(permute_key, reward, looked, features)
         importance[name] = Importance(attribution.shares(parts), np.asarray(permuted))
         attributed[name] = found
-    watched = play(play_key, family, task, actor, 1, deterministic=True)
+    watched = newest(learned)
+    if compiled:
+        watched = play(play_key, compiled, task, actor, 1, deterministic=True)
     episode, along = _episode(watched, of_inputs[AFTER], usual[AFTER], references, features)
     errors = [attribution.completeness_error(a) for a in (attributed[AFTER], along)]
     pairs = pairs or _most_important(features, importance[AFTER])
+    others, alone = left_out(fit_key, learned)
     return Explanation(
         family=family.name,
         features=features,
@@ -182,11 +133,13 @@ def explain(
         episode=episode,
         maps=[_map(np.asarray(x), pair, of_inputs, usual, learned, family) for pair in pairs],
         additive=_in_one_line(learned.after, family, x, of_inputs[AFTER], features),
-        distances=_distances(
-            form_key, rewards, other, family, task, config.discount,
-            _steps(played, play(any_key, family, task, None, config.episodes)),
+        distances=[] if not compiled or not played else _distances(
+            form_key, rewards, other, compiled, task, config.discount,
+            transitions(played, play(any_key, compiled, task, None, config.episodes)),
         ),
-        answers=answered(learned),
+        answers=answered(learned, others, alone),
+        calibration=calibration(fresh_key, learned, others, true),
+        wrong=wrong_answers(learned.after, learned.feedback, learned.annotators),
     )  # fmt: skip
 
 
@@ -213,34 +166,6 @@ def _most_important(
     pairs.sort(key=lambda pair: -(count[pair[0]] + count[pair[1]]))
     # As the family orders them: x to the right.
     return [(features[min(pair)], features[max(pair)]) for pair in pairs]
-
-
-def _seen(learned: Learned, family: TaskFamily, played: Transitions) -> Float[Array, "step inputs"]:
-    """Steps that were asked about, could have been, or that the agent takes, as inputs."""
-    # By NumPy: op by op, JAX would compile a program for each of the sizes.
-    clips, feedback, played = jax.device_get((learned.seen, learned.feedback, played))
-    comparisons, ratings = feedback.comparisons, feedback.ratings
-    said, marked = comparisons.weight > 0, ratings.weight > 0
-    parts = [
-        (comparisons.left.obs[said], comparisons.left.action[said]),
-        (comparisons.right.obs[said], comparisons.right.action[said]),
-        (ratings.segment.obs[marked], ratings.segment.action[marked]),
-        (clips.obs, clips.action),
-        (played.obs[~played.ended][None], played.action[~played.ended][None]),
-    ]
-    flat = [[x.reshape(-1, *x.shape[2:]) for x in part] for part in parts]
-    obs, action = (np.concatenate(arrays) for arrays in zip(*flat, strict=True))
-    chosen = _spread_out(len(obs), LOOKED_AT)
-    return jnp.asarray(inputs_of(family, obs[chosen], action[chosen]))
-
-
-def _spread_out(length: int, count: int) -> Integer[np.ndarray, " chosen"]:
-    """Numbers of at most `count` of so many steps, evenly spaced."""
-    return np.linspace(0, length - 1, min(count, length)).astype(int)
-
-
-def _spaced(x: Float[Array, "step inputs"], count: int) -> Float[Array, "chosen inputs"]:
-    return jnp.asarray(np.asarray(x)[_spread_out(len(x), count)])
 
 
 def _scale(reward: OfInputs, x: Float[Array, "step inputs"]) -> tuple[float, float]:
@@ -273,7 +198,7 @@ def _map(
     rewards: dict[str, OfInputs],
     usual: dict[str, tuple[float, float]],
     learned: Learned,
-    family: TaskFamily,
+    family: Shown,
 ) -> Map:
     found = landscape.places(x, pair)
     rows = jnp.asarray(found.rows)
@@ -281,7 +206,7 @@ def _map(
         name: found.average((np.asarray(eqx.filter_jit(reward)(rows)) - mean) / std)
         for (name, reward), (mean, std) in zip(rewards.items(), usual.values(), strict=True)
     }
-    reference = jnp.asarray(x[_spread_out(len(x), COMPARED)])
+    reference = jnp.asarray(x[spread_out(len(x), COMPARED)])
     spread = {
         name: found.average(np.asarray(landscape.spread(belief, family, rows, reference)))
         for name, belief in ((BEFORE, learned.before), (AFTER, learned.after))
@@ -293,7 +218,7 @@ def _map(
 
 def _in_one_line(
     belief: Belief,
-    family: TaskFamily,
+    family: Shown,
     x: Float[Array, "step inputs"],
     reward: OfInputs,
     features: Sequence[Feature],
@@ -303,17 +228,6 @@ def _in_one_line(
         return additive.read_additive(belief, family, np.asarray(x), features)
     paid = np.asarray(eqx.filter_jit(reward)(x))
     return additive.fit_additive(np.asarray(x), paid, features)
-
-
-def _steps(*episodes: Transitions) -> Transitions:
-    """Steps of all episodes, evenly spaced, until they were over."""
-    flat = [
-        jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(one)) for one in episodes
-    ]
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *flat)
-    alive = np.flatnonzero(~joined.ended)
-    chosen = alive[_spread_out(len(alive), COMPARED)]
-    return jax.tree.map(lambda x: jnp.asarray(x[chosen]), joined)
 
 
 def _distances(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.explain.rewards import Feature
 from metarlhf.reward import Belief
 from metarlhf.types import Segment
@@ -75,7 +75,7 @@ def places(
 @eqx.filter_jit
 def spread(
     belief: Belief,
-    family: TaskFamily,
+    family: Shown,
     x: Float[Array, "row inputs"],
     reference: Float[Array, "step inputs"],
 ) -> Float[Array, " row"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from metarlhf.envs.base import Box, Discrete, TaskFamily
+from metarlhf.envs.base import Box, Discrete, Shown, TaskFamily
 from metarlhf.reward import Belief
 from metarlhf.reward.networks import encode, num_actions_of
 from metarlhf.types import Task
@@ -72,7 +72,7 @@ class OfInputs(eqx.Module):
     """
 
     reward: StepReward
-    family: TaskFamily = eqx.field(static=True)
+    family: Shown = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch"]:
         size = self.family.observation_space.size
@@ -81,7 +81,7 @@ class OfInputs(eqx.Module):
 
 
 def inputs_of(
-    family: TaskFamily, obs: Shaped[np.ndarray, "..."], action: Shaped[np.ndarray, "..."]
+    family: Shown, obs: Shaped[np.ndarray, "..."], action: Shaped[np.ndarray, "..."]
 ) -> Float[np.ndarray, "row inputs"]:
     """Steps as reward networks are fed them, a row each, whatever their leading dimensions."""
     obs, done = obs.reshape(-1, obs.shape[-1]), family.action_space
@@ -112,7 +112,7 @@ class Feature(NamedTuple):
         return self.offset + self.scale * np.asarray(value)
 
 
-def features_of(family: TaskFamily) -> tuple[Feature, ...]:
+def features_of(family: Shown) -> tuple[Feature, ...]:
     """All features of the family's steps, in the order of the inputs."""
     seen, done = family.observation_space, family.action_space
     found = [

@@ -1,17 +1,17 @@
 """The page about a learned reward: what it pays for, where, how sure it is, and why."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from metarlhf.envs import TaskFamily
-from metarlhf.explain import Answered, Explanation
+from metarlhf.envs import Shown, TaskFamily
+from metarlhf.explain import Answered, Calibration, Explanation
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
+from metarlhf.report import explained_words as words
 from metarlhf.report import wording
+from metarlhf.report.explained_json import as_json
 from metarlhf.report.figures import draw_question
 from metarlhf.report.html import CLIP, CLIPS, Drawing, drawing
 from metarlhf.report.schema import Mark, Question
@@ -20,14 +20,14 @@ from metarlhf.types import Task
 
 # Inches, as wide as a phone shows without making the letters small.
 BARS, EPISODE, MAP, TALL_MAP, SHAPE = (4.6, 3.4), (4.6, 3.4), (5.4, 4.4), (5.4, 6.2), (3.0, 2.2)
-QUESTIONS = 12
+QUESTIONS, ODD = 12, 8
 JSON, PAGE = "explain.json", "explain.html"
 
 
 def write_explanation(
     folder: Path,
     found: Explanation,
-    family: TaskFamily,
+    family: Shown,
     *,
     task: Task | None,
     references: int,
@@ -38,7 +38,7 @@ def write_explanation(
     Args:
         folder: made if it is not there; a failure leaves what was there before.
         found: what is to be told.
-        family: draws the clips.
+        family: draws the clips; a simulator draws none.
         task: what was to be learned, drawn as a star; None where nobody knows.
         references: steps that attributions are counted from.
         other: what the other run that it is compared with is called.
@@ -50,7 +50,7 @@ def write_explanation(
 
 def render(
     found: Explanation,
-    family: TaskFamily,
+    family: Shown,
     task: Task | None,
     references: int,
     other: str | None = None,
@@ -62,65 +62,39 @@ def render(
     )  # fmt: skip
     environment.globals.update(w=wording, light=LIGHT, dark=DARK)
     answers, shapes = found.answers, found.additive.shapes
+    drawn = isinstance(family, TaskFamily)
     return environment.get_template("explained.html.j2").render(
         found=found,
-        headline=headline(found),
+        headline=words.headline(found),
         importance=_importance(found),
-        episode=_episode(found),
+        episode=_episode(found, "An episode of the agent" if drawn else "The newest clip"),
         references=references,
-        error=_share(found.completeness.error),
-        largest=_share(found.completeness.largest),
+        error=words.small_share(found.completeness.error),
+        largest=words.small_share(found.completeness.largest),
         r2=wording.percent(found.additive.r2),
         maps_in_line=any(len(shape.features) == 2 for shape in shapes),
         shapes=_shapes(found),
         maps=_maps(found),
-        foreseen=_foreseen(answers),
+        foreseen=words.foreseen(answers),
+        calibration=_calibration(found.calibration),
+        calibrated=words.calibrated(found.calibration),
+        contradicted=words.contradicted(answers),
+        people=words.people(answers, found.wrong),
         beliefs=_beliefs(answers),
-        questions=_questions(found, family, task),
+        questions=_questions(found, family, task) if drawn else [],
+        odd=_odd(found, family, task) if drawn else [],
         marks=any(one.levels for one in answers),
-        said=said,
-        expected=expected,
+        said=words.said,
+        expected=words.expected,
+        share=words.small_share,
+        moved=any(one.influence is not None for one in answers),
+        others=any(one.others is not None for one in answers),
         names={
             "before": "before the answers", "after": "learned", "true": "true reward",
             "other": other or "the other run",
         },
         json=JSON,
     )  # fmt: skip
-
-
-def headline(found: Explanation) -> str:
-    """What the reward pays for, in one sentence: features that make up most of it."""
-    share = found.importance["after"].gradients
-    order = np.argsort(-share, kind="stable")
-    count = int(np.searchsorted(np.cumsum(share[order]), 0.85)) + 1
-    parts = [
-        f"{found.features[i].name} ({wording.percent(float(share[i]))})" for i in order[:count][:3]
-    ]
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"This reward is about {listed}"
-
-
-def _share(value: float) -> str:
-    """A small share in per cent."""
-    if value < 1e-5:
-        return f"less than 0.001{wording.PERCENT}"
-    return f"{100 * value:.2g}{wording.PERCENT}"
-
-
-def said(one: Answered) -> str:
-    """The answer in words."""
-    if one.levels:
-        return f"{wording.number(one.said)} of {one.levels}"
-    return "equal" if one.said == 0.5 else "right" if one.said > 0.5 else "left"
-
-
-def expected(one: Answered, value: float) -> str:
-    """What was expected, in words: a mark, or how likely the clip that was chosen."""
-    if one.levels:
-        return f"{value:.1f}"
-    if one.said == 0.5:
-        return f"right: {wording.percent(value)}"
-    return wording.percent(value if one.said > 0.5 else 1 - value)
 
 
 def _over(features: Any) -> str:
@@ -140,15 +114,14 @@ def _importance(found: Explanation) -> Drawing:
     )  # fmt: skip
 
 
-def _episode(found: Explanation) -> Drawing:
+def _episode(found: Explanation, what: str) -> Drawing:
     def draw(figure: Any) -> None:
         figures.draw_episode(figure.subplots(2, 1, height_ratios=(1, 2)), found)
 
     return drawing(
         draw, None, EPISODE, "episode",
-        f"Reward of the {len(found.episode.reward)} steps of an episode, and the parts of it.",
-        "An episode of the agent: what each step is paid, and which feature adds (blue) or takes "
-        "(orange) how much",
+        f"{what}: the reward of its {len(found.episode.reward)} steps, and the parts of it.",
+        f"{what}: what each step is paid, and which feature adds (blue) or takes (orange) how much",
     )  # fmt: skip
 
 
@@ -181,14 +154,15 @@ def _maps(found: Explanation) -> list[Drawing]:
     return drawn
 
 
-def _foreseen(answers: list[Answered]) -> str:
-    """How much of what was said was expected."""
-    before = float(np.mean([1 - one.surprise for one in answers])) if answers else 0.0
-    after = before + (float(np.mean([one.moved for one in answers])) if answers else 0.0)
-    return (
-        f"Before the first answer the model's expectations were {wording.percent(before)} right on "
-        f"average, after the last one {wording.percent(after)}."
-    )
+def _calibration(found: Calibration | None) -> Drawing | None:
+    if found is None:
+        return None
+    return drawing(
+        lambda axes: figures.draw_reliability(axes, found), (1, 1), BARS, "calibration",
+        words.calibrated(found),
+        "How sure the model was of an answer, and how often it was right then; the larger a dot, "
+        "the more answers",
+    )  # fmt: skip
 
 
 def _beliefs(answers: list[Answered]) -> Drawing | None:
@@ -196,94 +170,39 @@ def _beliefs(answers: list[Answered]) -> Drawing | None:
         return None
     return drawing(
         lambda axes: figures.draw_beliefs(axes, answers), (1, 1), BARS, "beliefs",
-        _foreseen(answers),
+        words.foreseen(answers),
         "How close each answer was to what the model expected; 100 % is just what it expected",
     )  # fmt: skip
 
 
 def _questions(found: Explanation, family: TaskFamily, task: Task | None) -> list[Drawing]:
-    """The questions whose answers moved the model most, in the order they were asked."""
-    most = sorted(found.answers, key=lambda one: -one.moved)[:QUESTIONS]
+    """The questions whose answers moved the reward most, in the order they were asked."""
+    far = lambda one: one.moved if one.influence is None else one.influence
+    most = sorted(found.answers, key=lambda one: -far(one))[:QUESTIONS]
     return [_question(one, family, task) for one in sorted(most, key=lambda one: one.number)]
 
 
-def _question(one: Answered, family: TaskFamily, task: Task | None) -> Drawing:
+def _odd(found: Explanation, family: TaskFamily, task: Task | None) -> list[Drawing]:
+    """The questions whose answers the others contradict most."""
+    odd = [one for one in found.answers if one.contradicted]
+    odd = sorted(odd, key=lambda one: -abs(one.said - (one.others or 0.0)))[:ODD]
+    return [_question(one, family, task, odd=True) for one in odd]
+
+
+def _question(one: Answered, family: TaskFamily, task: Task | None, odd: bool = False) -> Drawing:
+    """With what the model expected; of an `odd` one, with what the other answers make of it."""
     first, last = one.clips[0], one.clips[-1]
     question = Mark(first, one.said) if one.levels else Question(first, last, one.said)
-    told = f"{expected(one, one.before)} \N{RIGHTWARDS ARROW} {expected(one, one.after)}"
+    told = (
+        f"{words.expected(one, one.before)} \N{RIGHTWARDS ARROW} {words.expected(one, one.after)}"
+    )
+    name, alt = f"question{one.number}", f"Expected before and after: {told}."
+    if odd and one.others is not None:
+        told = f"by the others {words.expected(one, one.others)}"
+        name, alt = f"odd{one.number}", f"Expected {told}."
     return drawing(
         lambda axes: draw_question(axes, family, task, question),
-        (1, 1) if one.levels else (1, 2), CLIP if one.levels else CLIPS, f"question{one.number}",
-        f"Question {one.number}. The answer: {said(one)}. Expected before and after: {told}.",
-        f"{one.number}. {said(one)}: {told}",
+        (1, 1) if one.levels else (1, 2), CLIP if one.levels else CLIPS, name,
+        f"Question {one.number}. The answer: {words.said(one)}. {alt}",
+        f"{one.number}. {words.said(one)}: {told}",
     )  # fmt: skip
-
-
-def as_json(found: Explanation) -> dict[str, Any]:
-    """The explanation as plain values; what is not known is null."""
-    features = [feature.name for feature in found.features]
-    return {
-        "family": found.family,
-        "steps_seen": found.seen,
-        "features": [{"name": f.name, "unit": f.unit or None} for f in found.features],
-        "importance": {
-            name: {
-                "integrated_gradients": dict(zip(features, one.gradients.tolist(), strict=True)),
-                "permutation": dict(zip(features, one.permutation.tolist(), strict=True)),
-            }
-            for name, one in found.importance.items()
-        },
-        "completeness": found.completeness._asdict(),
-        "episode": {
-            "obs": found.episode.obs,
-            "reward": found.episode.reward,
-            "parts": dict(zip(features, found.episode.parts.T.tolist(), strict=True)),
-        },
-        "maps": [
-            {
-                "features": [feature.name for feature in one.features],
-                "extent": one.extent,
-                "rewards": _each(_holes, one.rewards),
-                "spread": _each(_holes, one.spread),
-                "density": one.density,
-            }
-            for one in found.maps
-        ],
-        "additive": {
-            "formula": found.additive.formula,
-            "r2": found.additive.r2,
-            "exact": found.additive.exact,
-            "shapes": [
-                {
-                    "features": [feature.name for feature in shape.features],
-                    "knots": [
-                        list(feature.options) or feature.shown(knots)
-                        for feature, knots in zip(shape.features, shape.knots, strict=True)
-                    ],
-                    "values": shape.values,
-                    "spread": shape.spread,
-                    "weight": shape.weight,
-                }
-                for shape in found.additive.shapes
-            ],
-        },
-        "distances": [one._asdict() for one in found.distances],
-        "answers": [
-            {
-                "number": one.number,
-                "said": one.said,
-                "levels": one.levels,
-                "expected_before": one.before,
-                "expected_after": one.after,
-            }
-            for one in found.answers
-        ],
-    }
-
-
-def _each(change: Callable[[Any], Any], named: dict[str, Any]) -> dict[str, Any]:
-    return {name: change(value) for name, value in named.items()}
-
-
-def _holes(values: np.ndarray) -> list[list[float | None]]:
-    return [[None if np.isnan(x) else x for x in row] for row in values.tolist()]

@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET
-from metarlhf.explain import Answered, Explanation, Feature, Map, Shape
+from metarlhf.explain import Answered, Calibration, Explanation, Feature, Map, Shape
 from metarlhf.report.figures import Row, ink
 
 # Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
@@ -195,6 +195,34 @@ def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
     axes.set_xlabel("answer")
     axes.grid(axis="y")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
+
+
+def draw_reliability(axes: Axes, found: Calibration) -> None:
+    """How often predictions come true that are so sure; as large as there are many of them."""
+    axes.plot([0.5, 1], [0.5, 1], color=ink(), linewidth=0.8, alpha=0.5, linestyle="--")
+    axes.annotate("as often right as sure", (0.98, 0.98), (-2, -22), textcoords="offset points",
+                  va="top", ha="right", fontsize=9, alpha=0.8)  # fmt: skip
+    styles = {"before": (TARGET, "none"), "after": (AGENT, AGENT)}
+    for name, diagram in found.diagrams.items():
+        colour, fill = styles[name]
+        held = diagram.weight > 0
+        share = diagram.weight[held] / diagram.weight.sum()
+        # As large as what they tell: of a few answers, right or wrong is next to nothing.
+        axes.scatter(
+            diagram.confidence[held], diagram.right[held], 5 + 300 * share, linewidths=1.2,
+            edgecolors=colour, facecolors=fill, alpha=0.85, zorder=3, clip_on=False,
+        )  # fmt: skip
+        axes.plot([], [], "o", color=colour, mfc=fill, markersize=6, label=name)
+    axes.set_xlim(0.49, 1.01)
+    low = min(float(d.right[d.weight > 0].min()) for d in found.diagrams.values())
+    axes.set_ylim(min(0.45, low - 0.04), 1.02)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("how sure the model was")
+    axes.set_ylabel("how often it was right")
+    axes.grid(axis="y")
+    if len(found.diagrams) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
 
 
 def named(features: tuple[Feature, ...]) -> str:

@@ -1,0 +1,86 @@
+"""How far answers and predictions may be trusted: what each is to the others; calibration."""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from metarlhf.feedback import Teacher
+from metarlhf.feedback.teachers import Scale
+from metarlhf.reward import Ensemble, Learned
+from metarlhf.reward.calibration import Reliability, predicted_preferences, reliability
+from metarlhf.reward.influence import Influence, influence
+from metarlhf.types import Comparison, Segment
+
+# Fits without some answers: each by itself up to so many, beyond that in folds. An ensemble is
+# fitted step by step, which takes a hundred times as long as a posterior does.
+ONE_BY_ONE, FOLDS = {"ensemble": 20, "other": 128}, {"ensemble": 5, "other": 32}
+# Clips by which rewards are compared that differ by an answer, and fresh questions.
+JUDGED, QUESTIONS, BINS = 256, 1000, 10
+
+
+class Calibration(NamedTuple):
+    """How sure predicted preferences are, and how often they come true."""
+
+    of: Literal["fresh questions", "answers left out"]
+    """Questions that nobody was asked, answered by the true reward; or the answers themselves, each
+    predicted by a fit to others."""
+    questions: int
+    diagrams: dict[str, Reliability]
+    """"before" and "after", or "after" alone where answers are left out."""
+
+
+_influence = jax.jit(influence, static_argnames="folds")
+
+
+def left_out(key: PRNGKeyArray, learned: Learned) -> tuple[Influence | None, bool]:
+    """What each comparison is to the others, and whether each was left out by itself.
+
+    None where there are fewer than three: without one there is little left.
+    """
+    said = learned.feedback.comparisons
+    count = int(np.sum(np.asarray(said.weight) > 0))
+    if count < 3:
+        return None, False
+    kind = "ensemble" if isinstance(learned.before, Ensemble) else "other"
+    folds = count if count <= ONE_BY_ONE[kind] else FOLDS[kind]
+    clips = learned.seen if learned.seen.obs.shape[0] > 2 else said.left
+    chosen = np.linspace(0, len(clips.obs) - 1, min(JUDGED, len(clips.obs))).astype(int)
+    judged = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[chosen]), clips)
+    found = _influence(key, learned.before, learned.feedback, judged, folds=folds)
+    return jax.device_get(found), folds == count
+
+
+def calibration(
+    key: PRNGKeyArray, learned: Learned, found: Influence | None, true: bool
+) -> Calibration | None:
+    """By fresh questions where the true reward answers them (`true`), or by answers left out."""
+    seen = learned.seen
+    if true and seen.obs.shape[0] > 2:
+        diagrams = {
+            name: jax.device_get(_of_fresh(key, belief, seen))
+            for name, belief in (("before", learned.before), ("after", learned.after))
+        }
+        return Calibration("fresh questions", QUESTIONS, diagrams)
+    if found is None:
+        return None
+    said = learned.feedback.comparisons
+    diagram = jax.device_get(
+        reliability(jnp.asarray(found.predicted), said.preference, said.weight, BINS)
+    )
+    return Calibration("answers left out", int(np.sum(said.weight > 0)), {"after": diagram})
+
+
+@jax.jit
+def _of_fresh(key, belief, clips: Segment) -> Reliability:
+    """Of random pairs of clips, which a teacher who never errs compares."""
+    left, right = jax.random.randint(key, (2, QUESTIONS), 0, clips.obs.shape[0])
+    one, other = clips[left], clips[right]
+    said, weight = Teacher().compare(
+        key, one.task_reward, other.task_reward, Scale.of(clips.task_reward)
+    )
+    weight = weight * (left != right)
+    predicted = predicted_preferences(belief, Comparison(one, other, said, weight))
+    return reliability(predicted, said, weight, BINS)

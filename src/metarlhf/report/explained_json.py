@@ -1,0 +1,94 @@
+"""An explanation as plain values, for other programs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metarlhf.explain import Calibration, Explanation
+
+
+def as_json(found: Explanation) -> dict[str, Any]:
+    """The explanation as plain values; what is not known is null."""
+    features = [feature.name for feature in found.features]
+    return {
+        "family": found.family,
+        "steps_seen": found.seen,
+        "features": [{"name": f.name, "unit": f.unit or None} for f in found.features],
+        "importance": {
+            name: {
+                "integrated_gradients": dict(zip(features, one.gradients.tolist(), strict=True)),
+                "permutation": dict(zip(features, one.permutation.tolist(), strict=True)),
+            }
+            for name, one in found.importance.items()
+        },
+        "completeness": found.completeness._asdict(),
+        "episode": {
+            "obs": found.episode.obs,
+            "reward": found.episode.reward,
+            "parts": dict(zip(features, found.episode.parts.T.tolist(), strict=True)),
+        },
+        "maps": [
+            {
+                "features": [feature.name for feature in one.features],
+                "extent": one.extent,
+                "rewards": _each(_holes, one.rewards),
+                "spread": _each(_holes, one.spread),
+                "density": one.density,
+            }
+            for one in found.maps
+        ],
+        "additive": {
+            "formula": found.additive.formula,
+            "r2": found.additive.r2,
+            "exact": found.additive.exact,
+            "shapes": [
+                {
+                    "features": [feature.name for feature in shape.features],
+                    "knots": [
+                        list(feature.options) or feature.shown(knots)
+                        for feature, knots in zip(shape.features, shape.knots, strict=True)
+                    ],
+                    "values": shape.values,
+                    "spread": shape.spread,
+                    "weight": shape.weight,
+                }
+                for shape in found.additive.shapes
+            ],
+        },
+        "distances": [one._asdict() for one in found.distances],
+        "answers": [
+            {
+                "number": one.number,
+                "said": one.said,
+                "levels": one.levels,
+                "expected_before": one.before,
+                "expected_after": one.after,
+                "expected_by_others": one.others,
+                "contradicted": one.contradicted,
+                "influence": one.influence,
+                "by": one.by,
+            }
+            for one in found.answers
+        ],
+        "calibration": _calibration(found.calibration),
+        "wrong_answers": found.wrong,
+    }
+
+
+def _each(change: Callable[[Any], Any], named: dict[str, Any]) -> dict[str, Any]:
+    return {name: change(value) for name, value in named.items()}
+
+
+def _holes(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if np.isnan(x) else x for x in row] for row in values.tolist()]
+
+
+def _calibration(found: Calibration | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    diagrams = {
+        name: {**one._asdict(), "expected_error": one.expected_error}
+        for name, one in found.diagrams.items()
+    }
+    return {"of": found.of, "questions": found.questions, "diagrams": diagrams}

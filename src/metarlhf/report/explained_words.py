@@ -1,0 +1,124 @@
+"""What the page about a learned reward says in words."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from metarlhf.explain import Answered, Calibration, Explanation
+from metarlhf.report import wording
+
+
+def headline(found: Explanation) -> str:
+    """What the reward pays for, in one sentence: features that make up most of it."""
+    share = found.importance["after"].gradients
+    order = np.argsort(-share, kind="stable")
+    count = int(np.searchsorted(np.cumsum(share[order]), 0.85)) + 1
+    parts = [
+        f"{found.features[i].name} ({wording.percent(float(share[i]))})" for i in order[:count][:3]
+    ]
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"This reward is about {listed}"
+
+
+def small_share(value: float) -> str:
+    """A small share in per cent."""
+    if value < 1e-5:
+        return f"less than 0.001{wording.PERCENT}"
+    return f"{100 * value:.2g}{wording.PERCENT}"
+
+
+def said(one: Answered) -> str:
+    """The answer in words."""
+    if one.levels:
+        return f"{wording.number(one.said)} of {one.levels}"
+    return "equal" if one.said == 0.5 else "right" if one.said > 0.5 else "left"
+
+
+def expected(one: Answered, value: float) -> str:
+    """What was expected, in words: a mark, or how likely the clip that was chosen."""
+    if one.levels:
+        return f"{value:.1f}"
+    if one.said == 0.5:
+        return f"right: {wording.percent(value)}"
+    return wording.percent(value if one.said > 0.5 else 1 - value)
+
+
+def foreseen(answers: Sequence[Answered]) -> str:
+    """How much of what was said was expected."""
+    before = float(np.mean([1 - one.surprise for one in answers])) if answers else 0.0
+    after = before + (float(np.mean([one.moved for one in answers])) if answers else 0.0)
+    return (
+        f"Before the first answer the model's expectations were {wording.percent(before)} right on "
+        f"average, after the last one {wording.percent(after)}."
+    )
+
+
+def calibrated(found: Calibration | None) -> str:
+    """How far predictions come true as often as they say, and on what that was found."""
+    if found is None:
+        return ""
+    error = {name: small_share(float(one.expected_error)) for name, one in found.diagrams.items()}
+    count = wording.number(found.questions)
+    if found.of == "fresh questions":
+        return (
+            f"On {count} questions that nobody was asked, answered by the true reward, the model "
+            f"is right as often as it is sure, give or take {error['after']} on average (the "
+            f"expected calibration error; before the answers it was {error['before']})."
+        )
+    return (
+        f"Each of the {count} answers was predicted by a fit to others, without it: the model is "
+        f"right as often as it is sure, give or take {error['after']} on average (the expected "
+        f"calibration error{'; so few answers say little of it' if found.questions < FEW else ''})."
+    )
+
+
+FEW = 50
+"""Answers of which no more than a hint of calibration can be told."""
+
+
+def contradicted(answers: Sequence[Answered]) -> str:
+    """Which answers the others speak against."""
+    if all(one.others is None for one in answers):
+        return ""
+    numbers = [str(one.number) for one in answers if one.contradicted]
+    if not numbers:
+        return "No answer contradicts the others."
+    most = ", ".join(numbers[:-1][:MOST]) + (" and " if len(numbers) > 1 else "") + numbers[-1]
+    if len(numbers) > MOST:
+        return (
+            f"{len(numbers)} of {len(answers)} answers contradict what the others say; the table "
+            "below marks them."
+        )
+    one = len(numbers) == 1
+    return (
+        f"Answer{'' if one else 's'} {most} contradict{'s' if one else ''} what the others say: a "
+        "slip, perhaps, or something that the model cannot see."
+    )
+
+
+MOST = 8
+"""Numbers of answers in a sentence."""
+
+
+class Person(NamedTuple):
+    """Somebody who answered, in words."""
+
+    name: str
+    answers: int
+    wrong: str
+    contradict: str
+
+
+def people(answers: Sequence[Answered], wrong: dict[str, float]) -> list[Person]:
+    """Everybody who compared something, if they are several."""
+    names = sorted({one.by for one in answers if one.by is not None})
+    if len(names) < 2:
+        return []
+    told = []
+    for name in names:
+        theirs = [one for one in answers if one.by == name]
+        against = sum(one.contradicted for one in theirs)
+        share = wording.percent(wrong[name]) if name in wrong else "-"
+        told.append(Person(name, len(theirs), share, str(against)))
+    return told

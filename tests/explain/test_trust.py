@@ -1,0 +1,91 @@
+"""What answers are to one another, and how sure predictions are."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs
+from metarlhf.explain import answered, calibration, left_out
+from metarlhf.report import explained_words as words
+from metarlhf.reward import ROBUST, Ensemble, LatentPosterior, LatentReward, Learned, wrong_answers
+from metarlhf.reward.calibration import predicted_preferences
+from metarlhf.types import Comparison, Feedback, Rating
+from tests.reward.test_ensemble import clips, compared
+
+FAMILY, KEY, COUNT = envs.make("navigation"), jax.random.key(0), 24
+NONE = Rating(clips(3, 0), *[jnp.zeros(0)] * 3)
+PEOPLE = ("ana", "ben")
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """Two people's answers, of which one is turned round that is plain."""
+    asked, gap = (
+        compared(10, 80),
+        lambda c: c.right.task_reward.sum(-1) - c.left.task_reward.sum(-1),
+    )
+    plain = jnp.argsort(-jnp.abs(gap(asked)))[:COUNT]
+    said = jax.tree.map(lambda x: x[plain], asked)
+    turned = said.preference.at[3].set(1.0 - said.preference[3])
+    said = Comparison(said.left, said.right, turned, said.weight, jnp.arange(COUNT) % 2)
+    config = replace(ROBUST, members=2, hidden=(16,), fit_steps=300, lr=1e-2)
+    before, feedback = Ensemble.create(KEY, FAMILY, config), Feedback(said, NONE)
+    after = jax.jit(lambda belief: belief.adapt(KEY, feedback))(before)
+    return Learned(before, after, feedback, clips(50, 64), FAMILY, PEOPLE)
+
+
+def test_an_answer_that_the_others_contradict_is_said_so_with_who_gave_it(learned):
+    others, alone = left_out(KEY, learned)
+    assert not alone  # too many for an ensemble to be fitted without each of them
+    found = answered(learned, others, alone)
+    assert found[3].contradicted
+    assert found[3].by == "ben"
+    assert sum(one.contradicted for one in found) <= 3
+    assert all(one.influence is None for one in found)
+    told = words.contradicted(found)
+    assert "4" in told
+    assert "contradict" in told
+    wrong = wrong_answers(learned.after, learned.feedback, PEOPLE)
+    ana, ben = words.people(found, wrong)
+    assert (ana.name, ana.answers, ben.answers) == ("ana", 12, 12)
+    assert wrong["ben"] > wrong["ana"]
+    assert int(ben.contradict) >= 1
+
+
+def test_few_answers_are_left_out_one_by_one(learned):
+    few = jax.tree.map(lambda x: x[:6], learned.feedback.comparisons)
+    model = LatentReward(FAMILY, key=KEY, latent_size=2, num_features=8, hidden=(16,))
+    prior = LatentPosterior.prior(model, jax.random.normal(KEY, (50, 2)))
+    told = Feedback(few, NONE)
+    short = Learned(prior, prior.adapt(KEY, told), told, learned.seen, FAMILY)
+    others, alone = left_out(KEY, short)
+    assert alone
+    without = eqx.tree_at(lambda f: f.comparisons.weight, told, jnp.ones(6).at[2].set(0.0))
+    expected = predicted_preferences(prior.adapt(KEY, without), few)[2]
+    found = answered(short, others, alone)
+    assert found[2].others == pytest.approx(float(expected), abs=1e-4)
+    assert all(one.influence is not None and one.by is None for one in found)
+    two = jax.tree.map(lambda x: x[:2], few)
+    assert left_out(KEY, replace(short, feedback=Feedback(two, NONE))) == (None, False)
+
+
+def test_calibration_is_by_fresh_questions_where_the_true_reward_is_known(learned):
+    others, _ = left_out(KEY, learned)
+    fresh, given = (calibration(KEY, learned, others, true) for true in (True, False))
+    assert set(fresh.diagrams) == {"before", "after"}
+    error = {name: float(one.expected_error) for name, one in fresh.diagrams.items()}
+    assert error["after"] < 0.2
+    assert "answered by the true reward" in words.calibrated(fresh)
+    assert (given.of, given.questions) == ("answers left out", COUNT)
+    said = learned.feedback.comparisons
+    likely = np.where(np.asarray(said.preference) > 0.5, others.predicted, 1 - others.predicted)
+    diagram = given.diagrams["after"]
+    right = float(np.sum(diagram.right * diagram.weight) / COUNT)
+    assert right == pytest.approx(float((likely >= 0.5).mean()), abs=1e-5)
+    assert "so few answers say little" in words.calibrated(given)
+    assert calibration(KEY, learned, None, False) is None
+    assert words.calibrated(None) == ""
