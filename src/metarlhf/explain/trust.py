@@ -11,6 +11,7 @@ from metarlhf.feedback import Teacher
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward import Ensemble, Learned
 from metarlhf.reward.calibration import Reliability, predicted_preferences, reliability
+from metarlhf.reward.guesses import of_rows
 from metarlhf.reward.influence import Influence, influence
 from metarlhf.types import Comparison, Segment
 
@@ -26,7 +27,7 @@ class Calibration(NamedTuple):
 
     of: Literal["fresh questions", "answers left out"]
     """Questions that nobody was asked, answered by the true reward; or the answers themselves, each
-    predicted by a fit to others."""
+    predicted by a fit to others, with as many guesses as its giver is believed to make."""
     questions: int
     diagrams: dict[str, Reliability]
     """"before" and "after", or "after" alone where answers are left out."""
@@ -67,9 +68,9 @@ def calibration(
     if found is None:
         return None
     said = learned.feedback.comparisons
-    diagram = jax.device_get(
-        reliability(jnp.asarray(found.predicted), said.preference, said.weight, BINS)
-    )
+    guessed = of_rows(learned.after.share_of_guesses(learned.feedback), said.annotator)
+    predicted = (1.0 - guessed) * jnp.asarray(found.predicted) + 0.5 * guessed
+    diagram = jax.device_get(reliability(predicted, said.preference, said.weight, BINS))
     return Calibration("answers left out", int(np.sum(said.weight > 0)), {"after": diagram})
 
 

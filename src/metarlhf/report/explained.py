@@ -160,8 +160,8 @@ def _calibration(found: Calibration | None) -> Drawing | None:
     return drawing(
         lambda axes: figures.draw_reliability(axes, found), (1, 1), BARS, "calibration",
         words.calibrated(found),
-        "How sure the model was of an answer, and how often it was right then; the larger a dot, "
-        "the more answers",
+        "How sure the model was of an answer, and how often it was right then: on the dashed line "
+        "as often. The larger a dot, the more answers",
     )  # fmt: skip
 
 

@@ -200,8 +200,6 @@ def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
 def draw_reliability(axes: Axes, found: Calibration) -> None:
     """How often predictions come true that are so sure; as large as there are many of them."""
     axes.plot([0.5, 1], [0.5, 1], color=ink(), linewidth=0.8, alpha=0.5, linestyle="--")
-    axes.annotate("as often right as sure", (0.98, 0.98), (-2, -22), textcoords="offset points",
-                  va="top", ha="right", fontsize=9, alpha=0.8)  # fmt: skip
     styles = {"before": (TARGET, "none"), "after": (AGENT, AGENT)}
     for name, diagram in found.diagrams.items():
         colour, fill = styles[name]

@@ -67,7 +67,8 @@ def calibrated(found: Calibration | None) -> str:
             f"expected calibration error; before the answers it was {error['before']})."
         )
     return (
-        f"Each of the {count} answers was predicted by a fit to others, without it: the model is "
+        f"Each of the {count} answers was predicted by a fit to others, without it, with as many "
+        f"guesses as whoever gave it is believed to make: the model is "
         f"right as often as it is sure, give or take {error['after']} on average (the expected "
         f"calibration error{'; so few answers say little of it' if found.questions < FEW else ''})."
     )
