@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 from metarlhf import envs
 from metarlhf.envs.drawing import TARGET, draw, draw_trajectory
 
-SPATIAL = ("navigation/finn2017", "navigation/pearl2019", "reacher", "pendulum")
+SPATIAL = (
+    "navigation/finn2017",
+    "navigation/pearl2019",
+    "navigation/hazard",
+    "reacher",
+    "pendulum",
+)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from metarlhf.envs.errors import (
     UnknownTaskError,
     VariationError,
 )
+from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.host import FilmedEnv, HostEnv, HostFamily, HostStep, TaskedEnv, TestedFamily
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
@@ -65,6 +66,7 @@ __all__ = [
     "MultiBinary",
     "Image",
     "Parts",
+    "Hazard",
     "Navigation",
     "Reacher",
     "Pendulum",

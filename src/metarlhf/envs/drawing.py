@@ -17,6 +17,7 @@ import numpy as np
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.cartpole import CartPole
+from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
@@ -67,6 +68,17 @@ def draw_navigation(family: Navigation, axes: Axes, obs: np.ndarray, task: Task 
     axes.plot(*obs[0], "o", color=AGENT, markerfacecolor="none", markersize=5)
     axes.plot(*obs[-1], "o", color=AGENT, markersize=5)
     _square(axes)
+
+
+@draw.register(Hazard)
+def draw_hazard(family: Hazard, axes: Axes, obs: np.ndarray, task: Task | None) -> None:
+    """The same, with what is forbidden as a dashed ring."""
+    if task is None:
+        return draw_navigation(family, axes, obs, None)
+    goal, centre = np.split(np.asarray(task), 2)
+    ring = centre + family.radius * _circle(1.0)
+    axes.plot(*ring.T, color=TARGET, linewidth=1, linestyle="--")
+    draw_navigation(family, axes, obs, goal)
 
 
 @draw.register(Reacher)
@@ -123,6 +135,8 @@ def _possible_goals(family: Navigation) -> np.ndarray:
     """The outline of where the goal may be."""
     if family.sparse:
         return _circle(1.0, half=True)
+    if isinstance(family, Hazard):
+        return _circle(family.farthest)
     return 0.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
 
 Goal = Float[Array, "2"]
+Place = Float[Array, " numbers"]
 
 
 class NavigationState(NamedTuple):
@@ -63,24 +64,28 @@ class Navigation:
         """Always the same object, so that what was compiled for it is found again."""
         return Navigation(self.preset, terminates=False)
 
-    def sample(self, key: PRNGKeyArray) -> Goal:
+    def goal(self, task: Place) -> Goal:
+        """Where to go: all that there is to a task here."""
+        return task
+
+    def sample(self, key: PRNGKeyArray) -> Place:
         if self.sparse:
             angle = jax.random.uniform(key, maxval=jnp.pi)
             return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
         return jax.random.uniform(key, (2,), minval=-0.5, maxval=0.5)
 
-    def reset(self, key: PRNGKeyArray, task: Goal) -> tuple[Float[Array, "2"], NavigationState]:
+    def reset(self, key: PRNGKeyArray, task: Place) -> tuple[Float[Array, "2"], NavigationState]:
         position = jnp.zeros(2)
         return position, NavigationState(position, jnp.zeros((), jnp.int32))
 
     def step(
-        self, key: PRNGKeyArray, state: NavigationState, action: Float[Array, "2"], task: Goal
+        self, key: PRNGKeyArray, state: NavigationState, action: Float[Array, "2"], task: Place
     ) -> Step:
         move = jnp.clip(action, -self.max_speed, self.max_speed)
         position = state.position + move
         time = state.time + 1
         reward = self.reward(state.position, action, position, task)
-        reached = jnp.all(jnp.abs(position - task) < 0.01) & self.terminates
+        reached = jnp.all(jnp.abs(position - self.goal(task)) < 0.01) & self.terminates
         return Step(
             position, NavigationState(position, time), reward, reached, time >= self.horizon
         )
@@ -90,9 +95,9 @@ class Navigation:
         obs: Float[Array, "2"],
         action: Float[Array, "2"],
         next_obs: Float[Array, "2"],
-        task: Goal,
+        task: Place,
     ) -> Float[Array, ""]:
-        distance = jnp.sqrt(jnp.sum((next_obs - task) ** 2) + 1e-12)
+        distance = jnp.sqrt(jnp.sum((next_obs - self.goal(task)) ** 2) + 1e-12)
         if self.sparse:
             return jnp.where(distance <= 0.2, 1.0 - distance, 0.0)
         return -distance

@@ -13,6 +13,7 @@ from metarlhf.envs.base import Environment, TaskFamily, Tasks
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.distributions import Distribution, distribution
 from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError, VariationError
+from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.host import HostFamily
 from metarlhf.envs.modules import module
 from metarlhf.envs.navigation import Navigation
@@ -24,6 +25,7 @@ _factories: dict[str, Callable[..., Environment]] = {
     "navigation": Navigation,
     "navigation/finn2017": lambda **options: Navigation("finn2017", **options),
     "navigation/pearl2019": lambda **options: Navigation("pearl2019", **options),
+    "navigation/hazard": Hazard,
     "reacher": Reacher,
     "pendulum": Pendulum,
     "cartpole": CartPole,

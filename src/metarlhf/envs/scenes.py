@@ -20,6 +20,7 @@ import numpy as np
 
 from metarlhf.envs.base import Shown
 from metarlhf.envs.cartpole import CartPole
+from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
@@ -104,11 +105,14 @@ def scene_of(family: Shown, obs: np.ndarray) -> Scene:
 @scene_of.register(Navigation)
 def navigation_scene(family: Navigation, obs: np.ndarray) -> Scene:
     """A point, its track, the start, and where goals may be."""
-    side = 1.2 if family.sparse else 0.6
+    wide = family.farthest if isinstance(family, Hazard) else 0.5
+    side = 1.2 if family.sparse else 0.1 + wide
     reach = max(side, 1.08 * float(np.abs(obs).max()))
     square = 0.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    if family.sparse or isinstance(family, Hazard):
+        square = _circle(1.0 if family.sparse else wide)
     still = [
-        line(_circle(1.0) if family.sparse else square, "faint", 1.0),
+        line(square, "faint", 1.0),
         line([[-reach, 0], [reach, 0]], "grid", 1.0),
         line([[0, -reach], [0, reach]], "grid", 1.0),
     ]
