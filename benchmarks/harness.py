@@ -60,6 +60,7 @@ ORDER = (
     "wrong-answers",
     "influence",
     "calibration",
+    "over-optimisation",
 )
 
 

@@ -23,7 +23,17 @@ from metarlhf.cli.options import (
     say,
     show,
 )
-from metarlhf.cli.single import check_number, practise, run_round, task_number, true_return
+from metarlhf.cli.single import (
+    check_number,
+    halted,
+    parted_words,
+    parting,
+    practise,
+    run_round,
+    task_number,
+    true_return,
+    watched,
+)
 from metarlhf.envs import is_host
 from metarlhf.feedback import empty
 from metarlhf.meta import gradient_prior
@@ -116,6 +126,11 @@ def main(argv: Sequence[str]) -> int:
             f"the prior in {options.prior} was meta-trained on comparisons, not on ratings: leave "
             "--config.feedback as it is"
         )
+    if isinstance(prior, GradientPrior) and options.config.held_by:
+        raise UserError(
+            f"--config.{options.config.held_by} is about practice by PPO; the prior in "
+            f"{options.prior} adapts by gradient steps: leave it out"
+        )
     digest = files.digest(options.prior) or ""
     name = f"adapt-{file_name(prior.family.name)}-{digest[:6]}-{options.number}"
     name += "" if options.preset == "ten" else f"-{options.preset}"
@@ -157,6 +172,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
             "return": last["return"],
             "seconds": seconds,
             "agent": str(folder),
+            **parting(run.metrics.rows),
         }
     )
     how = "by what the task pays" if by_task else f"with {last['labels']} {config.feedback}"
@@ -164,7 +180,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
         f"return {before:.2f} -> {last['return']:.2f} {how} in "
         f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
-    return show(result, [line], options.json)
+    return show(result, [line, *parted_words(result)], options.json)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))
@@ -184,11 +200,11 @@ def _by_answers(
         state = proceed(state, learning, task, config)
         found = true_return(state.key, family, task, state.ppo.agent)
         labels, steps = int(state.answers.count), int(state.steps)
-        return state, {"labels": labels, "steps": steps, "return": found}
+        return state, {"labels": labels, "steps": steps, "return": found} | watched(state)
 
     start = lambda: _start(key, learning, task, prior, config)
-    total = config.rounds + (config.final_updates > 0)
-    state = drive(run, "adapting", start, step, total)
+    total = config.rounds + rlhf.stages(config)
+    state = drive(run, "adapting", start, step, total, stop=halted)
     return state.ppo.agent, rlhf.learned(prior.belief, state, family)
 
 

@@ -104,6 +104,11 @@ class Teach(TrainOptions):
                 "a prior's policy is told what is wanted, and is not cloned: demonstrations are "
                 "for lessons from scratch"
             )
+        if self.config.watch.every:
+            raise ValueError(
+                "people are asked about the newest behaviour all along: watch.every is for rlhf "
+                "and adapt, whose questions end before practice does"
+            )
         if self.wait and self.config.labels % self.config.rounds:
             raise ValueError(
                 f"with wait, labels = {self.config.labels} must be a multiple of rounds = "

@@ -21,13 +21,20 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import (
     check_env,
+    check_marks,
     check_members,
     check_number,
+    cost_words,
+    forbidden_steps,
+    halted,
     must_step_beside,
+    parted_words,
+    parting,
     practise,
     run_round,
     task_number,
     true_return,
+    watched,
 )
 from metarlhf.envs import Shown, TaskFamily, connect, make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
@@ -79,6 +86,7 @@ class Training(NamedTuple):
     """A round, or when those are over (True) what comes after the last answer."""
     true_return: Callable[[RLHFState], float]
     restored: Callable[[RLHFState], RLHFState] = lambda state: state
+    costs: Callable[[RLHFState], dict[str, float]] = lambda state: {}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -109,6 +117,16 @@ def training_of(options: RLHF) -> Iterator[Training]:
             f"nobody knows what the worst and the best step in {options.env} pay, so no simulated "
             "teacher can give marks there: leave --config.feedback comparisons"
         )
+    if config.checks:
+        raise UserError(
+            "--config.watch.every is for task families: whoever practises in a simulator beside is "
+            "not watched yet"
+        )
+    if config.never.clips:
+        raise UserError(
+            f"nobody knows what must never be in {options.env}, so no simulated person can mark "
+            "it: leave --config.never.clips out"
+        )
     with (
         closing(connect(options.env, config.ppo.num_envs, options.workers)) as env,
         closing(connect(options.env, EPISODES, options.workers)) as evaluation_env,
@@ -119,6 +137,7 @@ def training_of(options: RLHF) -> Iterator[Training]:
 def _compiled(options: RLHF, family: TaskFamily) -> Training:
     config, learning = options.config, family.without_termination()
     task, key = task_number(family, options.number), jax.random.key(options.seed)
+    check_marks(config, learning)
 
     def proceed(state, over):
         return (practise if over else run_round)(state, learning, task, config)
@@ -128,6 +147,7 @@ def _compiled(options: RLHF, family: TaskFamily) -> Training:
         lambda: rlhf.from_scratch(key, learning, task, config, options.ensemble),
         proceed,
         lambda state: true_return(state.key, family, task, state.ppo.agent),
+        costs=lambda state: forbidden_steps(state.key, learning, task, state.ppo.agent),
     )
 
 
@@ -156,12 +176,13 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
     def step(state, done):
         state = training.proceed(state, done >= config.rounds)
         found, labels = training.true_return(state), int(state.answers.count)
-        return state, {"labels": labels, "steps": int(state.steps), "return": found}
+        row = {"labels": labels, "steps": int(state.steps), "return": found}
+        return state, row | watched(state) | training.costs(state)
 
     begin = training.start()
-    before = training.true_return(begin)
-    total = config.rounds + (config.final_updates > 0)
-    state = drive(run, "RLHF", training.start, step, total, restored=training.restored)
+    before, cost_before = training.true_return(begin), training.costs(begin)
+    total = config.rounds + rlhf.stages(config)
+    state = drive(run, "RLHF", training.start, step, total, stop=halted, restored=training.restored)
     agent = publish_agent(run.path / "agent", state.ppo.agent, name)
     publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, training.shown))
     last = run.metrics.rows[-1]
@@ -175,6 +196,9 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             "return_before": before,
             "return": last["return"],
             "agent": str(agent),
+            **parting(run.metrics.rows),
+            **{f"{name}_before": value for name, value in cost_before.items()},
+            **{name: last[name] for name in cost_before},
         }
     )
     line = (
@@ -192,4 +216,5 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             "That is worse than before: so few answers say too little to begin from nothing. Give "
             "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."
         )
+    lines += parted_words(result) + cost_words(result)
     return show(result, lines, options.json)

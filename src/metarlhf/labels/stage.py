@@ -6,18 +6,17 @@ A lesson plays, practises and shows what the agent does without knowing which of
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from metarlhf import ppo, rlhf
+from metarlhf import rlhf
 from metarlhf.envs import Shown, TaskFamily
 from metarlhf.envs.replays import Remembered, Replay
 from metarlhf.envs.shown import ShownEnv
 from metarlhf.rlhf import RLHFConfig, RLHFState
-from metarlhf.rlhf.loop import clips_in_a_round, learns, look, stride
+from metarlhf.rlhf.loop import clips_in_a_round, learn, learns, look, stride
 from metarlhf.rollout import play_episodes
 from metarlhf.rollout_host import play_episode
 from metarlhf.types import Task, Trajectory
@@ -147,8 +146,7 @@ def _practise(state, trajectory, family, task, config):
     """One update: from what was just played, or where nobody played, from what is played now."""
     if trajectory is None or not learns(state, config):
         return rlhf.practise(state, family, task, config, 1)[0]
-    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
-    return eqx.tree_at(lambda s: s.ppo, state, train)
+    return learn(state, trajectory, config)[0]
 
 
 @partial(jax.jit, static_argnames=("family",))

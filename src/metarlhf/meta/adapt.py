@@ -32,4 +32,4 @@ def adapt(
     state = rlhf.start(key, learning, task, prior.agent, prior.belief, config, prior.library)
     play = lambda state, _: (rlhf.run_round(state, learning, task, config)[0], None)
     state, _ = jax.lax.scan(play, state, length=config.rounds)
-    return rlhf.practise(state, learning, task, config, config.final_updates)[0]
+    return rlhf.finish(state, learning, task, config)

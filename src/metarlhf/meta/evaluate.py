@@ -188,7 +188,8 @@ def teach_from_scratch(
 ) -> Lesson:
     """Teach every task by RLHF, beginning with random networks.
 
-    The updates after the last answer are measured in `practice` equal parts.
+    The updates after the last answer are measured in `practice` equal parts, or where they are
+    watched after each check.
 
     Raises:
         ValueError: they do not part equally.
@@ -210,8 +211,9 @@ def _teach(key, family, tasks, states, config, episodes, practice) -> Lesson:
     for _ in range(config.rounds):
         states = _round(states, learning, tasks, config)
         points.append(_point(key, family, tasks, states, episodes))
-    for _ in range(practice if config.final_updates else 0):
-        states = _practise(states, learning, tasks, config, config.final_updates // practice)
+    parts = config.checks or (practice if config.final_updates else 0)
+    for _ in range(parts):
+        states = _practise(states, learning, tasks, config, config.final_updates // parts)
         points.append(_point(key, family, tasks, states, episodes))
     curve = Curve(*map(np.stack, zip(*points, strict=True)))
     return Lesson(curve, states.ppo.agent, states.answers.feedback)
@@ -243,5 +245,8 @@ def _round(states, family, tasks, config):
 
 @partial(jax.jit, static_argnames=("family", "config", "updates"))
 def _practise(states, family, tasks, config, updates):
-    one = lambda s, task: rlhf.practise(s, family, task, config, updates)[0]
+    if config.checks:
+        one = lambda s, task: rlhf.stage(s, family, task, config)[0]
+    else:
+        one = lambda s, task: rlhf.practise(s, family, task, config, updates)[0]
     return jax.vmap(one)(states, tasks)

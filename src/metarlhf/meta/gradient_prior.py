@@ -89,7 +89,12 @@ def adapt_by_gradient(
 
     Questions are about the prior's own clips, as `config` says. Each step of the policy learns from
     `prior.shape.policy.episodes` fresh episodes of its task. Where the task pays, nobody is asked.
+
+    Raises:
+        ValueError: `config` asks to hold or watch practice by PPO, of which there is none.
     """
+    if config.held_by:
+        raise ValueError(f"{config.held_by} is about practice by PPO, not about gradient steps")
     learning = family.without_termination() if prior.belief is not None else family
     ask_key, play_key = jax.random.split(key)
     count = jax.tree.leaves(tasks)[0].shape[0]

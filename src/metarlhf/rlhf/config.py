@@ -7,6 +7,8 @@ from typing import Literal
 from metarlhf.feedback.queries import Strategy
 from metarlhf.feedback.teachers import Teacher
 from metarlhf.ppo import PPOConfig
+from metarlhf.rlhf.never import NeverConfig
+from metarlhf.rlhf.watch import WatchConfig
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class RLHFConfig:
     on average, so that a policy keeps away from what they disagree about."""
     clip_reward: bool = False
     """No step is paid more, or less, than the steps of clips that were judged."""
+    leash: float = 0.0
+    """How far the policy is to stray from a reference, in nats a step (the KL divergence); what it
+    costs adapts. The reference is what an agent with a prior does when it is told what is believed;
+    without one, what the agent did when the last answers came in. 0: as far as it likes."""
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    """Fresh answers after the last regular one, to tell whether more practice does more harm than
+    good, and to stop it."""
+    never: NeverConfig = field(default_factory=NeverConfig)
+    """What must never be, as somebody marks it in clips."""
     teacher: Teacher = field(default_factory=Teacher)
     """Who answers, when it is not a person."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -48,8 +59,11 @@ class RLHFConfig:
         for name in ("rounds", "candidates", "remembered_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        if not 0 <= self.pessimism < math.inf:
-            raise ValueError(f"pessimism must be 0 or more, and finite, but is {self.pessimism}")
+        for name in ("pessimism", "leash"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} must be 0 or more, and finite, but is {getattr(self, name)}"
+                )
         if self.feedback == "ratings" and self.teacher.only_compares:
             raise ValueError(
                 f"teacher.{self.teacher.only_compares[0]} is about comparisons and changes no "
@@ -63,6 +77,27 @@ class RLHFConfig:
         for name in ("ask_envs", "updates", "final_updates"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+
+        if self.watch.every and self.final_updates % self.watch.every:
+            raise ValueError(
+                f"final_updates is {self.final_updates}, which is no multiple of watch.every = "
+                f"{self.watch.every}: the last updates would not be looked at"
+            )
+
+    @property
+    def held_by(self) -> str | None:
+        """The first option that is asked for of those that hold or watch practice by PPO."""
+        asked = {
+            "leash": self.leash > 0,
+            "watch.every": self.watch.every > 0,
+            "never.clips": self.never.clips > 0,
+        }
+        return next((name for name, wanted in asked.items() if wanted), None)
+
+    @property
+    def checks(self) -> int:
+        """How often fresh answers are asked for after the last regular one."""
+        return self.final_updates // self.watch.every if self.watch.every else 0
 
     @property
     def learning(self) -> PPOConfig:

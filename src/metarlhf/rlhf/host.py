@@ -17,6 +17,7 @@ from metarlhf.envs import HostEnv, Shown
 from metarlhf.envs.shown import ShownEnv
 from metarlhf.feedback import blank
 from metarlhf.reward import Ensemble, EnsembleConfig
+from metarlhf.rlhf import loop
 from metarlhf.rlhf.ask import ask
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.loop import (
@@ -69,9 +70,8 @@ def look(
 
 @partial(jax.jit, static_argnames=("config",))
 def learn(state: RLHFState, trajectory: Trajectory, config: RLHFConfig) -> RLHFState:
-    """An update from what was played, paid as it is believed to deserve."""
-    train, _ = ppo.learn(state.ppo, state.reward(trajectory), config.learning)
-    return eqx.tree_at(lambda s: s.ppo, state, train)
+    """An update from what was played, paid as it is believed to deserve, and held as asked for."""
+    return loop.learn(state, trajectory, config)[0]
 
 
 def run_round(state: RLHFState, env: HostEnv, shown: ShownEnv, config: RLHFConfig) -> RLHFState:

@@ -20,8 +20,14 @@ from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, Learned, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rlhf.config import RLHFConfig
+from metarlhf.rlhf.leash import Leash
+from metarlhf.rlhf.never import Forbids, Never, look_over
+from metarlhf.rlhf.watch import Watch
 from metarlhf.rollout import play_episodes
 from metarlhf.types import Segment, Task, Trajectory
+
+# Folded into keys that others are drawn from, too: a cost model, and what is looked over.
+NEVER = 0x6E657665
 
 
 class Candidates(NamedTuple):
@@ -43,6 +49,9 @@ class RLHFState(eqx.Module):
     steps: Integer[Array, ""]
     round: Integer[Array, ""]
     key: PRNGKeyArray
+    leash: Leash | None = None
+    watch: Watch | None = None
+    never: Never | None = None
 
 
 def start(
@@ -88,6 +97,8 @@ def begin(
     comparisons, ratings = config.labels, 0
     if config.feedback == "ratings":
         comparisons, ratings = ratings, comparisons
+    if config.checks and config.watch.asks:
+        comparisons += config.watch.budget
     like = blank(family, 1)
     nothing = Answers(empty(like[0], comparisons, ratings), jnp.zeros((), jnp.int32))
     return RLHFState(
@@ -100,6 +111,11 @@ def begin(
         steps=jnp.zeros((), jnp.int32),
         round=jnp.zeros((), jnp.int32),
         key=key,
+        leash=Leash.on(train.agent.actor) if config.leash else None,
+        watch=Watch.over(train.agent) if config.checks else None,
+        never=Never.start(jax.random.fold_in(key, NEVER), family, config.never)
+        if config.never.clips
+        else None,
     )
 
 
@@ -127,9 +143,30 @@ def run_round(
         ask_key, state.belief, *choice(state), state.answers, family.reward_bounds, config
     )
     learning = family.without_termination()
+    if state.never is not None:
+        state = _marked(jax.random.fold_in(ask_key, NEVER), state, learning, task, config)
     state = take_in(take_key, state, answers, trajectory, learning, config)
     state = eqx.tree_at(lambda s: (s.round, s.key), state, (state.round + 1, key))
     return practise(state, family, task, config, config.updates - learns(state, config))
+
+
+def _marked(
+    key: PRNGKeyArray, state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
+) -> RLHFState:
+    """Somebody looks over some clips more.
+
+    Raises:
+        TypeError: in this family nothing is forbidden, as far as simulated people know.
+    """
+    if not isinstance(family, Forbids):
+        raise TypeError(
+            f"never.clips is {config.never.clips}, but nothing is forbidden in {family.name} that "
+            "a simulated person could mark: choose a family with a `cost`, as navigation/hazard"
+        )
+    assert state.never is not None
+    count = -(-config.never.clips // config.rounds)
+    never = look_over(key, state.never, *choice(state), family, task, count)
+    return eqx.tree_at(lambda s: s.never, state, never)
 
 
 def look(
@@ -174,14 +211,47 @@ def take_in(
     belief = state.belief.adapt(key, answers.feedback)
     played = _clips_of(trajectory, family).clips
     reference = state.library if trajectory is None else played
-    reward, train = pays(belief, reference, family, answers, config), state.ppo
+    reward = pays(belief, reference, family, answers, config)
+    changed = lambda s: (s.belief, s.answers, s.reward)
+    state = held(eqx.tree_at(changed, state, (belief, answers, reward)))
     if learns(state, config):
         assert trajectory is not None
-        train, _ = ppo.learn(train, reward(trajectory), config.learning)
-    elif trajectory is not None and not is_told(train.agent, state.belief):
+        return learn(state, trajectory, config)[0]
+    train = state.ppo
+    if trajectory is not None and not is_told(train.agent, belief):
         train = ppo.skip(train, trajectory, config.learning)
-    changed = lambda s: (s.ppo, s.belief, s.answers, s.reward)
-    return eqx.tree_at(changed, state, (tell(train, belief), belief, answers, reward))
+    return eqx.tree_at(lambda s: s.ppo, state, tell(train, belief))
+
+
+def held(state: RLHFState) -> RLHFState:
+    """Hold the policy near what it is now, while no more is said.
+
+    An agent that is told what is believed is held near what was meta-learned: to what that does
+    when it is told what is believed now.
+    """
+    if state.leash is None:
+        return state
+    leash = eqx.tree_at(lambda leash: leash.reference, state.leash, state.ppo.agent.actor)
+    if is_told(state.ppo.agent, state.belief):
+        leash = state.leash.told(state.belief.context())
+    return eqx.tree_at(lambda s: s.leash, state, leash)
+
+
+def learn(
+    state: RLHFState, trajectory: Trajectory, config: RLHFConfig
+) -> tuple[RLHFState, dict[str, Float[Array, ""]]]:
+    """One update from what was played, paid as it is believed to deserve, and held as asked for."""
+    paid, leash, never, more = state.reward(trajectory), state.leash, state.never, {}
+    if never is not None:
+        more |= {"cost_multiplier": never.multiplier.value}
+        paid, never, more["cost"] = never.pay(paid, config.never)
+    if leash is not None:
+        more |= {"leash_coefficient": leash.coefficient}
+        paid, leash, more["leash_kl"] = leash.pay(paid, config.leash)
+    train, metrics = ppo.learn(state.ppo, paid, config.learning)
+    changed = lambda s: (s.ppo, s.leash, s.never)
+    none = lambda leaf: leaf is None
+    return eqx.tree_at(changed, state, (train, leash, never), is_leaf=none), metrics | more
 
 
 def pays(
@@ -204,10 +274,14 @@ def practise(
     if not updates:
         return state, {}
     family = family.without_termination()
-    step = lambda train, _: ppo.iterate(train, family, task, config.learning, state.reward)
-    train, metrics = jax.lax.scan(step, state.ppo, length=updates)
+
+    def step(state, _):
+        train, trajectory = ppo.play(state.ppo, family, task, config.learning)
+        return learn(eqx.tree_at(lambda s: s.ppo, state, train), trajectory, config)
+
+    state, metrics = jax.lax.scan(step, state, length=updates)
     steps = state.steps + updates * config.ppo.batch_size
-    state = eqx.tree_at(lambda s: (s.ppo, s.steps), state, (train, steps))
+    state = eqx.tree_at(lambda s: s.steps, state, steps)
     return state, jax.tree.map(lambda x: x[-1], metrics)
 
 

@@ -1,0 +1,113 @@
+"""Never this: clips are looked over for what must never be, and the policy is held to it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+
+from metarlhf.envs.base import Shown
+from metarlhf.feedback import blank
+from metarlhf.ppo.lagrangian import Multiplier
+from metarlhf.reward.cost import CostConfig, CostModel, Marks
+from metarlhf.types import Segment, Task, Trajectory
+
+# Clips that are considered for each one that is looked over.
+CONSIDERED = 16
+
+
+@dataclass(frozen=True)
+class NeverConfig:
+    """What must never be: how it is learned, and how far it is held."""
+
+    clips: int = 0
+    """Clips that a person looks over in all, marking each step that must never be; 0: nobody does,
+    and nothing is held."""
+    limit: float = 0.005
+    """Share of the policy's steps that may be such, as the model has it: their cost is the
+    probability of a mark, and the mean cost of a step is held at or below this."""
+    model: CostConfig = field(default_factory=CostConfig)
+    """How marks are learned from."""
+
+    def __post_init__(self) -> None:
+        if self.clips < 0:
+            raise ValueError(f"never.clips must be 0 or more, but is {self.clips}")
+        if not 0 < self.limit < math.inf:
+            raise ValueError(f"never.limit must be above 0, and finite, but is {self.limit}")
+
+
+class Never(eqx.Module):
+    """What was marked, what was learned from it, and what it is charged."""
+
+    marks: Marks
+    model: CostModel
+    multiplier: Multiplier
+
+    @staticmethod
+    def start(key: PRNGKeyArray, family: Shown, config: NeverConfig) -> "Never":
+        """Nothing was looked over yet."""
+        clips = blank(family, config.clips)
+        nothing = jnp.zeros(clips.task_reward.shape, bool)
+        marks = Marks(clips, nothing, jnp.zeros(config.clips))
+        return Never(marks, CostModel.create(key, family, config.model), Multiplier.start())
+
+    def pay(
+        self, trajectory: Trajectory, config: NeverConfig
+    ) -> tuple[Trajectory, "Never", Float[Array, ""]]:
+        """What is left of the reward, this for the next update, and the mean cost of a step."""
+        cost = self.model(trajectory.obs, trajectory.action)
+        # Before anybody has looked, nothing is known to cost anything.
+        cost = jnp.where(self.marks.weight.any(), cost, 0.0)
+        paid, multiplier = self.multiplier.pay(trajectory, cost, config.limit)
+        return paid, Never(self.marks, self.model, multiplier), cost.mean()
+
+
+@runtime_checkable
+class Forbids(Shown, Protocol):
+    """A family in which some steps must never be, which a person knows and an agent is not told."""
+
+    def cost(
+        self, obs: Float[Array, " obs"], action: Shaped[Array, "*action"], task: Task
+    ) -> Float[Array, ""]:
+        """1 for a step that must never be, 0 for any other."""
+        ...
+
+
+def look_over(
+    key: PRNGKeyArray,
+    never: Never,
+    clips: Segment,
+    showable: Bool[Array, " clip"],
+    family: Forbids,
+    task: Task,
+    count: int,
+) -> Never:
+    """Let the person look over `count` more of `clips`, as far as there is room, and learn from it.
+
+    Those that the model is least sure about are shown, of some that are drawn.
+    """
+    logits = jnp.where(showable, 0.0, -jnp.inf)
+    draw_key, fit_key = jax.random.split(key)
+    drawn = jax.random.categorical(draw_key, logits, shape=(CONSIDERED * count,))
+    p = never.model.by_member(clips.obs[drawn], clips.action[drawn]).mean(0)
+    _, best = jax.lax.top_k(jnp.sum(p * (1.0 - p), axis=-1), count)
+    shown = clips[drawn[best]]
+    forbidden = true_cost(family, task, shown.obs, shown.action) > 0
+    seen = jnp.broadcast_to(showable.any(), count).astype(never.marks.weight.dtype)
+    rows = never.marks.weight.sum().astype(int) + jnp.arange(count)
+    put = lambda store, new: store.at[rows].set(new, mode="drop")
+    marks = jax.tree.map(put, never.marks, Marks(shown, forbidden, seen))
+    return Never(marks, never.model.adapt(fit_key, marks), never.multiplier)
+
+
+def true_cost(
+    family: Forbids, task: Task, obs: Float[Array, "*batch obs"], action: Shaped[Array, "..."]
+) -> Float[Array, "*batch"]:
+    """Of steps, in the policy's units of actions. For simulated people and evaluation alone."""
+    of = lambda obs, action: family.cost(obs, action, task)
+    for _ in range(obs.ndim - 1):
+        of = jax.vmap(of)
+    return of(obs, family.action_space.from_unit(action))

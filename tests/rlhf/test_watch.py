@@ -1,0 +1,209 @@
+"""Watching practice: fresh answers, who is kept, and when it stops."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf import envs, rlhf
+from metarlhf.feedback import Teacher
+from metarlhf.networks import build_agent
+from metarlhf.ppo import PPOConfig
+from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig, WatchConfig
+from metarlhf.rlhf.watch import Watch, clips, compare, episodes, expected
+from tests.same import assert_same, differ
+
+FAMILY = envs.make("navigation").without_termination()
+GOAL, KEY = jnp.array([-0.4, 0.3]), jax.random.key(0)
+WATCHED = RLHFConfig(
+    labels=4, rounds=2, candidates=20, updates=1, final_updates=15,
+    watch=WatchConfig(every=5, episodes=2, answers=3, budget=15),
+    ppo=PPOConfig(num_envs=16, num_steps=40, epochs=2, minibatches=4, hidden=(8,)),
+)  # fmt: skip
+FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
+stage = jax.jit(rlhf.stage, static_argnames=("family", "config"))
+finish = jax.jit(rlhf.finish, static_argnames=("family", "config"))
+
+
+def heading(direction):
+    """An agent that goes that way."""
+    agent = build_agent(KEY, FAMILY, (8,))
+    last = lambda a: a.actor.network.biases[-1]
+    return eqx.tree_at(last, agent, last(agent) + jnp.asarray(direction))
+
+
+GOOD, BAD = heading([-0.04, 0.03]), heading([0.4, -0.3])
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """After its rounds."""
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, WATCHED, FEW)
+    for _ in range(WATCHED.rounds):
+        state = run_round(state, FAMILY, GOAL, WATCHED)[0]
+    return state
+
+
+def with_agent(state, agent):
+    return eqx.tree_at(lambda s: s.ppo.agent, state, agent)
+
+
+def asked(best, newest, count=2):
+    return compare(KEY, *episodes(KEY, FAMILY, GOAL, best, newest, count), Teacher())
+
+
+def test_a_person_tells_which_of_two_policies_does_better():
+    """By whole episodes."""
+    good, bad = asked(BAD, GOOD), asked(GOOD, BAD)
+    np.testing.assert_array_equal(good.preference, np.ones(2))
+    np.testing.assert_array_equal(bad.preference, np.zeros(2))
+    assert good.left.obs.shape == (2, FAMILY.horizon, 2)
+    np.testing.assert_array_equal(asked(GOOD, GOOD).preference, np.full(2, 0.5))
+
+
+def test_clips_are_of_one_time_in_both_episodes():
+    """One in each eighth of an episode: as far from the start as the time says."""
+    both = clips(KEY, *episodes(KEY, FAMILY, GOAL, BAD, GOOD, 8), FAMILY.segment_length)
+    assert both[0].obs.shape == (8, FAMILY.segment_length, 2)
+    travelled = [np.linalg.norm(clip.obs[:, 0], axis=-1) for clip in both]
+    times = travelled[0] / 0.05, travelled[1] / 0.005
+    np.testing.assert_allclose(*times, rtol=0.05, atol=1.0)
+    parts = np.floor(times[0] / (FAMILY.horizon - FAMILY.segment_length + 1) * 8)
+    np.testing.assert_array_equal(parts, np.arange(8))
+
+
+def test_reward_and_answers_part_where_one_likes_what_the_other_does_not(taught):
+    """And only there does training halt; the best is who people like."""
+    for best, newest, foreseen, parted in (
+        (GOOD, BAD, True, True), (GOOD, BAD, False, False),
+        (BAD, GOOD, True, False), (BAD, GOOD, False, False),
+    ):  # fmt: skip
+        found = asked(best, newest)
+        belief = who_expects(taught.belief, found, foreseen)
+        watch = Watch.over(best).seen(newest, found, belief, WATCHED.watch)
+        assert (float(watch.foreseen) > 0.5) == foreseen
+        assert (bool(watch.parted), bool(watch.halted)) == (parted, parted)
+        assert_same(watch.best, GOOD)
+        assert (int(watch.checks), int(watch.asked)) == (1, 2)
+
+
+def who_expects(belief, found, foreseen):
+    """This belief, or its opposite: whose reward is the negative."""
+    if bool(expected(belief, found).mean() > 0.5) == foreseen:
+        return belief
+    last = lambda b: (b.models.network.network.weights[-1], b.models.network.network.biases[-1])
+    return eqx.tree_at(last, belief, replace_fn=lambda x: -x)
+
+
+def test_patience_counts_checks_in_a_row(taught):
+    belief = who_expects(taught.belief, asked(GOOD, BAD), True)
+    config, halted = WatchConfig(every=1, patience=2, budget=99), []
+    watch = Watch.over(GOOD)
+    for newest in (BAD, GOOD, BAD, BAD):
+        watch = watch.seen(newest, asked(GOOD, newest), belief, config)
+        halted.append(bool(watch.halted))
+    assert halted == [False, False, False, True]
+
+
+def misled(state, config):
+    """On the way from the good to the bad, by a reward that likes it."""
+    state = with_agent(state, GOOD)
+    belief = who_expects(state.belief, asked(GOOD, BAD), True)
+    reward = eqx.tree_at(lambda r: r.belief, state.reward, belief)
+    state = eqx.tree_at(lambda s: (s.belief, s.reward), state, (belief, reward))
+    return state, replace(config, ppo=replace(config.ppo, lr=0.02))
+
+
+def test_what_goes_wrong_is_stopped_and_the_best_kept(taught):
+    state, config = misled(taught, WATCHED)
+    astray = rlhf.practise(state, FAMILY, GOAL, config, config.final_updates)[0]
+    after = finish(state, FAMILY, GOAL, config)
+    assert float(asked(GOOD, astray.ppo.agent).preference.mean()) < 0.5
+    assert bool(after.watch.halted)
+    assert int(after.watch.checks) < config.checks
+    assert_same(after.ppo.agent, after.watch.best)
+    assert float(asked(GOOD, after.ppo.agent).preference.mean()) >= 0.5
+
+
+def test_nothing_happens_once_it_has_halted(taught):
+    halted = eqx.tree_at(lambda s: s.watch.halted, taught, jnp.array(True))
+    halted = eqx.tree_at(lambda s: s.watch.checks, halted, jnp.array(1))
+    halted = with_agent(halted, halted.watch.best)
+    assert_same(stage(halted, FAMILY, GOAL, WATCHED)[0], halted)
+
+
+@pytest.fixture(scope="module")
+def asking():
+    """The same, where it may be asked again, and misled."""
+    asks = replace(WATCHED, watch=replace(WATCHED.watch, asks=True))
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, asks, FEW)
+    for _ in range(asks.rounds):
+        state = run_round(state, FAMILY, GOAL, asks)[0]
+    return misled(state, asks)
+
+
+def test_it_may_be_asked_again(asking):
+    """Where the newest is liked less: about clips of it, and practice goes on from the best."""
+    state, config = asking
+    said, lost = [4.0], []
+    for _ in range(config.checks):
+        before, state = state, stage(state, FAMILY, GOAL, config)[0]
+        lost.append(float(state.watch.liked) < 0.5)
+        said.append(float(state.answers.feedback.count))
+        assert differ(state.belief, before.belief) == lost[-1]
+        assert not (lost[-1] and differ(state.ppo.agent, state.watch.best))
+    assert lost[0]
+    np.testing.assert_array_equal(np.diff(said), 3.0 * np.array(lost))
+    assert int(state.answers.count) == 4
+    assert int(state.watch.asked) == 2 * config.checks + 3 * sum(lost)
+    left, right = (x.obs[4:7] for x in (state.answers.feedback.comparisons.left,
+                                        state.answers.feedback.comparisons.right))  # fmt: skip
+    assert differ(left, right)
+
+
+def test_practice_ends_with_the_last_answer_there_is(asking):
+    """Nine are too few for a second check of up to five, where the first took all of them."""
+    state, config = asking
+    config = replace(config, watch=replace(config.watch, budget=9))
+    after = finish(state, FAMILY, GOAL, config)
+    assert (int(after.watch.checks), int(after.watch.asked)) == (1, 5)
+    assert bool(after.watch.halted)
+    assert int(after.ppo.updates) - int(state.ppo.updates) == 5
+    assert_same(after.ppo.agent, after.watch.best)
+
+
+def test_steps_of_checks_are_counted(taught):
+    after = stage(taught, FAMILY, GOAL, WATCHED)[0]
+    assert int(after.steps) - int(taught.steps) == 5 * 16 * 40 + 2 * 2 * FAMILY.horizon
+    assert int(after.ppo.updates) - int(taught.ppo.updates) == 5
+
+
+def test_a_watch_changes_nothing_before_it_begins(taught):
+    plain = replace(WATCHED, watch=WatchConfig())
+    state = rlhf.from_scratch(KEY, FAMILY, GOAL, plain, FEW)
+    for _ in range(plain.rounds):
+        state = run_round(state, FAMILY, GOAL, plain)[0]
+    unwatched = eqx.tree_at(lambda s: s.watch, taught, None)
+    assert_same(state, unwatched)
+    assert_same(
+        finish(state, FAMILY, GOAL, plain),
+        jax.jit(rlhf.practise, static_argnames=("family", "config", "updates"))(
+            state, FAMILY, GOAL, plain, plain.final_updates
+        )[0],
+    )
+
+
+def test_updates_that_nobody_would_look_at_are_refused():
+    with pytest.raises(
+        ValueError, match=r"final_updates is 7, which is no multiple of watch\.every"
+    ):
+        replace(WATCHED, final_updates=7)
+    for bad in ({"every": -1}, {"answers": 0}, {"patience": 0}, {"budget": 0}):
+        with pytest.raises(ValueError, match=r"watch\."):
+            WatchConfig(**bad)
