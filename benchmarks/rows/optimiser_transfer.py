@@ -1,8 +1,8 @@
 """What the optimiser that comes with the library gains over Adam, also on a family it never saw.
 
-It was meta-trained on navigation and pendulum by `metarlhf search optimiser` (its description says
-how, `networks/pretrained/optimiser`), and never on reacher. PPO from scratch with 96,000 steps and
-480 gradient steps, on held-out tasks, each seed and task with the same first weights for both.
+It was meta-trained on navigation and pendulum as `metarlhf search optimiser` does (its description
+says how, `networks/pretrained/optimiser`), and never on reacher. PPO from scratch with 96,000 steps
+and 480 gradient steps, on held-out tasks, each seed and task with the same first weights for both.
 Adam's step size is the best of five on eight validation tasks of the family that it is measured on,
 annealed to nothing; the optimiser has none to tune. The figure is the difference in return.
 """
@@ -16,13 +16,15 @@ import numpy as np
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
+from metarlhf.files import digest
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.presets import SEARCHED
 from metarlhf.meta.search import Trial, return_in
-from metarlhf.networks import load_learned
+from metarlhf.networks import learned_folder, load_learned
 from metarlhf.statistics import mean_interval
 
 ROW = "optimiser-transfer"
+SHIPPED = "shipped:optimiser"
 SEEDS, TASKS, VALIDATION = 3, 16, 8
 STEP_SIZES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 # What meta-training saw is no transfer.
@@ -45,7 +47,7 @@ def measure(options):
         }
         best = max(tuned, key=lambda lr: tuned[lr])
         adam = returns(family, None, replace(base, lr=best), seeds, count)
-        learned = returns(family, "optimiser", base, seeds, count)
+        learned = returns(family, SHIPPED, base, seeds, count)
         gain = mean_interval(learned - adam, shared_tasks=True)
         yield Result(
             ROW,
@@ -87,5 +89,6 @@ def returns(family, learned, config, seeds, count, split="test"):
         print(f"  {family}, {learned or config.lr}, seed {seed}: {found.mean():.2f}", flush=True)
         return {"returns": found}
 
-    path = lambda seed: path_of("learned", f"{family}-{learned}", config, seed, count, split)
+    which = digest(learned_folder(learned)) if learned else "adam"
+    path = lambda seed: path_of("learned", family, which, config, seed, count, split)
     return np.stack([kept(path(seed), partial(of_seed, seed))["returns"] for seed in seeds])

@@ -46,6 +46,12 @@ def test_what_was_searched_for_trains(tmp_path, capsys, what):
         (["search", "--families", "HalfCheetah-v5"], "HalfCheetah-v5"),
         (["search", "--families", "reacher", "reacher"], "once"),
         (["search", "--generations", "0"], "generations"),
+        (["search", "drift", "--ppo.objective", "kl"], "objective"),
+        (["search", "--imitation.batch", "1"], "imitation.batch"),
+        (
+            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--config.objective", "trpo"],
+            "trpo",
+        ),
         (["ppo", "cartpole", "--learned", "nowhere"], "nowhere"),
     ],
 )

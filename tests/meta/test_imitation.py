@@ -10,6 +10,7 @@ import optax
 from metarlhf import envs, optimise, ppo
 from metarlhf.meta.imitation import (
     ImitationConfig,
+    _watching,
     chosen_of,
     imitate,
     record,
@@ -19,6 +20,7 @@ from metarlhf.meta.imitation import (
 )
 from metarlhf.meta.search import Trial
 from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
+from metarlhf.networks.learned_rule import STEP
 from metarlhf.networks.optimiser_features import flatten
 from tests.meta.test_search import SMALL
 
@@ -29,7 +31,7 @@ STEPS = TRIAL.config.num_updates * TRIAL.config.epochs * TRIAL.config.minibatche
 
 
 def test_what_is_recorded_is_what_adam_did():
-    """Its last move undone, parameters are where the one before had led to."""
+    """By what Adam is known for: its first step, and that it is annealed."""
     keys = jax.random.split(jax.random.key(1), 2)
     tasks = jax.vmap(FAMILY.sample)(keys)
     agent = ppo.init(keys[0], FAMILY, tasks[0], TRIAL.config).agent
@@ -74,17 +76,16 @@ def test_studying_makes_it_alike_and_the_rule_moves_so():
         assert loss(params) < loss(old)
 
 
-def test_the_record_of_a_scaled_gradient_is_that_of_adam_itself():
-    """Watching changes nothing of what is watched."""
+def test_watching_changes_nothing_and_writes_down_each_move():
     adam = optax.adam(1e-2)
     params = {"layers": [jnp.array([1.0, 2.0])]}
-    gradient = {"layers": [jnp.array([0.3, -4.0])]}
-    from metarlhf.meta.imitation import _watching
-
-    watched = _watching(adam, Schedule(3), jnp.arange(2), 3)
+    watched = _watching(adam, Schedule(3), jnp.array([1]), 3)
     own, seen = adam.init(params), watched.init(params)
-    for _ in range(3):
+    for step, gradient in enumerate(([0.3, -4.0], [0.1, 2.0], [-0.5, 1.0])):
+        gradient = {"layers": [jnp.array(gradient)]}
         moves, own = adam.update(gradient, own, params)
         same, seen = watched.update(gradient, seen, params)
         jax.tree.map(np.testing.assert_array_equal, moves, same)
+        recorded = seen.recorded.move[0, step] * STEP
+        np.testing.assert_allclose(recorded, moves["layers"][0][1], rtol=1e-6)
     assert int(seen.count) == 3

@@ -148,7 +148,7 @@ def test_what_is_no_optimiser_is_refused(tmp_path):
     with pytest.raises(PublishedFileError, match="there is no"):
         load_learned(tmp_path / "nowhere")
     agent = build_agent(jax.random.key(0), envs.make("reacher"), (8,))
-    with pytest.raises(PublishedFileError, match="'metarlhf agent', not a metarlhf optimiser"):
+    with pytest.raises(PublishedFileError, match="a metarlhf agent, neither"):
         load_learned(publish_agent(tmp_path / "agent", agent, "reacher"))
     folder = publish_learned(tmp_path / "optimiser", NETWORK)
     weights = folder / "weights.safetensors"

@@ -26,8 +26,9 @@ from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.files import digest
 from metarlhf.meta.presets import GYMNAX, MINATAR, STEPPED, preset
-from metarlhf.networks import Learned, LearnedDrift, learned_folder, load_learned, publish_agent
+from metarlhf.networks import Learned, learned_folder, load_learned, publish_agent
 from metarlhf.ppo import PPOConfig, TrainState
+from metarlhf.ppo.train import check_learned
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import interquartile_mean
 from metarlhf.types import Task
@@ -55,8 +56,9 @@ class PPO(TrainOptions, VaryOptions):
     """Gymnasium's environments step in this process, or in a process for each core."""
     learned: str | None = None
     """What stands in the place of Adam or of clipping: a folder that `metarlhf search` wrote, or
-    the word optimiser for the one that comes with this program. It was made for trainings like
-    those of `search`: from scratch, a budget of 100,000 steps, 480 steps of gradient."""
+    shipped:optimiser for the one that comes with this program. It was made for trainings like
+    those of `search`: from scratch, 96,000 steps, 480 steps of gradient. An optimiser has no step
+    size: --config.lr is for Adam."""
     config: PPOConfig = field(default_factory=PPOConfig)
     """How it learns."""
 
@@ -138,11 +140,10 @@ def _learned(options: PPO) -> Learned | None:
     if options.learned is None:
         return None
     learned = load_learned(options.learned)
-    if isinstance(learned, LearnedDrift) and options.config.objective != "clip":
-        raise UserError(
-            f"the drift in {options.learned} stands in the place of clipping: leave "
-            "--config.objective at clip"
-        )
+    try:
+        check_learned(learned, options.config)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return learned
 
 

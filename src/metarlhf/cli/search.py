@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import jax
 import tyro
+from jaxtyping import PRNGKeyArray
 
 from metarlhf.cli.options import TrainOptions, open_run, parse, say, show
 from metarlhf.envs import make_family
@@ -59,6 +60,17 @@ class Search(TrainOptions):
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         if not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families must be one or more, each once, but are {self.families}")
+        if self.imitation.batch < len(self.families):
+            raise ValueError(
+                f"imitation.batch is {self.imitation.batch}, but parameters of "
+                f"{len(self.families)} families have to be in it"
+            )
+        wanted = "clip" if self.what == "drift" else self.ppo.objective
+        if self.ppo.objective != wanted or self.ppo.objective == "trpo":
+            raise ValueError(
+                f"{self.ppo.objective} leaves nothing for a learned {self.what} to do: leave "
+                "ppo.objective at clip"
+            )
         if self.ppo.normalise_obs or self.ppo.normalise_reward or self.ppo.memory:
             raise ValueError("searched for is what plain PPO learns by: no scales and no memory")
 
@@ -76,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> int:
     config = options.evolution
-    say(f"searching for an {options.what} on {', '.join(options.families)}, in {run.path}")
+    say(f"searching for {_a(options.what)} on {', '.join(options.families)}, in {run.path}")
     step = jax.jit(lambda state: generation(state, trials, config))
 
     def one(state, done):
@@ -89,9 +101,9 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
         means = {name: float(values.mean()) for name, values in found.items()}
         return state, means | each
 
-    start_key = jax.random.fold_in(jax.random.key(options.seed), 1)
-    begin = lambda: evolution.init(start_key, _beginning(options, run, trials), config)
-    state = drive(run, f"search of an {options.what}", begin, one, options.generations)
+    *beginning_keys, key = jax.random.split(jax.random.key(options.seed), 4)
+    begin = lambda: evolution.init(key, _beginning(beginning_keys, options, run, trials), config)
+    state = drive(run, f"search of {_a(options.what)}", begin, one, options.generations)
     about = {
         "families": list(options.families),
         "tasks": options.tasks,
@@ -115,14 +127,21 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
     lines = [
         f"The {options.what} is in {folder}. The last generation ended with returns of "
         f"{last['return']:.2f} on average, plain PPO with {last['plain']:.2f}. Use it:",
-        f"  metarlhf ppo reacher --learned {folder}",
+        f"  metarlhf ppo {options.families[0]} --number 3 --learned {folder} "
+        f"--config.total-steps {options.ppo.total_steps}",
     ]
     return show(result, lines, options.json)
 
 
-def _beginning(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> Learned:
+def _a(what: str) -> str:
+    return f"an {what}" if what == "optimiser" else f"a {what}"
+
+
+def _beginning(
+    keys: Sequence[PRNGKeyArray], options: Search, run: RunDirectory, trials: tuple[Trial, ...]
+) -> Learned:
     """What evolution begins with: made once, and kept in the run."""
-    init_key, record_key, study_key = jax.random.split(jax.random.key(options.seed), 3)
+    init_key, record_key, study_key = keys
     if options.what == "drift":
         return LearnedDrift(key=init_key)
     network, folder = LearnedOptimiser(key=init_key), Path(run.path / "imitation")

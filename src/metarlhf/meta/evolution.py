@@ -97,19 +97,24 @@ def ascent(
     return (0.5 * (plus - minus)) @ noise / (len(noise) * sigma)
 
 
+def judge_key(state: EvolutionState) -> PRNGKeyArray:
+    """What the next generation's candidates are all judged with."""
+    return jax.random.split(state.key, 3)[2]
+
+
 def generation(
     state: EvolutionState, fitness: Fitness, config: EvolutionConfig
 ) -> tuple[EvolutionState, Float[Array, "candidate measure"]]:
     """One generation: candidates about the mean, judged side by side, and the mean moved. Pure.
 
-    Returns the candidates' fitness too, as measured.
+    Returns the candidates' fitness too, as measured, with `judge_key(state)`.
     """
-    key, noise_key, judge_key = jax.random.split(state.key, 3)
+    key, noise_key, _ = jax.random.split(state.key, 3)
     mean, unravel = ravel_pytree(state.params)
     sigma = config.sigma * config.decay**state.generation
     noise = jax.random.normal(noise_key, (config.population // 2, mean.size))
     candidates = mean + sigma * jnp.concatenate([noise, -noise])
-    found = jax.vmap(lambda candidate: fitness(unravel(candidate), judge_key))(candidates)
+    found = jax.vmap(lambda candidate: fitness(unravel(candidate), judge_key(state)))(candidates)
     gradient = ascent(noise, shaped(found, config), sigma)
     mean, optimiser = optimise.step(_adam(config), -gradient, state.optimiser, mean)
     return EvolutionState(unravel(mean), optimiser, key, state.generation + 1), found

@@ -19,9 +19,8 @@ from metarlhf import optimise, ppo
 from metarlhf.meta.search import Trial
 from metarlhf.networks import LearnedOptimiser, Schedule
 from metarlhf.networks.learned_rule import EXPONENT, STEP
-from metarlhf.networks.optimiser_features import DECAYS, flatten, see, size
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.update import update
+from metarlhf.networks.optimiser_features import DECAYS, NUM_FEATURES, flatten, see, size
+from metarlhf.ppo.train import adam, shortened
 from metarlhf.types import Task
 
 
@@ -29,16 +28,27 @@ from metarlhf.types import Task
 class ImitationConfig:
     """How much is recorded, and how long it is studied."""
 
-    tasks: int = 8
+    tasks: int = 6
     """Trainings recorded of each family."""
     parameters: int = 96
     """Parameters whose whole training is recorded, of each agent."""
-    steps: int = 1500
+    steps: int = 600
     """Gradient steps of the regression."""
     batch: int = 128
     """Parameters in one of them."""
     lr: float = 3e-3
     """Adam's step size at the start; it falls to nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "parameters", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"imitation.{name} must be at least 1, but is {getattr(self, name)}"
+                )
+        if self.steps < 0:
+            raise ValueError(f"imitation.steps must be 0 or more, but is {self.steps}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"imitation.lr must be above 0 and finite, but is {self.lr}")
 
 
 class Recorded(NamedTuple):
@@ -66,7 +76,7 @@ def _watching(
 
     def init(params):
         count = len(chosen)
-        blank = Recorded(jnp.zeros((count, steps, 19)), jnp.zeros((count, steps)))
+        blank = Recorded(jnp.zeros((count, steps, NUM_FEATURES)), jnp.zeros((count, steps)))
         momenta = jnp.zeros((size(params), len(DECAYS)))
         return _Watched(inner.init(params), momenta, jnp.zeros((), jnp.int32), blank)
 
@@ -94,28 +104,19 @@ def record(
     """PPO with Adam on each of `tasks`: leaves of shape (task, parameter, step, ...)."""
     family, config = trial.family, trial.config
     schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
-    clip, adam = (
-        optax.clip_by_global_norm(config.max_grad_norm),
-        optax.adam(optax.linear_schedule(config.lr, 0.0, count), eps=1e-5),
-    )
-    rule = optax.chain(clip, _watching(adam, schedule, chosen, count))
+    rule = shortened(_watching(adam(config), schedule, chosen, count), config)
 
     def one(key, task) -> Recorded:
         state = ppo.init(key, family, task, config)
+        begun = optimise.begin(rule, state.agent)
+        state = eqx.tree_at(lambda s: s.optimiser, state, begun)
 
-        def iterate(carry, _):
-            state, optimiser_state = carry
+        def iterate(state, _):
             state, trajectory = ppo.play(state, family, task, config)
-            batch, _ = make_batch(state.agent, trajectory, config, state.critic_memory)
-            update_key = jax.random.fold_in(state.key, 1)
-            agent, optimiser_state, _ = update(
-                update_key, state.agent, optimiser_state, rule, batch, config, state.kl_coefficient
-            )
-            return (eqx.tree_at(lambda s: s.agent, state, agent), optimiser_state), None
+            return ppo.learn(state, trajectory, config, rule)[0], None
 
-        start: Any = (state, optimise.begin(rule, state.agent))
-        (_, optimiser_state), _ = jax.lax.scan(iterate, start, length=config.num_updates)
-        _, watched = cast(tuple[Any, _Watched], optimiser_state)
+        state, _ = jax.lax.scan(iterate, state, length=config.num_updates)
+        _, watched = cast(tuple[Any, _Watched], state.optimiser)
         return watched.recorded
 
     return jax.lax.map(lambda x: one(*x), (keys, tasks))
@@ -127,10 +128,10 @@ def recordings(
     """Of each trial, all tasks' parameters in one row."""
     found = []
     for trial, trial_key in zip(trials, jax.random.split(key, len(trials)), strict=True):
-        task_key, choose_key, train_key = jax.random.split(trial_key, 3)
+        task_key, choose_key, agent_key, train_key = jax.random.split(trial_key, 4)
         tasks = jax.vmap(trial.family.sample)(jax.random.split(task_key, config.tasks))
         some = jax.tree.map(lambda x: x[0], tasks)
-        agent = ppo.init(train_key, trial.family, some, trial.config).agent
+        agent = ppo.init(agent_key, trial.family, some, trial.config).agent
         chosen = chosen_of(choose_key, agent, config.parameters)
         keys = jax.random.split(train_key, config.tasks)
         count = trial.config.num_updates * trial.config.epochs * trial.config.minibatches
@@ -176,18 +177,19 @@ def imitate(
         optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)),
     )
 
+    share = config.batch // len(recorded)
+
     def loss(network, batches):
         return sum(unlike(network, batch) for batch in batches) / len(batches)
 
     def step(carry, key):
         network, state = carry
-        size = config.batch // len(recorded)
 
-        def some(recorded):
-            at = jax.random.choice(key, len(recorded.move), (size,))
+        def some(key, recorded):
+            at = jax.random.choice(key, len(recorded.move), (share,))
             return jax.tree.map(lambda x: x[at], recorded)
 
-        batches = [some(each) for each in recorded]
+        batches = list(map(some, jax.random.split(key, len(recorded)), recorded))
         value, gradient = jax.value_and_grad(loss)(network, batches)
         return optimise.step(rule, gradient, state, network), value
 

@@ -64,13 +64,15 @@ def generation(
     """One generation. Pure.
 
     Returns besides, for each trial, the population's mean `return`, and PPO's own on the same seed
-    (`plain`), which says what the former is worth: `config`'s shaping takes no notice of it.
+    (`plain`), which says what the former is worth: `config`'s shaping takes no notice of it. Means
+    are over candidates that came to a number; `diverged` is the share of the others.
     """
-    # As `evolution.generation` splits its key: plain PPO meets the seeds that the candidates do.
-    judge_key = jax.random.split(state.key, 3)[2]
+    plain = returns(None, evolution.judge_key(state), trials)
     fitness = lambda learned, key: returns(learned, key, trials)
     state, found = evolution.generation(state, fitness, config)
-    return state, {"return": found.mean(axis=0), "plain": returns(None, judge_key, trials)}
+    sound = jnp.isfinite(found)
+    mean = jnp.where(sound, found, 0.0).sum(axis=0) / sound.sum(axis=0)
+    return state, {"return": mean, "plain": plain, "diverged": 1.0 - sound.mean(axis=0)}
 
 
 def search(

@@ -29,7 +29,7 @@ KINDS = {
 
 
 # What comes with this program, by name.
-SHIPPED = {"optimiser": Path(__file__).parent / "pretrained" / "optimiser"}
+SHIPPED = {"shipped:optimiser": Path(__file__).parent / "pretrained" / "optimiser"}
 
 
 def publish_learned(
@@ -47,15 +47,20 @@ def learned_folder(name: Path | str) -> Path:
 
 
 def load_learned(folder: Path | str) -> Learned:
-    """Read what `publish_learned` wrote, or what comes with this program by its name: optimiser.
+    """Read what `publish_learned` wrote, or what comes with this program: shipped:optimiser.
 
     Raises:
         files.PublishedFileError: there is none, or it is damaged, changed or of another version.
     """
     folder = learned_folder(folder)
     found = files.kind(folder)
-    kind = found if found in KINDS else "metarlhf optimiser"
-    description = files.describe(folder, kind)  # which says what is there instead
+    if found is not None and found not in KINDS:
+        raise files.PublishedFileError(
+            f"{folder} holds a {found}, neither an optimiser nor a drift: `metarlhf search` "
+            "makes either"
+        )
+    kind = found or "metarlhf optimiser"
+    description = files.describe(folder, kind)  # which says what is wrong where there is no kind
     network, shape_of, word = KINDS[kind]
     shape = files.shape_in(folder, description, shape_of, word)
     like = jax.eval_shape(lambda: network(shape, key=jax.random.key(0)))

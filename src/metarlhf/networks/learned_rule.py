@@ -1,6 +1,7 @@
 """A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024).
 
-`learned_rule` is OPEN's own, for a whole training, and is meta-trained by evolution;
+`learned_rule` is OPEN's own, for a whole training, and is meta-trained by evolution (in PPO without
+what it is told of dormant units, which stands at average);
 `learned_descent` is for a few steps, and is meta-trained through them.
 """
 
@@ -21,11 +22,12 @@ TINY = 1e-16
 
 
 class LearnedState(NamedTuple):
-    """Of each parameter that learns, in the order of leaves; and how many steps were taken."""
+    """Of each parameter that learns, in the order of leaves; and how far it is."""
 
     momenta: Float[Array, "parameter 6"]
     memory: Float[Array, "parameter memory"]
-    count: Integer[Array, ""]
+    schedule: optax.ScaleByScheduleState
+    """How many steps there were: as with Optax's schedules, those too that were not taken."""
     key: PRNGKeyArray
 
 
@@ -46,21 +48,22 @@ def learned_rule(
         return LearnedState(
             jnp.zeros((count, len(DECAYS))),
             jnp.zeros((count, network.shape.memory)),
-            jnp.zeros((), jnp.int32),
+            optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)),
             key,
         )
 
     def update(updates, state, params=None, *, dormancy: PyTree = None, **_: Any):
         if params is None:
             raise ValueError("a learned optimiser looks at the parameters: give update its params")
-        progress = schedule.progress(state.count)
-        seen = see(params, updates, state.momenta, progress, dormancy)
+        count = state.schedule.count
+        seen = see(params, updates, state.momenta, schedule.progress(count), dormancy)
         out, memory = jax.vmap(network)(seen.features, state.memory)
         key, noise_key = jax.random.split(state.key)
         noise = seen.explores * jax.random.normal(noise_key, seen.explores.shape)
         move = STEP * (out[:, 0] * jnp.exp(EXPONENT * out[:, 1]) + out[:, 2] * noise)
         moves = unflatten(move.mean() - move, params)
-        return moves, LearnedState(seen.momenta, memory, state.count + 1, key)
+        done = optax.ScaleByScheduleState(count + 1)
+        return moves, LearnedState(seen.momenta, memory, done, key)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -51,22 +51,53 @@ class TrainState(eqx.Module):
     learned: Learned | None = None
 
 
+def adam(config: PPOConfig) -> optax.GradientTransformation:
+    """Adam, its step size annealed over the budget where asked."""
+    steps = config.num_updates * config.epochs * config.minibatches
+    lr = optax.linear_schedule(config.lr, 0.0, steps) if config.anneal_lr else config.lr
+    return optax.adam(lr, eps=1e-5)
+
+
 def optimiser(
     config: PPOConfig,
     learned: Learned | None = None,
     key: PRNGKeyArray | None = None,
 ) -> optax.GradientTransformation:
-    """Adam on shortened gradients, its step size annealed over the budget where asked.
+    """Adam on shortened gradients.
 
     A `learned` optimiser stands in Adam's place; its noise is from the `key` that it begins with.
     """
-    steps = config.num_updates * config.epochs * config.minibatches
+    rule = adam(config)
     if isinstance(learned, LearnedOptimiser):
         schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
         rule = learned_rule(learned, schedule, jax.random.key(0) if key is None else key)
-        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
-    lr = optax.linear_schedule(config.lr, 0.0, steps) if config.anneal_lr else config.lr
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(lr, eps=1e-5))
+    return shortened(rule, config)
+
+
+def shortened(
+    rule: optax.GradientTransformation, config: PPOConfig
+) -> optax.GradientTransformation:
+    """`rule` on gradients that are no longer than `config` allows."""
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
+
+
+def check_learned(learned: Learned | None, config: PPOConfig) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ValueError: a learned drift beside another objective than clipping; a learned optimiser
+            beside trpo.
+    """
+    if isinstance(learned, LearnedDrift) and config.objective != "clip":
+        raise ValueError(
+            "a learned drift stands in the place of clipping, and the objective is "
+            f"{config.objective}: leave objective at clip"
+        )
+    if isinstance(learned, LearnedOptimiser) and config.objective == "trpo":
+        raise ValueError(
+            "trpo bounds how far the policy moves, and a learned optimiser would move it after "
+            "that, whatever its gradient: choose another objective"
+        )
 
 
 def init(
@@ -113,13 +144,9 @@ def first_state(
     """Nothing learned yet, in environments that stand where `rollout` says.
 
     Raises:
-        ValueError: a learned drift, and another objective than the clipping that it stands for.
+        ValueError: see `check_learned`.
     """
-    if isinstance(learned, LearnedDrift) and config.objective != "clip":
-        raise ValueError(
-            f"a learned drift stands in the place of clipping, and the objective is "
-            f"{config.objective}: leave it at clip"
-        )
+    check_learned(learned, config)
     rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
     return TrainState(
         agent=agent,
@@ -154,9 +181,15 @@ def skip(state: TrainState, trajectory: Trajectory, config: PPOConfig) -> TrainS
 
 
 def learn(
-    state: TrainState, trajectory: Trajectory, config: PPOConfig
+    state: TrainState,
+    trajectory: Trajectory,
+    config: PPOConfig,
+    rule: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One update from what was collected, paid as the trajectory says."""
+    """One update from what was collected, paid as the trajectory says.
+
+    A `rule` may stand in the place of the `optimiser`, where the state was begun with it.
+    """
     key, update_key = jax.random.split(state.key)
     paid, reward_scale = trajectory, state.reward_scale
     if reward_scale is not None:
@@ -166,7 +199,7 @@ def learn(
         update_key,
         state.agent,
         state.optimiser,
-        optimiser(config, state.learned),
+        rule or optimiser(config, state.learned),
         batch,
         config,
         state.kl_coefficient,
