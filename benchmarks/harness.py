@@ -58,6 +58,7 @@ ORDER = (
     "rlhf-vs-imitation",
     "teachers",
     "wrong-answers",
+    "wrong-answers-from-scratch",
     "influence",
     "calibration",
     "over-optimisation",

@@ -24,7 +24,7 @@ from metarlhf.rollout import evaluate
 from metarlhf.statistics import mean_interval
 
 ROW = "additive-reward"
-TASKS, STREETS = 6, "navigation by streets"
+TASKS, STREETS = 4, "navigation by streets"
 PLAIN = EnsembleConfig()
 ADDITIVE = EnsembleConfig(network="additive", hidden=(32,))
 
