@@ -62,6 +62,7 @@ ORDER = (
     "influence",
     "calibration",
     "over-optimisation",
+    "constraint",
 )
 
 

@@ -1,5 +1,7 @@
 """A limit on cost: what is charged, and that PPO holds it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.ppo import PPOConfig
-from metarlhf.ppo.lagrangian import CHEAPER, RATE, Multiplier
+from metarlhf.ppo.lagrangian import CHEAPER, RATE, START, Multiplier
 from metarlhf.rollout import collect, reset
 
 KEY = jax.random.key(0)
@@ -19,11 +21,11 @@ def played():
     return collect(KEY, FAMILY, GOAL, actor, reset(KEY, FAMILY, GOAL, actor, 4), 20)[1]
 
 
-def test_at_first_nothing_is_charged():
+def test_where_nothing_costs_anything_it_is_only_of_another_size():
     trajectory = played()
-    paid, after = Multiplier.start().pay(trajectory, jnp.ones((4, 20)), 0.1)
-    np.testing.assert_array_equal(paid.reward, trajectory.reward)
-    assert float(after.value) == pytest.approx(RATE)
+    paid, after = Multiplier.start().pay(trajectory, jnp.zeros((4, 20)), 0.1)
+    np.testing.assert_allclose(paid.reward, trajectory.reward / (1 + START), rtol=1e-6)
+    assert float(after.value) == pytest.approx(START - CHEAPER)
 
 
 def test_cost_is_charged_and_what_is_left_stays_of_one_size():
@@ -44,7 +46,7 @@ def test_the_multiplier_climbs_by_what_is_beyond_the_limit(mean, change):
 
 
 def test_it_is_never_negative():
-    after = Multiplier.start().pay(played(), jnp.zeros((4, 20)), 0.1)[1]
+    after = Multiplier(jnp.array(0.5 * CHEAPER)).pay(played(), jnp.zeros((4, 20)), 0.1)[1]
     assert float(after.value) == 0.0
 
 
@@ -60,17 +62,18 @@ def test_ppo_holds_a_limit_that_pay_alone_would_break():
     config = PPOConfig(num_envs=16, num_steps=50, hidden=(16,), lr=3e-3, gamma=0.9, anneal_lr=False)
     family = Rightwards(terminates=False)
 
-    @jax.jit
-    def costs(limit):
+    @partial(jax.jit, static_argnames="held")
+    def cost_of(held):
         def update(carry, _):
             train, multiplier = carry
             train, trajectory = ppo.play(train, family, GOAL, config)
             cost = (trajectory.obs[..., 0] > 0.5).astype(float)
-            paid, multiplier = multiplier.pay(trajectory, cost, limit)
-            return (ppo.learn(train, paid, config)[0], multiplier), cost.mean()
+            paid, multiplier = multiplier.pay(trajectory, cost, 0.1)
+            train, _ = ppo.learn(train, paid if held else trajectory, config)
+            return (train, multiplier), cost.mean()
 
         start = (ppo.init(KEY, family, GOAL, config), Multiplier.start())
         return jax.lax.scan(update, start, length=150)[1][-30:].mean()
 
-    assert float(costs(1.0)) > 0.8
-    assert float(costs(0.1)) < 0.11
+    assert float(cost_of(False)) > 0.8
+    assert float(cost_of(True)) < 0.11

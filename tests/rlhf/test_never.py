@@ -85,8 +85,10 @@ def test_where_nothing_can_be_shown_nothing_is_looked_over(state, clips):
 def test_before_anybody_has_looked_nothing_costs_anything(state, clips):
     trajectory, *_ = clips
     paid, after, cost = state.never.pay(trajectory, NEVER)
-    np.testing.assert_array_equal(paid.reward, trajectory.reward)
-    assert (float(cost), float(after.multiplier.value)) == (0.0, 0.0)
+    share = 1 / (1 + float(state.never.multiplier.value))
+    np.testing.assert_allclose(paid.reward, share * trajectory.reward, rtol=1e-5)
+    assert float(cost) == 0.0
+    assert float(after.multiplier.value) < float(state.never.multiplier.value)
 
 
 def test_a_round_looks_over_its_share_and_charges_what_was_learned(state):

@@ -6,8 +6,11 @@ from jaxtyping import Array, Float
 
 from metarlhf.types import Trajectory
 
+# Dear at first, while a policy still tries things: one that has settled on the way through finds no
+# way round any more.
+START = 10.0
 # How much dearer cost gets in an update in which there is twice as much as the limit, or more.
-RATE = 0.3
+RATE = 1.0
 # It gets cheaper more slowly: a limit that is just held would soon be broken again.
 CHEAPER = 0.1
 
@@ -25,8 +28,8 @@ class Multiplier(eqx.Module):
 
     @staticmethod
     def start() -> "Multiplier":
-        """Nothing is charged."""
-        return Multiplier(jnp.zeros((), jnp.float32))
+        """What a step costs is charged `START` times."""
+        return Multiplier(jnp.full((), START, jnp.float32))
 
     def pay(
         self,

@@ -49,20 +49,31 @@ class Never(eqx.Module):
     @staticmethod
     def start(key: PRNGKeyArray, family: Shown, config: NeverConfig) -> "Never":
         """Nothing was looked over yet."""
-        clips = blank(family, config.clips)
-        nothing = jnp.zeros(clips.task_reward.shape, bool)
-        marks = Marks(clips, nothing, jnp.zeros(config.clips))
+        marks = nothing_marked(family, config.clips)
         return Never(marks, CostModel.create(key, family, config.model), Multiplier.start())
+
+    def taught(self, key: PRNGKeyArray, marks: Marks) -> "Never":
+        """After the cost model has learned from these marks as well."""
+        return Never(marks, self.model.adapt(key, marks), self.multiplier)
+
+    def cost(self, trajectory: Trajectory) -> Float[Array, "*batch time"]:
+        """Of each step; before anybody has looked, nothing is known to cost anything."""
+        cost = self.model(trajectory.obs, trajectory.action)
+        return jnp.where(self.marks.weight.any(), cost, 0.0)
 
     def pay(
         self, trajectory: Trajectory, config: NeverConfig
     ) -> tuple[Trajectory, "Never", Float[Array, ""]]:
         """What is left of the reward, this for the next update, and the mean cost of a step."""
-        cost = self.model(trajectory.obs, trajectory.action)
-        # Before anybody has looked, nothing is known to cost anything.
-        cost = jnp.where(self.marks.weight.any(), cost, 0.0)
+        cost = self.cost(trajectory)
         paid, multiplier = self.multiplier.pay(trajectory, cost, config.limit)
         return paid, Never(self.marks, self.model, multiplier), cost.mean()
+
+
+def nothing_marked(family: Shown, room: int) -> Marks:
+    """Room for so many clips, none of which has been looked over."""
+    clips = blank(family, room)
+    return Marks(clips, jnp.zeros(clips.task_reward.shape, bool), jnp.zeros(room))
 
 
 @runtime_checkable
@@ -100,7 +111,7 @@ def look_over(
     rows = never.marks.weight.sum().astype(int) + jnp.arange(count)
     put = lambda store, new: store.at[rows].set(new, mode="drop")
     marks = jax.tree.map(put, never.marks, Marks(shown, forbidden, seen))
-    return Never(marks, never.model.adapt(fit_key, marks), never.multiplier)
+    return never.taught(fit_key, marks)
 
 
 def true_cost(
