@@ -2,6 +2,8 @@
 
 import itertools
 import time
+from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -19,9 +21,11 @@ from metarlhf.labels.stage import Compiled
 from metarlhf.meta import joint
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, wrong_answers
+from metarlhf.reward.cost import CostConfig
 from metarlhf.reward.guesses import ANNOTATORS
-from metarlhf.rlhf import RLHFConfig
+from metarlhf.rlhf import NeverConfig, RLHFConfig
 from tests.meta.tiny import CONFIG as PRIOR
+from tests.same import differ
 
 FAMILY = envs.make("navigation/finn2017")
 TASK = jnp.array([0.3, 0.3])
@@ -205,6 +209,32 @@ def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(d
     np.testing.assert_array_equal(kept.right.obs[1], shown)
     np.testing.assert_array_equal(kept.left.obs[1], np.repeat(shown[3:4], len(shown), 0))
     assert kept.preference[1] == 1
+
+
+def test_a_bad_moment_may_mean_never_this(database):
+    """It is no comparison then, but a mark in a clip all of which was looked over."""
+    never = NeverConfig(clips=5, model=CostConfig(members=2, hidden=(8,), fit_steps=5))
+    config = replace(CONFIG, never=never)
+    lesson = begun(database, config)
+    start = partial(rlhf.from_scratch, jax.random.key(0), lesson.stage.shown, TASK)
+    before = lesson.begin(lambda: start(config, ENSEMBLE))
+    state, row = lesson.step(before, 0)
+    assert row["cost"] == 0
+    with database.write() as connection:
+        who = people.local(connection, lesson.desk.run, "ana").id
+        question = answering.lease(connection, lesson.desk.run, who).question
+        answering.correct(connection, lesson.desk.run, who, question.left, 3, "c")
+        shown = reading.arrays(connection, [question.left, question.right])
+    say(lesson)
+    state, row = after(lesson, state)
+    assert (row["labels"], int(state.answers.feedback.comparisons.weight.sum())) == (1, 1)
+    marks = state.never.marks
+    np.testing.assert_array_equal(marks.weight, [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(marks.clips.obs[0], shown[question.left]["obs"])
+    np.testing.assert_array_equal(marks.clips.obs[1], shown[question.right]["obs"])
+    assert np.argwhere(marks.forbidden).tolist() == [[0, 3]]
+    assert differ(state.never.model, before.never.model)
+    assert 0 < row["cost"] < 1
 
 
 def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):

@@ -99,6 +99,7 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "updates": int(state.ppo.updates),
         "learned_return": lesson.page.learned_return,
         "labels_run": number,
+        **({"cost": run.metrics.rows[-1].get("cost")} if config.never.clips else {}),
         "agent": str(agent),
     }
     film = desk.last_film(0.0 if options.replay else LAST_FILM)
@@ -130,6 +131,10 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
     if result["wrong"]:
         each = (f"{name} {share(wrong)}" for name, wrong in result["wrong"].items())
         facts["wrong answers, as far as the model can tell"] = ", ".join(each)
+    if "cost" in result:
+        facts["share of steps that must never be, by the model"] = (
+            "-" if result["cost"] is None else f"{100 * result['cost']:.2f} %"
+        )
     if result["agreement"] is not None:
         facts["agreement of people (Krippendorff's alpha)"] = f"{result['agreement']:.2f}"
     return facts

@@ -18,6 +18,8 @@ from metarlhf.labels import asking, people, reading
 from metarlhf.labels.database import Database
 from metarlhf.labels.filming import film_of
 from metarlhf.labels.records import Answer, Clip, Correction, NewQuestion, Origin
+from metarlhf.reward.cost import Marks
+from metarlhf.rlhf.never import nothing_marked
 from metarlhf.rlhf.propose import Proposal, Said
 from metarlhf.types import Segment
 
@@ -202,6 +204,30 @@ class Desk:
         clip = self._clips[mark.clip]
         moment = jax.tree.map(lambda x: jnp.repeat(x[mark.step][None], len(x), 0), clip)
         return Said(first=moment, second=clip, value=1.0, annotator=annotator)
+
+    def marks(self, answers: Sequence[Answer], never: Sequence[Correction], room: int) -> Marks:
+        """Clips that were looked over: all that answers are about, and what was marked in them.
+
+        There is room for so many: those with a mark come first, then the newest.
+        """
+        marked: dict[int, set[int]] = {one.clip: set() for one in never}
+        for one in never:
+            marked[one.clip].add(one.step)
+        others = [clip for one in reversed(answers) for clip in one.question.shown]
+        kept = list(dict.fromkeys([*reversed(marked), *others]))[:room]
+        self._fetch(kept)
+        nothing = nothing_marked(self.shown, room)
+        clips, forbidden, weight = jax.tree.map(
+            np.array, (nothing.clips, nothing.forbidden, nothing.weight)
+        )
+        for row, number in enumerate(kept):
+            for store, new in zip(
+                jax.tree.leaves(clips), jax.tree.leaves(self._clips[number]), strict=True
+            ):
+                store[row] = new
+            forbidden[row, sorted(marked.get(number, ()))] = True
+            weight[row] = 1.0
+        return Marks(*jax.tree.map(jnp.asarray, (clips, forbidden, weight)))
 
     def _fetch(self, clips: Sequence[int]) -> None:
         missing = set(clips) - self._clips.keys()

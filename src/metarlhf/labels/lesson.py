@@ -22,10 +22,11 @@ from metarlhf.labels import reading
 from metarlhf.labels.desk import PAUSE, Desk
 from metarlhf.labels.records import Answer, Clip, Correction, Origin
 from metarlhf.labels.stage import Showing, Stage
+from metarlhf.reward.cost import Marks
 from metarlhf.reward.guesses import ANNOTATORS
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers
-from metarlhf.rlhf.loop import is_told, take_in
+from metarlhf.rlhf.loop import NEVER, is_told, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
 from metarlhf.types import Segment, Trajectory
 
@@ -127,8 +128,12 @@ class Lesson:
         state, trajectory = self.stage.look(look_key, state, self.config)
         taken = self._news(iteration)
         if taken is not None:
-            found = self._gathered(*taken, self._beside(beside_key, state))
-            state = self._take_in(take_key, state, found, trajectory)
+            given, bad = taken
+            marks = self._marks(given, bad)
+            found = self._gathered(
+                given, bad if marks is None else [], self._beside(beside_key, state)
+            )
+            state = self._take_in(take_key, state, found, trajectory, marks)
             showing = self.stage.show(show_key, state)
             self.page.learned(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
@@ -148,6 +153,7 @@ class Lesson:
             "labels": int(state.answers.count),
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
+            **self._cost(state, trajectory),
             "learned_return": self.page.learned_return,
             "foreseen": self.page.foreseen,
             "done": done,
@@ -156,12 +162,24 @@ class Lesson:
     def _compile(self, state: RLHFState, trajectory: Trajectory | None) -> None:
         """While the first questions are looked at: all that the first answers will need."""
         self.page.tell(state, "waiting", at_once=True)
-        taught = self._take_in(state.key, state, state.answers, trajectory)
+        marks = self._marks([], [])
+        taught = self._take_in(state.key, state, state.answers, trajectory, marks)
         practised = self.stage.practise(taught, trajectory, self.config)
         jax.block_until_ready(self.stage.show(state.key, practised).learned_return)
 
-    def _take_in(self, key, state, answers, trajectory) -> RLHFState:
-        return _take_in(key, state, answers, trajectory, self.stage.shown, self.config)
+    def _take_in(self, key, state, answers, trajectory, marks) -> RLHFState:
+        return _take_in(key, state, answers, trajectory, marks, self.stage.shown, self.config)
+
+    def _marks(self, given: list[Answer], bad: list[Correction]) -> Marks | None:
+        """What must never be, if that is what bad moments are; otherwise they are corrections."""
+        room = self.config.never.clips
+        return self.desk.marks(given, bad, room) if room else None
+
+    def _cost(self, state: RLHFState, trajectory: Trajectory | None) -> dict[str, float]:
+        """Share of what was just played that must never be, as the model has it."""
+        if state.never is None or trajectory is None:
+            return {}
+        return {"cost": float(_mean_cost(state.never, trajectory))}
 
     def _may_practise(self, state: RLHFState) -> bool:
         count = int(state.answers.count)
@@ -318,9 +336,17 @@ def _propose(key, state, asked, count, most, config):
 
 
 @partial(jax.jit, static_argnames=("shown", "config"))
-def _take_in(key, state, answers, trajectory, shown, config):
+def _take_in(key, state, answers, trajectory, marks, shown, config):
+    if marks is not None:
+        never = state.never.taught(jax.random.fold_in(key, NEVER), marks)
+        state = eqx.tree_at(lambda s: s.never, state, never)
     state = take_in(key, state, answers, trajectory, shown, config)
     return eqx.tree_at(lambda s: s.round, state, state.round + 1)
+
+
+@jax.jit
+def _mean_cost(never, trajectory):
+    return never.cost(trajectory).mean()
 
 
 @partial(jax.jit, static_argnames=("config",))
