@@ -43,6 +43,30 @@ def test_ppo_writes_a_run_and_shows_it_again(tmp_path, capsys):
     assert last_line(capsys) == result
 
 
+def test_rlhf_is_watched_and_tells_what_is_forbidden(tmp_path, capsys):
+    """After two checks of two it would have three to make, but for what they may take."""
+    argv = [
+        "rlhf", "navigation/hazard", "--config.labels=2", "--config.rounds=1", "--config.updates=1",
+        "--config.final-updates=3", "--config.watch.every=1", "--config.watch.budget=2",
+        "--config.watch.patience=9", "--config.never.clips=4", "--config.never.model.hidden", "8",
+        "--config.leash=0.1", "--config.ppo.num-envs=4", "--config.ppo.num-steps=20",
+        "--config.ppo.hidden", "8", "--ensemble.hidden", "8", "--run-dir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    assert main([*argv, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["labels"], result["check_answers"], result["halted"]) == (2, 2, True)
+    assert len(result["checks"]) == 2
+    assert result["steps"] == 3 * 4 * 20 + 2 * 2 * 100
+    assert result["cost"] >= 0
+    assert result["cost_exploring"] > 0
+    rows = [
+        json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert ["liked" in row for row in rows] == [False, True, True]
+    assert all("cost" in row for row in rows)
+    assert main([*argv, "--resume"]) == 0
+
+
 def test_rlhf_spends_its_answers(tmp_path, capsys):
     config = [flag.replace("config", "config.ppo") for flag in PPO if "total" not in flag]
     assert (

@@ -24,6 +24,7 @@ from metarlhf.cli.options import (
     show,
 )
 from metarlhf.cli.single import (
+    check_marks,
     check_number,
     halted,
     parted_words,
@@ -131,6 +132,8 @@ def main(argv: Sequence[str]) -> int:
             f"--config.{options.config.held_by} is about practice by PPO; the prior in "
             f"{options.prior} adapts by gradient steps: leave it out"
         )
+    if isinstance(prior, Prior):
+        check_marks(options.config, prior.family)
     digest = files.digest(options.prior) or ""
     name = f"adapt-{file_name(prior.family.name)}-{digest[:6]}-{options.number}"
     name += "" if options.preset == "ten" else f"-{options.preset}"
