@@ -46,7 +46,7 @@ def said(capsys, argv):
             "alone disagrees with nobody",
         ),
         (["rlhf", "navigation", "--config.leash=nan"], "leash must be 0 or more, and finite"),
-        (["rlhf", "navigation", "--config.watch.every=3"], "no multiple of watch.every = 3"),
+        (["rlhf", "navigation", "--config.watch.every=7"], "no multiple of watch.every = 7"),
         (["rlhf", "navigation", "--config.never.clips=9"], "nothing is forbidden in navigation"),
         (["teach", "navigation", "--config.watch.every=2"], "asked about the newest behaviour"),
         (["rlhf", "pendulumm"], "Did you mean 'pendulum'?"),
