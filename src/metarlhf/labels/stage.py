@@ -16,7 +16,8 @@ from metarlhf.envs import Shown, TaskFamily
 from metarlhf.envs.replays import Remembered, Replay
 from metarlhf.envs.shown import ShownEnv
 from metarlhf.rlhf import RLHFConfig, RLHFState
-from metarlhf.rlhf.loop import clips_in_a_round, learn, learns, look, stride
+from metarlhf.rlhf.clips import clips_in_a_round, stride
+from metarlhf.rlhf.loop import learn, learns, look
 from metarlhf.rollout import play_episodes
 from metarlhf.rollout_host import play_episode
 from metarlhf.types import Task, Trajectory

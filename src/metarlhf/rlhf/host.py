@@ -19,13 +19,12 @@ from metarlhf.feedback import blank
 from metarlhf.reward import Ensemble, EnsembleConfig
 from metarlhf.rlhf import loop
 from metarlhf.rlhf.ask import ask
+from metarlhf.rlhf.clips import check_steps, clips_in_a_round
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.loop import (
     RLHFState,
     begin,
-    check_steps,
     choice,
-    clips_in_a_round,
     learns,
     seen,
     take_in,

@@ -5,20 +5,27 @@ or an agent and a belief that were meta-learned.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import Shown, TaskFamily, may_end
-from metarlhf.feedback import Library, blank, cut, empty
+from metarlhf.feedback import Library, blank, empty
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig, Learned, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
+from metarlhf.rlhf.clips import (
+    Candidates,
+    check_steps,
+    clips_in_a_round,
+    clips_in_episodes,
+    clips_of,
+    remember,
+)
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.leash import Leash
 from metarlhf.rlhf.never import Forbids, Never, look_over
@@ -28,13 +35,6 @@ from metarlhf.types import Segment, Task, Trajectory
 
 # Folded into keys that others are drawn from, too: a cost model, and what is looked over.
 NEVER = 0x6E657665
-
-
-class Candidates(NamedTuple):
-    """Clips of the last few rounds, and which of them may be shown."""
-
-    clips: Segment
-    showable: Bool[Array, " clip"]
 
 
 class RLHFState(eqx.Module):
@@ -79,7 +79,7 @@ def start(
         check_steps(family, config)
     ppo_key, key = jax.random.split(key)
     train = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
-    room = _episodes_clips(family, config) if told else clips_in_a_round(family, config)
+    room = clips_in_episodes(family, config) if told else clips_in_a_round(family, config)
     return begin(key, train, belief, family, library.seen_under(family, task), room, config)
 
 
@@ -190,7 +190,7 @@ def seen(
     state: RLHFState, train: ppo.TrainState, trajectory: Trajectory | None, family: Shown
 ) -> RLHFState:
     """Remember the clips of what was played, by an agent that is now in `train`."""
-    candidates = _remember(state.candidates, _clips_of(trajectory, family))
+    candidates = remember(state.candidates, clips_of(trajectory, family))
     steps = state.steps + (0 if trajectory is None else trajectory.reward.size)
     changed = lambda s: (s.ppo, s.candidates, s.steps)
     return eqx.tree_at(changed, state, (train, candidates, steps))
@@ -209,7 +209,7 @@ def take_in(
     `family` is as it was played in: without termination, where that can be left out.
     """
     belief = state.belief.adapt(key, answers.feedback)
-    played = _clips_of(trajectory, family).clips
+    played = clips_of(trajectory, family).clips
     reference = state.library if trajectory is None else played
     reward = pays(belief, reference, family, answers, config)
     changed = lambda s: (s.belief, s.answers, s.reward)
@@ -330,51 +330,7 @@ def tell(train: ppo.TrainState, belief: Belief) -> ppo.TrainState:
     return eqx.tree_at(lambda t: t.agent, train, train.agent.with_context(belief.context()))
 
 
-def _clips_of(trajectory: Trajectory | None, family: Shown) -> Candidates:
-    """Its clips, half of each shared with the next."""
-    if trajectory is None:
-        return Candidates(blank(family, 0), jnp.zeros(0, bool))
-    return Candidates(*cut(trajectory, family.segment_length, stride(family)))
-
-
-def _remember(old: Candidates, new: Candidates) -> Candidates:
-    """The newest clips that there is room for."""
-    room = old.showable.shape[0]
-    return jax.tree.map(lambda a, b: jnp.concatenate([b, a])[:room], old, new)
-
-
 def choice(state: RLHFState) -> Candidates:
     """All clips that may be asked about: the agent's own, and the library's."""
     kept = Candidates(state.library, jnp.ones(state.library.obs.shape[0], bool))
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), state.candidates, kept)
-
-
-def check_steps(family: Shown, config: RLHFConfig) -> None:
-    """Refuse to play less between two updates than a clip has.
-
-    Raises:
-        ValueError: it is.
-    """
-    if config.ppo.num_steps < family.segment_length:
-        raise ValueError(
-            f"ppo.num_steps is {config.ppo.num_steps}, but clips of {family.name} have "
-            f"{family.segment_length} steps: play at least so many between two updates"
-        )
-
-
-def clips_in_a_round(family: Shown, config: RLHFConfig) -> int:
-    """Of what an update learns from."""
-    return config.ppo.num_envs * _clips_in(config.ppo.num_steps, family)
-
-
-def _episodes_clips(family: TaskFamily, config: RLHFConfig) -> int:
-    return config.ask_envs * _clips_in(family.horizon, family)
-
-
-def _clips_in(num_steps: int, family: Shown) -> int:
-    return (num_steps - family.segment_length) // stride(family) + 1
-
-
-def stride(family: Shown) -> int:
-    """Steps from one clip's beginning to the next one's."""
-    return max(1, family.segment_length // 2)
