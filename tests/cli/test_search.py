@@ -53,6 +53,8 @@ def test_what_was_searched_for_trains(tmp_path, capsys, what):
             "trpo",
         ),
         (["ppo", "cartpole", "--learned", "nowhere"], "nowhere"),
+        (["ppo", "cartpole", "--learned", "shipped:optimizer"], "only shipped:optimiser"),
+        (["meta-train", "--method", "reptile", "--config.policy.inner-rule", "learned"], "reptile"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(

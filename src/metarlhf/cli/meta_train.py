@@ -144,7 +144,10 @@ def main(argv: Sequence[str]) -> int:
 
     def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
         if by_gradients:
-            config = by_gradient(name, found.method, reward, inner_rule)
+            try:
+                config = by_gradient(name, found.method, reward, inner_rule)
+            except ValueError as error:  # what does not go with what
+                raise UserError(str(error)) from error
             return MetaTrainByGradient(task=name, method=found.method, config=config)
         return MetaTrain(task=name, config=preset(name).joint)
 

@@ -32,7 +32,8 @@ class MetaRLConfig:
     inner_lr: float = 0.1
     """Step size of the inner loop, and where a learned one starts."""
     learn_inner_lr: Learned = "parameter"
-    """Meta-learn the step sizes (Meta-SGD): not, one for each tensor, or one for each parameter."""
+    """Meta-learn the step sizes (Meta-SGD): not, one for each tensor, or one for each parameter.
+    Other rules than sgd have none to learn."""
     step_size_lr: float = 0.01
     """Adam's step size for learned step sizes, which it sees as multiples of inner_lr."""
     network_lr: float = 3e-3

@@ -42,7 +42,13 @@ def publish_learned(
 
 
 def learned_folder(name: Path | str) -> Path:
-    """Where what is called `name` is: a folder, unless it comes with this program."""
+    """Where what is called `name` is: a folder, unless it comes with this program.
+
+    Raises:
+        files.PublishedFileError: it says that it does, and does not.
+    """
+    if str(name).startswith("shipped:") and str(name) not in SHIPPED:
+        raise files.PublishedFileError(f"there is no {name}: only {', '.join(SHIPPED)}")
     return SHIPPED.get(str(name), Path(name))
 
 

@@ -176,10 +176,10 @@ def _beliefs(answers: list[Answered]) -> Drawing | None:
 
 
 def _questions(found: Explanation, family: TaskFamily, task: Task | None) -> list[Drawing]:
-    """The questions whose answers moved the reward most, in the order they were asked."""
+    """The questions whose answers moved the reward most, that which moved it most first."""
     far = lambda one: one.moved if one.influence is None else one.influence
     most = sorted(found.answers, key=lambda one: -far(one))[:QUESTIONS]
-    return [_question(one, family, task) for one in sorted(most, key=lambda one: one.number)]
+    return [_question(one, family, task) for one in most]
 
 
 def _odd(found: Explanation, family: TaskFamily, task: Task | None) -> list[Drawing]:

@@ -1,6 +1,5 @@
 """Never this: clips are looked over for what must never be, and the policy is held to it."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -35,8 +34,8 @@ class NeverConfig:
     def __post_init__(self) -> None:
         if self.clips < 0:
             raise ValueError(f"never.clips must be 0 or more, but is {self.clips}")
-        if not 0 < self.limit < math.inf:
-            raise ValueError(f"never.limit must be above 0, and finite, but is {self.limit}")
+        if not 0 < self.limit < 1:
+            raise ValueError(f"never.limit is a share, above 0 and below 1, but is {self.limit}")
 
 
 class Never(eqx.Module):
