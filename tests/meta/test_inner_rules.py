@@ -88,7 +88,7 @@ def test_only_the_head_moves_where_nothing_else_is_to(config):
     assert differ(first.network.weights[-1], last.network.weights[-1])
 
 
-@pytest.mark.parametrize("method", ["promp", "maml", "fomaml", "e-maml"])
+@pytest.mark.parametrize("method", ["promp", "fomaml"])
 def test_the_meta_gradient_of_the_network_equals_finite_differences(method):
     """One inner step: what the network sees does not hang on its weights. In double precision."""
     with jax.enable_x64(True):
