@@ -15,19 +15,11 @@ from metarlhf.reward import ROBUST, Ensemble, EnsembleConfig, LearnedReward
 from metarlhf.reward.ensemble import feedback_loss, fit_member
 from metarlhf.reward.gradient import GradientReward
 from metarlhf.reward.networks import RewardNetwork
-from metarlhf.types import Comparison, Feedback, Rating, Segment, Trajectory
+from metarlhf.types import Comparison, Feedback, Rating, Trajectory
+from tests.reward.walks import clips
 
-FAMILY, GOAL, KEY = envs.make("navigation"), np.array([0.3, 0.2]), jax.random.key(0)
+FAMILY, KEY = envs.make("navigation"), jax.random.key(0)
 CONFIG = EnsembleConfig(members=2, hidden=(16,), fit_steps=150, lr=1e-2)
-
-
-def clips(seed, count):
-    """Random walks, paid for their distance to the goal."""
-    rng = np.random.default_rng(seed)
-    action = rng.uniform(-1, 1, (count, 5, 2))
-    obs = rng.uniform(-0.5, 0.5, (count, 1, 2)) + 0.1 * np.cumsum(action, axis=1)
-    reward = -np.linalg.norm(obs - GOAL, axis=-1)
-    return Segment(*(jnp.asarray(x, jnp.float32) for x in (obs, action, reward)))
 
 
 def compared(seed, count):

@@ -19,18 +19,11 @@ from metarlhf.reward import (
     wrong_answers,
 )
 from metarlhf.reward.guesses import ANNOTATORS
-from metarlhf.types import Comparison, Feedback, Segment
+from metarlhf.types import Comparison, Feedback
+from tests.reward.walks import GOAL, clips
 
-FAMILY, GOAL, KEY = envs.make("navigation"), np.array([0.3, 0.2]), jax.random.key(0)
+FAMILY, KEY = envs.make("navigation"), jax.random.key(0)
 ANSWERS = 90
-
-
-def clips(seed, count):
-    rng = np.random.default_rng(seed)
-    action = rng.uniform(-1, 1, (count, 5, 2))
-    obs = rng.uniform(-0.5, 0.5, (count, 1, 2)) + 0.1 * np.cumsum(action, axis=1)
-    reward = -np.linalg.norm(obs - GOAL, axis=-1)
-    return Segment(*(jnp.asarray(x, jnp.float32) for x in (obs, action, reward)))
 
 
 def asked(seed, count, by=None):

@@ -57,8 +57,8 @@ class MetaRLConfig:
     kl_bound: float = 0.01
     """That bound, in nats."""
     curvature_tasks: int = 4
-    """Tasks of a meta-batch by which trpo finds its direction; the bound is held on all. Nearly all
-    of a meta-update's time goes there; with all tasks it gets a little further."""
+    """Tasks of a meta-batch by which trpo finds its direction; the bound is held on all. With all
+    tasks a meta-update gets a little further, in several times the time."""
     reptile_step: float = 0.1
     """How much of the way to adapted policies reptile goes in one meta-update, before annealing."""
     exploration_coefficient: float = 1.0

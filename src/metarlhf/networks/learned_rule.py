@@ -1,8 +1,8 @@
 """A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024).
 
 `learned_rule` is OPEN's own, for a whole training, and is meta-trained by evolution (in PPO without
-what it is told of dormant units, which stands at average);
-`learned_descent` is for a few steps, and is meta-trained through them.
+what it is told of dormant units, which stands at average); `learned_descent` is for a few steps,
+and is meta-trained through them.
 """
 
 from typing import Any, NamedTuple
@@ -44,17 +44,11 @@ def learned_rule(
     """
 
     def init(params):
-        count = size(params)
-        return LearnedState(
-            jnp.zeros((count, len(DECAYS))),
-            jnp.zeros((count, network.shape.memory)),
-            optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)),
-            key,
-        )
+        begun = optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+        return LearnedState(*_nothing_seen(network, params), begun, key)
 
     def update(updates, state, params=None, *, dormancy: PyTree = None, **_: Any):
-        if params is None:
-            raise ValueError("a learned optimiser looks at the parameters: give update its params")
+        _check_given(params)
         count = state.schedule.count
         seen = see(params, updates, state.momenta, schedule.progress(count), dormancy)
         out, memory = jax.vmap(network)(seen.features, state.memory)
@@ -92,16 +86,10 @@ def learned_descent(
     """
 
     def init(params):
-        count = size(params)
-        return DescentState(
-            jnp.zeros((count, len(DECAYS))),
-            jnp.zeros((count, network.shape.memory)),
-            jnp.zeros((), jnp.int32),
-        )
+        return DescentState(*_nothing_seen(network, params), jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("a learned optimiser looks at the parameters: give update its params")
+        _check_given(params)
         scale = jax.tree.map(lambda g: jnp.sqrt(jnp.mean(g**2) + TINY), updates)
         unit = jax.tree.map(jnp.divide, updates, scale)
         seen = jax.lax.stop_gradient(
@@ -116,3 +104,14 @@ def learned_descent(
         return moves, DescentState(seen.momenta, memory, state.count + 1)
 
     return optax.GradientTransformation(init, update)
+
+
+def _nothing_seen(network: LearnedOptimiser, params: PyTree) -> tuple[Array, Array]:
+    """Momenta and memory before the first step."""
+    count = size(params)
+    return jnp.zeros((count, len(DECAYS))), jnp.zeros((count, network.shape.memory))
+
+
+def _check_given(params: PyTree) -> None:
+    if params is None:
+        raise ValueError("a learned optimiser looks at the parameters: give update its params")

@@ -106,7 +106,6 @@ class Sight(NamedTuple):
     """What a learned optimiser sees in a step, of all parameters that learn, in order of leaves."""
 
     features: Float[Array, "parameter 19"]
-    gradient: Float[Array, " parameter"]
     momenta: Float[Array, "parameter 6"]
     explores: Float[Array, " parameter"]
     """1 where there may be noise, else 0."""
@@ -143,11 +142,10 @@ def see(
         activity = jnp.broadcast_to(active[i], leaf.shape).ravel()
         shares = (training, at.layer, batch)
         features.append(tensor_features(leaf.ravel(), flat, own, shares, activity))
-        new.append((flat, own))
+        new.append(own)
         explores.append(jnp.full(leaf.size, float(at.explores)))
         start += leaf.size
-    flat, own = (jnp.concatenate(x) for x in zip(*new, strict=True))
-    return Sight(jnp.concatenate(features), flat, own, jnp.concatenate(explores))
+    return Sight(*map(jnp.concatenate, (features, new, explores)))
 
 
 def flatten(tree: PyTree) -> Float[Array, " parameter"]:
