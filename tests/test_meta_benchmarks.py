@@ -76,8 +76,8 @@ def test_all_meta_learners_have_as_many_episodes(family):
 class Guessed(Runs):
     """Each rule does best at a step size of its own, farther off after three steps."""
 
-    def __init__(self, best):
-        super().__init__("navigation", 2, False)
+    def __init__(self, steps, best):
+        super().__init__("navigation", steps, 2, False)
         self.best = best
 
     def returns(self, rule, inner_lr, seed):
@@ -86,18 +86,25 @@ class Guessed(Runs):
 
 
 @pytest.mark.parametrize("best", [1.0, 0.1, 10.0])
-def test_step_sizes_are_tried_until_the_best_is_not_at_an_end(best):
-    run = Guessed(best)
+@pytest.mark.parametrize(("steps", "far"), [(1, 1.0), (3, 0.3)])
+def test_step_sizes_are_tried_until_the_best_is_not_at_an_end(best, steps, far):
+    run = Guessed(steps, best)
     sizes = run.step_sizes("SGD")
     assert sizes == sorted(sizes)
-    for steps, far in ((1, 1.0), (3, 0.3)):
-        found = run.best_of(sizes, "SGD", (steps,))
-        assert len(run.by_step_size("SGD", sizes, (steps,))) == len(sizes)
-        assert found not in (sizes[0], sizes[-1])
-        assert found == pytest.approx(best * far, rel=0.8)
+    assert len(run.by_step_size("SGD", sizes)) == len(sizes)
+    found = run.best_of(sizes, "SGD")
+    assert found not in (sizes[0], sizes[-1])
+    assert found == pytest.approx(best * far, rel=0.8)
+
+
+def test_rules_are_meta_trained_for_as_many_steps_as_they_are_judged_after():
+    assert [Runs("navigation", k, 2, False).config("SGD", 1.0).inner_steps for k in (1, 3)] == [
+        1,
+        3,
+    ]
 
 
 def test_a_step_size_that_ends_in_no_number_is_never_the_best():
-    run = Guessed(np.nan)
-    assert run.judged("SGD", 1.0, (1,)) == -np.inf
-    assert run.by_step_size("SGD", [0.1, 1.0], (1,)) == {"0.1": None, "1": None}
+    run = Guessed(1, np.nan)
+    assert run.judged("SGD", 1.0) == -np.inf
+    assert run.by_step_size("SGD", [0.1, 1.0]) == {"0.1": None, "1": None}

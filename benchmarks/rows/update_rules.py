@@ -1,11 +1,11 @@
 """What learned rules of the inner loop gain on the better of SGD and Adam, on held-out tasks.
 
-The task's own reward, three inner steps, each judged; what differs is the rule: SGD and Adam with
-the step size that does best on validation tasks, chosen for each number of steps by itself;
-Meta-SGD, a learned step size for each parameter; a learned network that bends descent. The last two
-start from a step size that was found for SGD, the one for this number of steps or the one for all,
-by validation tasks too, and are otherwise meta-trained as the others are. No rule has offsets,
-which are another idea. Differences are paired by seed and task, in units of return.
+The task's own reward. For each number of inner steps every rule is meta-trained for what comes
+after just so many; what differs is the rule: SGD and Adam with the step size that does best on
+validation tasks; Meta-SGD, a learned step size for each parameter; a learned network that bends
+descent. The last two start from SGD's best step size, and are otherwise meta-trained as the others
+are. No rule has offsets, which are another idea. Differences are paired by seed and task, in units
+of return.
 """
 
 import math
@@ -41,14 +41,12 @@ def measure(options):
     """For each family, number of steps and learned rule the gain."""
     seeds = tuple(range(options.seeds or (2 if options.quick else 3)))
     for family in FAMILIES:
-        run = Runs(family, options.tasks or (3 if options.quick else 40), options.quick)
-        sizes = {rule: run.step_sizes(rule) for rule in BEGIN}
-        start = run.best_of(sizes["SGD"], "SGD", STEPS)
         for steps in STEPS:
-            chosen = {rule: run.best_of(sizes[rule], rule, (steps,)) for rule in BEGIN}
-            best = max(chosen, key=lambda rule: run.judged(rule, chosen[rule], (steps,)))
-            starts = sorted({start, chosen["SGD"]})
-            chosen |= {rule: run.best_of(starts, rule, (steps,)) for rule in LEARNED}
+            run = Runs(family, steps, options.tasks or (3 if options.quick else 40), options.quick)
+            sizes = {rule: run.step_sizes(rule) for rule in BEGIN}
+            chosen = {rule: run.best_of(sizes[rule], rule) for rule in BEGIN}
+            best = max(chosen, key=lambda rule: run.judged(rule, chosen[rule]))
+            chosen |= dict.fromkeys(LEARNED, chosen["SGD"])
             found = {rule: run.tested(rule, chosen[rule], seeds) for rule in (best, *LEARNED)}
             for rule in LEARNED:
                 gain = found[rule][:, steps] - found[best][:, steps]
@@ -66,7 +64,7 @@ def measure(options):
                         "best_fixed_rule": best,
                         "step_sizes": chosen,
                         "validation_return_by_step_size": {
-                            rule: run.by_step_size(rule, sizes[rule], (steps,)) for rule in BEGIN
+                            rule: run.by_step_size(rule, sizes[rule]) for rule in BEGIN
                         },
                         "returns": {name: each[:, steps].mean() for name, each in found.items()},
                         "by_seed": gain.mean(1).round(3),
@@ -76,18 +74,17 @@ def measure(options):
 
 
 class Runs:
-    """Meta-training on one family with any rule, each run kept."""
+    """Meta-training on one family for so many inner steps with any rule, each run kept."""
 
-    def __init__(self, family, num_tasks, quick):
+    def __init__(self, family, steps, num_tasks, quick):
         self.family, self.num_tasks, self.quick = envs.make(family), num_tasks, quick
-        self.name, self.gamma = family, preset(family).joint.ppo.gamma
+        self.name, self.steps, self.gamma = family, steps, preset(family).joint.ppo.gamma
 
     def config(self, rule, inner_lr):
         """The same for all rules, but for what `RULES` says."""
         return MetaRLConfig(
             inner_lr=inner_lr,
-            inner_steps=max(STEPS),
-            judge_every_step=True,
+            inner_steps=self.steps,
             meta_batch=2 if self.quick else 10,
             episodes=2 if self.quick else 10,
             tasks_at_once=5,
@@ -124,33 +121,33 @@ class Runs:
 
         return kept(path_of("rule", self.name, config, seed, self.num_tasks), make)
 
-    def judged(self, rule, inner_lr, steps):
-        """Mean return on validation tasks after these numbers of steps; of the first seed.
+    def judged(self, rule, inner_lr):
+        """Mean return on validation tasks after so many steps; of the first seed.
 
         Steps that are much too long end in numbers that are none.
         """
-        found = float(self.returns(rule, inner_lr, 0)["validation"][list(steps)].mean())
+        found = float(self.returns(rule, inner_lr, 0)["validation"][self.steps].mean())
         return found if math.isfinite(found) else -math.inf
 
-    def by_step_size(self, rule, sizes, steps):
+    def by_step_size(self, rule, sizes):
         """The same of all that were tried, for the results file; None where it was none."""
-        found = {lr: self.judged(rule, lr, steps) for lr in sizes}
+        found = {lr: self.judged(rule, lr) for lr in sizes}
         return {f"{lr:.3g}": each if math.isfinite(each) else None for lr, each in found.items()}
 
-    def best_of(self, sizes, rule, steps):
-        """The step size that does best after these numbers of steps."""
-        return max(sizes, key=lambda lr: self.judged(rule, lr, steps))
+    def best_of(self, sizes, rule):
+        """The step size that does best."""
+        return max(sizes, key=lambda lr: self.judged(rule, lr))
 
     def step_sizes(self, rule):
-        """All that were tried: until the best after any number of steps is not at either end."""
+        """All that were tried: until the best is not at either end."""
         if self.quick:
             return [BEGIN[rule]]
         sizes = [BEGIN[rule] / FACTOR, BEGIN[rule], BEGIN[rule] * FACTOR]
         for _ in range(MOST):
-            best = {self.best_of(sizes, rule, (steps,)) for steps in STEPS}
-            if sizes[0] in best:
+            best = self.best_of(sizes, rule)
+            if best == sizes[0]:
                 sizes.insert(0, sizes[0] / FACTOR)
-            elif sizes[-1] in best:
+            elif best == sizes[-1]:
                 sizes.append(sizes[-1] * FACTOR)
             else:
                 break
