@@ -108,6 +108,7 @@ class Runs:
         config = self.config(rule, inner_lr)
 
         def make():
+            jax.clear_caches()  # each run compiles anew, and memory maps are not without end
             state = outer.init(jax.random.key(seed), self.family, config)
             *_, (state, _) = outer.meta_train(state, self.family, config)
             key = jax.random.fold_in(jax.random.key(seed), 0xADA)
