@@ -20,7 +20,7 @@ from benchmarks.tabular import (
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.inner import InnerLoop, gradient_step
-from metarlhf.meta.objective import meta_loss
+from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.update_rules import LearnedRule, initial_rule
 
 
@@ -47,7 +47,8 @@ def library_meta_gradient(family, agent, task, method, **options):
         return jax.tree.map(lambda x: x[None, None], tree)  # (step, task)
 
     loop = InnerLoop(agent, lead(support), lead(query), jnp.zeros((2, 1, 1)))
-    gradient, _ = jax.grad(meta_loss, has_aux=True)((agent, rule), loop, jnp.zeros(1), config)
+    rest = (collected(loop, config), jnp.zeros(1), config)
+    gradient, _ = jax.grad(meta_loss, has_aux=True)((agent, rule), *rest)
     return -flat(gradient[0].actor)
 
 

@@ -16,7 +16,7 @@ from metarlhf.meta.adapted import split
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import inner_loss, play_and_adapt
-from metarlhf.meta.objective import meta_loss
+from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.presets import by_gradient
 from tests.same import assert_same, differ
 
@@ -49,7 +49,7 @@ SPOKEN = 0.3 * jax.random.normal(jax.random.key(4), (3, 16))
 
 
 def gradient_of(config, state, loop):
-    loss = lambda learned: meta_loss(learned, loop, jnp.full(2, 1e-3), config)[0]
+    loss = lambda learned: meta_loss(learned, collected(loop, config), jnp.full(2, 1e-3), config)[0]
     return jax.jit(jax.grad(loss))((state.agent, state.rule))
 
 
@@ -72,7 +72,9 @@ def test_an_inner_step_with_adam_is_adams(adapts):
         for step in range(2):
             moved, kept = split(actor, config)
             support = jax.tree.map(lambda x: x[step, task], loop.support)
-            loss = lambda moved: inner_loss(eqx.combine(moved, kept), support, config)
+            loss = lambda moved: inner_loss(
+                eqx.combine(moved, kept)(support.obs)[0], support, config
+            )
             state = adam.init(moved) if state is None else state
             updates, state = adam.update(jax.grad(loss)(moved), state)
             actor = eqx.combine(jax.tree.map(jnp.add, moved, updates), kept)
@@ -98,7 +100,8 @@ def test_the_meta_gradient_of_the_network_equals_finite_differences(method):
         )
         state, loop = begun(config, SPOKEN.astype(jnp.float32))
         agent, rule, loop = double(state.agent), double(state.rule), double(loop)
-        loss = jax.jit(lambda rule: meta_loss((agent, rule), loop, jnp.full(1, 1e-3), config)[0])
+        rest = (collected(loop, config), jnp.full(1, 1e-3), config)
+        loss = jax.jit(lambda rule: meta_loss((agent, rule), *rest)[0])
         gradient = jax.grad(loss)(rule)
         direction = jax.tree.map(
             lambda x: jax.random.normal(jax.random.key(x.size), x.shape, x.dtype), rule

@@ -24,7 +24,7 @@ from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import InnerLoop, gradient_step, play_and_adapt
-from metarlhf.meta.objective import meta_loss, standardised_returns
+from metarlhf.meta.objective import collected, meta_loss, standardised_returns
 from metarlhf.meta.update_rules import LearnedRule, update_rule
 from tests.same import assert_same, differ
 
@@ -123,7 +123,7 @@ def test_the_meta_gradient_of_the_initialisation_equals_finite_differences(chose
         @jax.jit
         def loss(actor):
             moved = eqx.tree_at(lambda a: a.actor, agent, actor)
-            return meta_loss((moved, rule), loop, jnp.full(2, 1e-3), config)[0]
+            return meta_loss((moved, rule), collected(loop, config), jnp.full(2, 1e-3), config)[0]
 
         gradient = jax.grad(loss)(agent.actor)
         for part in (head, below):
@@ -188,7 +188,7 @@ class TestEMAML:
 
         # Returns are standardised, and log-probabilities averaged over time.
         config = replace(config, exploration_coefficient=float(HORIZON * came.std()))
-        rest = (loop, jnp.zeros(1))
+        rest = (collected(loop, config), jnp.zeros(1))
 
         def of(config):
             loss = lambda agent: meta_loss((agent, LearnedRule(None, None)), *rest, config)[0]

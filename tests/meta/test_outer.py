@@ -1,19 +1,25 @@
 """The outer loop's loss, by hand for policies that are linear, and what it must not depend on."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from metarlhf import envs
 from metarlhf.meta import outer
+from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.inner import play_and_adapt
-from metarlhf.meta.objective import meta_loss
+from metarlhf.meta.inner import gradient_step, play_and_adapt
+from metarlhf.meta.objective import FEW, collected, meta_loss
+from metarlhf.meta.update_rules import update_rule
+from metarlhf.ppo.objectives import clipped_surrogate
 
 FAMILY = envs.make("navigation").without_termination()
+TASKS = jnp.array([[0.3, 0.1], [-0.2, 0.4]])
 CONFIG = MetaRLConfig(
     inner_steps=2, meta_batch=2, episodes=3, hidden=(), inner_lr=0.3, learn_inner_lr="none",
     normalise_advantage=False, iterations=10,
@@ -28,10 +34,9 @@ def state():
 @pytest.fixture(scope="module")
 def loop(state):
     agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
-    tasks = jnp.array([[0.3, 0.1], [-0.2, 0.4]])
     return jax.jit(
         lambda: play_and_adapt(
-            jax.random.key(1), FAMILY, tasks, agents, state.rule, CONFIG, CONFIG.inner_steps
+            jax.random.key(1), FAMILY, TASKS, agents, state.rule, CONFIG, CONFIG.inner_steps
         )
     )()
 
@@ -85,7 +90,9 @@ def test_the_loss_of_a_task_is_promps_by_hand(state, loop, every_step):
     support, query = (jax.tree.map(lambda x: x[:, 0], x) for x in (loop.support, loop.query))
     coefficients = jnp.array([20.0, 70.0])
     alone = jax.tree.map(lambda x: x[:, :1], loop)
-    loss, _ = jax.jit(meta_loss, static_argnums=3)((agent, state.rule), alone, coefficients, config)
+    loss, _ = jax.jit(meta_loss, static_argnums=3)(
+        (agent, state.rule), collected(alone, config), coefficients, config
+    )
     expected, penalty = by_hand(agent, support, query, coefficients, config)
     assert penalty > 0.1 * abs(expected)
     np.testing.assert_allclose(loss, expected, rtol=1e-3)
@@ -112,11 +119,58 @@ def test_how_many_tasks_are_differentiated_at_once_does_not_matter(state, loop, 
     parts = {name: jax.tree.map(third, getattr(loop, name)) for name in ("support", "query")}
     loop = loop._replace(**parts)
 
-    def gradient(config):
-        of = lambda learned: meta_loss(learned, loop, state.kl_coefficient, config)[0]
+    def gradient(data):
+        of = lambda learned: meta_loss(learned, data, state.kl_coefficient, CONFIG)[0]
         return jax.tree.leaves(jax.grad(of)((state.agent, state.rule)))
 
-    together = gradient(replace(CONFIG, tasks_at_once=3))
+    data = collected(loop, CONFIG)
+    together, parts = gradient(data), mean_over_tasks(gradient, data, at_once)
     assert max(float(jnp.abs(x).max()) for x in together if x.size) > 1e-3
-    for one, other in zip(gradient(replace(CONFIG, tasks_at_once=at_once)), together, strict=True):
+    for one, other in zip(parts, together, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def plain_loss(learned, loop, kl_coefficient, config):
+    """ProMP's loss by loops over tasks and steps, with a policy asked anew for all that it says."""
+    (start, rule), losses = learned, []
+    rule = update_rule(rule, config)
+    for task in range(2):
+        agent, rule_state = start, rule.init(start.actor)
+        for step in range(config.inner_steps):
+            support, query = (
+                jax.tree.map(lambda x: x[step, task], x) for x in (loop.support, loop.query)
+            )
+            moved = support.policy.kl(agent.actor(support.obs)[0])
+            agent, rule_state = gradient_step(agent, rule_state, support, rule, config)
+            log_ratio = agent.actor(query.obs)[0].log_prob(query.action) - query.log_prob
+            error = 0.5 * (agent.critic(query.obs) - query.value_target) ** 2
+            losses += [
+                kl_coefficient[step] * jnp.mean(support.weight * moved)
+                + clipped_surrogate(log_ratio, query.advantage, config.clip) / config.inner_steps
+                + config.value_coefficient * jnp.mean(query.weight * error) / config.inner_steps
+            ]
+    return sum(losses) / 2
+
+
+@pytest.mark.parametrize("steps", [2, FEW + 1])
+def test_the_meta_gradient_is_that_of_a_plain_loss(steps):
+    """Where inner steps are kept, and where there are too many and each is computed again."""
+    config = replace(
+        CONFIG, inner_steps=steps, hidden=(5,), judge_every_step=True, learn_inner_lr="tensor"
+    )
+    state = outer.init(jax.random.key(0), FAMILY, config)
+    agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
+    play = partial(play_and_adapt, jax.random.key(1), FAMILY, TASKS, agents)
+    loop = jax.jit(lambda: play(state.rule, config, steps))()
+    coefficients = jnp.arange(1.0, steps + 1)
+    moved = jax.tree.map(lambda x: x + 0.05, state.agent)
+    of = lambda learned: meta_loss(learned, collected(loop, config), coefficients, config)[0]
+    plain = lambda learned: plain_loss(learned, loop, coefficients, config)
+    (loss, found), (expected_loss, expected) = (
+        jax.jit(jax.value_and_grad(loss))((moved, state.rule)) for loss in (of, plain)
+    )
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    assert optax.tree.norm(expected[0].actor) > 0.1
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        scale = float(jnp.abs(other).max()) if other.size else 0.0
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * scale)

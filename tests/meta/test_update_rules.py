@@ -9,7 +9,7 @@ import pytest
 from metarlhf import envs
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import play_and_adapt
-from metarlhf.meta.objective import meta_loss
+from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.outer import init
 from metarlhf.meta.update_rules import LearnedRule, add_offset, initial_rule, meta_sgd, update_rule
 from metarlhf.networks import build_agent
@@ -92,7 +92,8 @@ def test_gradients_of_step_sizes_and_offsets_equal_finite_differences(method):
             )
         )
         agent, rule = double((state.agent, state.rule))
-        loss = jax.jit(lambda rule: meta_loss((agent, rule), loop, jnp.full(2, 1e-3), config)[0])
+        rest = (collected(loop, config), jnp.full(2, 1e-3), config)
+        loss = jax.jit(lambda rule: meta_loss((agent, rule), *rest)[0])
         gradient = jax.grad(loss)(rule)
         direction = jax.tree.map(
             lambda x: jax.random.normal(jax.random.key(x.size), x.shape, x.dtype), rule

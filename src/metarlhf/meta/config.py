@@ -44,9 +44,9 @@ class MetaRLConfig:
     """Learn from what comes after each inner step, not the last alone (as MAML++ does)."""
     meta_batch: int = 40
     """Tasks in one meta-gradient."""
-    tasks_at_once: int = 4
-    """Tasks whose inner steps are differentiated together: a few fit a CPU's caches, which
-    takes a quarter off a meta-update; on a GPU take all. Results differ in rounding only."""
+    tasks_at_once: int = 1
+    """Tasks whose inner steps are differentiated together: one by one they fit a CPU's caches,
+    which takes a quarter off a meta-update; on a GPU take all. Results differ in rounding only."""
     episodes: int = 20
     """Episodes of a task that one inner step learns from, and as many after the last."""
     iterations: int = 100

@@ -21,7 +21,7 @@ from metarlhf.meta.baseline import Samples, judge
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
-from metarlhf.networks import Actor, Agent
+from metarlhf.networks import Agent, Distribution
 from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.types import Task, Trajectory
 
@@ -29,9 +29,12 @@ from metarlhf.types import Task, Trajectory
 RewardSource = Callable[[Trajectory], Trajectory]
 
 
-def inner_loss(actor: Actor, samples: Samples, config: MetaRLConfig) -> Float[Array, ""]:
-    """What an inner step descends; estimators differ in its second derivative alone."""
-    log_prob = actor(samples.obs)[0].log_prob(samples.action)
+def inner_loss(policy: Distribution, samples: Samples, config: MetaRLConfig) -> Float[Array, ""]:
+    """What an inner step descends, of what the policy says to `samples`.
+
+    Estimators differ in its second derivative alone.
+    """
+    log_prob = policy.log_prob(samples.action)
     match config.inner_estimator:
         case "ratio":
             return lvc_loss(log_prob, samples.log_prob, samples.advantage)
@@ -53,13 +56,28 @@ def gradient_step(
 
     The value function is left as it is (see `baseline`).
     """
+    return step_and_policy(agent, rule_state, samples, rule, config)[:2]
+
+
+def step_and_policy(
+    agent: Agent,
+    rule_state: optax.OptState,
+    samples: Samples,
+    rule: optax.GradientTransformation,
+    config: MetaRLConfig,
+) -> tuple[Agent, optax.OptState, Distribution]:
+    """`gradient_step`, and what the policy before it said to `samples`: it comes at no cost."""
     moved, kept = split(agent.actor, config)
-    loss = lambda moved: inner_loss(eqx.combine(moved, kept), samples, config)
-    gradient = jax.grad(loss)(moved)
+
+    def loss(moved):
+        policy = eqx.combine(moved, kept)(samples.obs)[0]
+        return inner_loss(policy, samples, config), policy
+
+    gradient, policy = jax.grad(loss, has_aux=True)(moved)
     if config.method == "fomaml":
         gradient = jax.lax.stop_gradient(gradient)
     moved, rule_state = optimise.step(rule, gradient, rule_state, moved)
-    return Agent(eqx.combine(moved, kept), agent.critic), rule_state
+    return Agent(eqx.combine(moved, kept), agent.critic), rule_state, policy
 
 
 def play(

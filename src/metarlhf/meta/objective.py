@@ -5,6 +5,7 @@ them, as a function of the initialisation and the update rule, and what they lea
 the episodes that came after. The outer loop differentiates that (see `outer_steps`).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,13 +14,17 @@ from jaxtyping import Array, Float
 
 from metarlhf.meta.baseline import Samples, regression
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.inner import InnerLoop, gradient_step
+from metarlhf.meta.inner import InnerLoop, step_and_policy
 from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
-from metarlhf.networks import Agent
+from metarlhf.networks import Agent, Critic, Distribution
 from metarlhf.ppo.objectives import clipped_surrogate
 
 Metrics = dict[str, Float[Array, ""]]
 Learned = tuple[Agent, LearnedRule]
+
+# Inner steps that are few: to keep all that is inside of them then costs less than to compute it
+# again. A loop would copy what it keeps, so there is none.
+FEW = 3
 
 
 class Judged(NamedTuple):
@@ -33,61 +38,108 @@ class Judged(NamedTuple):
     """KL from the policy that collected for the step to the one that takes it now, in nats."""
     kl_after: Float[Array, "*task inner_step"]
     """The same of the policies after the step."""
-    value_loss: Float[Array, "*task inner_step"]
-    """The value function's regression on what came after the step."""
+
+
+class Collected(NamedTuple):
+    """What inner loops left to learn from, as in `InnerLoop`: leading dimensions (step, task).
+
+    That of a few tasks can be learned from by itself (see `mean_over_tasks`).
+    """
+
+    support: Samples
+    query: Samples
+    came_of_it: Float[Array, "inner_step task"]
+    """How much better than elsewhere it went after what each step had sampled (e-maml)."""
+
+
+def collected(loop: InnerLoop, config: MetaRLConfig) -> Collected:
+    """What the outer loop learns from."""
+    return Collected(loop.support, loop.query, standardised_returns(loop.query, config))
 
 
 def replay(
-    learned: Learned,
-    support: Samples,
-    query: Samples,
-    came_of_it: Float[Array, " inner_step"],
-    config: MetaRLConfig,
-) -> Judged:
-    """Recompute one task's inner steps from `support`, and judge what they lead to by `query`.
+    learned: Learned, support: Samples, query: Samples, config: MetaRLConfig
+) -> tuple[Distribution, Distribution]:
+    """Recompute one task's inner steps, and what policies say to the episodes they collected.
 
-    Both have the inner step as leading dimension. `came_of_it` is how much better than elsewhere it
-    went after what each step had sampled; e-maml alone reads it. Each step is rematerialised:
-    memory grows with the number of steps only by the parameters between them.
+    Returns that of the policies before each step to `support`, and of those after it to `query`.
+    All have the inner step as leading dimension. Episodes between two steps are in both, and the
+    policy goes through them once: for the step before, for the step after, and for its gradient.
+
+    Where there are many steps, each is rematerialised: memory then grows with their number only by
+    the parameters between them.
     """
     agent, learned_rule = learned
     rule = update_rule(learned_rule, config)
 
-    @jax.checkpoint
-    def step(carry, data):
+    def step(carry, support):
         agent, rule_state = carry
-        support, query, came_of_it = data
-        before = agent.actor(support.obs)[0]
-        agent, rule_state = gradient_step(agent, rule_state, support, rule, config)
-        after = agent.actor(query.obs)[0]
-        log_ratio = after.log_prob(query.action) - query.log_prob
-        gain = jnp.mean(jnp.exp(log_ratio) * query.advantage)
-        clipped = clipped_surrogate(log_ratio, query.advantage, config.clip)
-        if config.method == "e-maml":
-            # Credit to all that was sampled for the step (Stadie et al. 2018, equation 6).
-            log_ratio = before.log_prob(support.action) - support.log_prob
-            credit = config.exploration_coefficient * came_of_it * support.weight
-            gain += jnp.mean(jnp.exp(log_ratio) * credit)
-            clipped += clipped_surrogate(log_ratio, credit, config.clip)
-        return (agent, rule_state), Judged(
-            gain,
-            clipped,
-            jnp.mean(support.weight * support.policy.kl(before)),
-            jnp.mean(query.weight * query.policy.kl(after)),
-            regression(agent.critic, query),
-        )
+        agent, rule_state, policy = step_and_policy(agent, rule_state, support, rule, config)
+        return (agent, rule_state), policy
 
+    few = config.inner_steps <= FEW
     start = (agent, begin(rule, agent.actor, config))
-    return jax.lax.scan(step, start, (support, query, came_of_it))[1]
+    (agent, _), before = jax.lax.scan(
+        step if few else jax.checkpoint(step), start, support, unroll=few
+    )
+    last = agent.actor(query.obs[-1])[0]
+    after = jax.tree.map(lambda x, last: jnp.concatenate([x[1:], last[None]]), before, last)
+    return before, after
 
 
-def replay_all(learned: Learned, loop: InnerLoop, config: MetaRLConfig) -> Judged:
-    """`replay` of every task: a pure function of what is learned and what was collected."""
-    came_of_it = standardised_returns(loop.query, config)
-    one = lambda support, query, came: replay(learned, support, query, came, config)
-    by_task = lambda x: jnp.swapaxes(x, 0, 1)
-    data = jax.tree.map(by_task, (loop.support, loop.query, came_of_it))
-    return jax.lax.map(lambda data: one(*data), data, batch_size=config.tasks_at_once)
+def judge_step(
+    before: Distribution,
+    after: Distribution,
+    support: Samples,
+    query: Samples,
+    came_of_it: Float[Array, ""],
+    config: MetaRLConfig,
+) -> Judged:
+    """One step of one task, by what its policies say to `support` before and to `query` after it.
+
+    `came_of_it` is how much better than elsewhere it went after what the step had sampled; e-maml
+    alone reads it.
+    """
+    log_ratio = after.log_prob(query.action) - query.log_prob
+    gain = jnp.mean(jnp.exp(log_ratio) * query.advantage)
+    clipped = clipped_surrogate(log_ratio, query.advantage, config.clip)
+    if config.method == "e-maml":
+        # Credit to all that was sampled for the step (Stadie et al. 2018, equation 6).
+        log_ratio = before.log_prob(support.action) - support.log_prob
+        credit = config.exploration_coefficient * came_of_it * support.weight
+        gain += jnp.mean(jnp.exp(log_ratio) * credit)
+        clipped += clipped_surrogate(log_ratio, credit, config.clip)
+    return Judged(
+        gain,
+        clipped,
+        kl_from_collecting(support, before),
+        kl_from_collecting(query, after),
+    )
+
+
+def kl_from_collecting(samples: Samples, policy: Distribution) -> Float[Array, ""]:
+    """Mean KL from the policy that collected `samples` to what `policy` says to them, in nats."""
+    return jnp.mean(samples.weight * samples.policy.kl(policy))
+
+
+def replay_all(learned: Learned, data: Collected, config: MetaRLConfig) -> Judged:
+    """Every task's steps judged: a pure function of what is learned and what was collected."""
+
+    def one(task):
+        policies = replay(learned, task.support, task.query, config)
+        return jax.vmap(partial(judge_step, config=config))(*policies, *task)
+
+    return jax.vmap(one, in_axes=1)(data)
+
+
+def mean_value_loss(critic: Critic, query: Samples, config: MetaRLConfig) -> Float[Array, ""]:
+    """The value function's regression on what came after the steps that count."""
+    if not config.judge_every_step:
+        query = jax.tree.map(lambda x: x[-1:], query)
+    of_step = jax.vmap(partial(regression, critic))
+    few = query.weight.shape[0] <= FEW
+    losses = jax.vmap(of_step)(query) if few else jax.lax.map(jax.checkpoint(of_step), query)
+    return losses.mean()
 
 
 def standardised_returns(query: Samples, config: MetaRLConfig) -> Float[Array, "inner_step task"]:
@@ -110,18 +162,18 @@ def over_steps(each: Float[Array, "*task inner_step"], config: MetaRLConfig) -> 
 
 def meta_loss(
     learned: Learned,
-    loop: InnerLoop,
+    data: Collected,
     kl_coefficient: Float[Array, " inner_step"],
     config: MetaRLConfig,
 ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " inner_step"]]]:
     """ProMP's objective (Rothfuss et al. 2019, section 6), and each inner step's KL.
 
-    E-MAML's credit to what was sampled stands beside what adapted policies gain.
+    E-MAML's credit to what was sampled stands beside what adapted policies gain. All are means over
+    the tasks of `data`.
     """
-    judged = replay_all(learned, loop, config)
+    judged = replay_all(learned, data, config)
     kl = judged.kl_before.mean(0)
-    surrogate, value_loss = (
-        over_steps(each, config) for each in (judged.clipped, judged.value_loss)
-    )
+    surrogate = over_steps(judged.clipped, config)
+    value_loss = mean_value_loss(learned[0].critic, data.query, config)
     loss = surrogate + jnp.sum(kl_coefficient * kl) + config.value_coefficient * value_loss
     return loss, ({"surrogate": surrogate, "value_loss": value_loss}, kl)

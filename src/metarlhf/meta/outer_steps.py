@@ -21,10 +21,18 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.meta.baseline import regression
+from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop
-from metarlhf.meta.objective import Learned, Metrics, meta_loss, over_steps, replay_all
+from metarlhf.meta.objective import (
+    Learned,
+    Metrics,
+    collected,
+    mean_value_loss,
+    meta_loss,
+    over_steps,
+    replay_all,
+)
 from metarlhf.meta.update_rules import LearnedRule
 from metarlhf.networks import Agent
 from metarlhf.ppo.objectives import adapt_kl_coefficient
@@ -76,10 +84,10 @@ def gradient_steps(
 ) -> tuple[MetaRLState, Metrics]:
     """`config.epochs` steps of Adam down the meta-gradient."""
 
-    def loss(learned):
-        return meta_loss(learned, loop, state.kl_coefficient, config)
+    def loss(learned, data):
+        return meta_loss(learned, data, state.kl_coefficient, config)
 
-    state, (metrics, kl), norm = _descend(state, loss, config)
+    state, (metrics, kl), norm = _descend(state, loss, collected(loop, config), config)
     if config.kl_target:
         adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
         coefficient = adapted(state.kl_coefficient, kl)
@@ -93,16 +101,17 @@ def trust_region_step(
     """One step of policy and update rule, within `config.kl_bound` nats after adaptation."""
     critic = state.agent.critic
 
-    def gain_and_kl(moved, loop=loop):
+    def gain_and_kl(moved, data):
         actor, rule = moved
-        judged = replay_all((Agent(actor, critic), rule), loop, config)
+        judged = replay_all((Agent(actor, critic), rule), data, config)
         return over_steps(judged.gain, config), over_steps(judged.kl_after, config)
 
+    data = collected(loop, config)
     # Tasks are drawn independently: the first of them are as good as any.
-    some = jax.tree.map(lambda x: x[:, : config.curvature_tasks], loop)
+    some = jax.tree.map(lambda x: x[:, : config.curvature_tasks], data)
     (actor, rule), found = constrained_step(
         (state.agent.actor, state.rule),
-        gain_and_kl,
+        lambda moved: mean_over_tasks(partial(gain_and_kl, moved), data, config.tasks_at_once),
         config.kl_bound,
         lambda moved: gain_and_kl(moved, some)[1],
     )
@@ -129,23 +138,23 @@ def towards_adapted(
 def _values_learned(state, loop, config):
     """The value function alone: Adam leaves what has never had a gradient."""
 
-    def loss(learned):
-        errors = jax.vmap(jax.vmap(partial(regression, learned[0].critic)))(loop.query)
-        value_loss = over_steps(errors.T, config)
+    def loss(learned, query):
+        value_loss = mean_value_loss(learned[0].critic, query, config)
         return config.value_coefficient * value_loss, {"value_loss": value_loss}
 
-    state, metrics, _ = _descend(state, loss, config)
+    state, metrics, _ = _descend(state, loss, loop.query, config)
     return state, metrics
 
 
-def _descend(state, loss, config):
+def _descend(state, loss, data, config):
     """`config.epochs` steps of Adam; of the last, what `loss` says beside its value, and the norm
     of the gradient without the value function's part.
     """
 
     def epoch(carry, _):
         learned, optimiser_state = carry
-        gradient, aux = jax.grad(loss, has_aux=True)(learned)
+        of = partial(jax.grad(loss, has_aux=True), learned)
+        gradient, aux = mean_over_tasks(of, data, config.tasks_at_once)
         norm = optax.tree.norm((gradient[0].actor, gradient[1]))
         return optimise.step(optimiser(config), gradient, optimiser_state, learned), (aux, norm)
 
