@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from metarlhf import envs, ppo
 from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.trpo import DAMPING, natural_step
+from metarlhf.ppo.trpo import DAMPING, fisher_products, natural_step
 from metarlhf.ppo.update import standardise
 
 CONFIG = ppo.PPOConfig(
@@ -87,6 +87,19 @@ def test_the_direction_solves_the_fisher_system(collected):
     step = np.asarray(ravel_pytree(moved)[0] - flat, float)
     cosine = step @ expected / np.linalg.norm(step) / np.linalg.norm(expected)
     assert cosine > 0.999
+
+
+def test_products_are_those_of_the_kls_hessian(collected):
+    """Forward over reverse mode through all, where the KL is at its minimum."""
+    actor, batch, _ = collected
+    policy = lambda actor: actor.over(batch.obs)
+    divergence = lambda new: jnp.mean(batch.policy.kl(new))
+    vector = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), actor)
+    gradient = jax.grad(lambda actor: divergence(policy(actor)))
+    expected = jax.jit(lambda: jax.jvp(gradient, (actor,), (vector,))[1])()
+    found = jax.jit(lambda: fisher_products(policy, divergence, actor)(vector))()
+    expected, found = (ravel_pytree(x)[0] for x in (expected, found))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * jnp.abs(expected).max())
 
 
 def test_where_no_trial_is_better_the_policy_stays(collected):

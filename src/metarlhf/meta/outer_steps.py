@@ -28,15 +28,17 @@ from metarlhf.meta.objective import (
     Learned,
     Metrics,
     collected,
+    kl_from_collecting,
     mean_value_loss,
     meta_loss,
     over_steps,
+    replay,
     replay_all,
 )
 from metarlhf.meta.update_rules import LearnedRule
 from metarlhf.networks import Agent
 from metarlhf.ppo.objectives import adapt_kl_coefficient
-from metarlhf.ppo.trpo import constrained_step
+from metarlhf.ppo.trpo import constrained_step, fisher_products
 
 
 class MetaRLState(eqx.Module):
@@ -99,21 +101,32 @@ def trust_region_step(
     state: MetaRLState, loop: InnerLoop, config: MetaRLConfig
 ) -> tuple[MetaRLState, Metrics]:
     """One step of policy and update rule, within `config.kl_bound` nats after adaptation."""
-    critic = state.agent.critic
-
-    def gain_and_kl(moved, data):
-        actor, rule = moved
-        judged = replay_all((Agent(actor, critic), rule), data, config)
-        return over_steps(judged.gain, config), over_steps(judged.kl_after, config)
-
+    moved = (state.agent.actor, state.rule)
     data = collected(loop, config)
     # Tasks are drawn independently: the first of them are as good as any.
     some = jax.tree.map(lambda x: x[:, : config.curvature_tasks], data)
+    learned = lambda moved: (Agent(moved[0], state.agent.critic), moved[1])
+
+    def gain_and_kl(moved, data):
+        judged = replay_all(learned(moved), data, config)
+        return over_steps(judged.gain, config), over_steps(judged.kl_after, config)
+
+    def adapted(moved):
+        one = lambda task: replay(learned(moved), task.support, task.query, config)[1]
+        return jax.vmap(one, in_axes=1)(some)
+
+    def divergence(adapted):
+        each = jax.vmap(jax.vmap(kl_from_collecting), in_axes=(1, 0))
+        return over_steps(each(some.query, adapted), config)
+
+    over_tasks = lambda of: mean_over_tasks(of, data, config.tasks_at_once)
+    gain = jax.value_and_grad(lambda moved, data: gain_and_kl(moved, data)[0])
     (actor, rule), found = constrained_step(
-        (state.agent.actor, state.rule),
-        lambda moved: mean_over_tasks(partial(gain_and_kl, moved), data, config.tasks_at_once),
+        moved,
+        over_tasks(partial(gain, moved)),
+        fisher_products(adapted, divergence, moved),
+        lambda moved: over_tasks(partial(gain_and_kl, moved)),
         config.kl_bound,
-        lambda moved: gain_and_kl(moved, some)[1],
     )
     state, metrics = _values_learned(state, loop, config)
     state = replace(state, agent=Agent(actor, state.agent.critic), rule=rule)
