@@ -53,7 +53,8 @@ def test_rlhf_is_watched_and_tells_what_is_forbidden(tmp_path, capsys):
         "--config.ppo.hidden", "8", "--ensemble.hidden", "8", "--run-dir", str(tmp_path / "run"),
     ]  # fmt: skip
     assert main([*argv, "--json"]) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    *lines, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)
     assert (result["labels"], result["check_answers"], result["halted"]) == (2, 2, True)
     assert len(result["checks"]) == 2
     assert result["steps"] == 3 * 4 * 20 + 2 * 2 * 100
@@ -63,7 +64,14 @@ def test_rlhf_is_watched_and_tells_what_is_forbidden(tmp_path, capsys):
         json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     assert ["liked" in row for row in rows] == [False, True, True]
-    assert all("cost" in row for row in rows)
+    held = ("never_clips", "never_marked", "never_share", "never_multiplier", "leash_kl",
+            "leash_coefficient")  # fmt: skip
+    assert all(name in row for row in rows for name in ("cost", *held))
+    assert {name: result[name] for name in held} == {name: rows[-1][name] for name in held}
+    assert result["never_clips"] == 4
+    never, leash = lines[-2:]
+    assert never.startswith(f"Never this: 4 clips were looked over, and {result['never_marked']}")
+    assert f"{result['leash_kl']:.3g} nats a step from its reference (KL), where 0.1" in leash
     assert main([*argv, "--resume"]) == 0
 
 

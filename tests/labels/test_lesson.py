@@ -235,6 +235,7 @@ def test_a_bad_moment_may_mean_never_this(database):
     assert np.argwhere(marks.forbidden).tolist() == [[0, 3]]
     assert differ(state.never.model, before.never.model)
     assert 0 < row["cost"] < 1
+    assert (row["never_clips"], row["never_marked"]) == (2, 1)
 
 
 def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):

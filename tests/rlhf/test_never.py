@@ -11,7 +11,7 @@ from metarlhf.feedback import cut
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.reward.cost import CostConfig
-from metarlhf.rlhf import NeverConfig, RLHFConfig
+from metarlhf.rlhf import NeverConfig, RLHFConfig, held_metrics
 from metarlhf.rlhf.never import Forbids, look_over, true_cost
 from metarlhf.rollout import play_episodes
 from tests.same import assert_same, differ
@@ -84,10 +84,10 @@ def test_where_nothing_can_be_shown_nothing_is_looked_over(state, clips):
 
 def test_before_anybody_has_looked_nothing_costs_anything(state, clips):
     trajectory, *_ = clips
-    paid, after, cost = state.never.pay(trajectory, NEVER)
+    paid, after = state.never.pay(trajectory, NEVER)
     share = 1 / (1 + float(state.never.multiplier.value))
     np.testing.assert_allclose(paid.reward, share * trajectory.reward, rtol=1e-5)
-    assert float(cost) == 0.0
+    assert float(after.share) == 0.0
     assert float(after.multiplier.value) < float(state.never.multiplier.value)
 
 
@@ -115,3 +115,21 @@ def test_bad_limits_are_refused():
     for bad in ({"clips": -1}, {"limit": 0.0}, {"limit": float("inf")}):
         with pytest.raises(ValueError, match=r"never\."):
             NeverConfig(**bad)
+
+
+def test_what_would_hold_nothing_is_refused():
+    for idle in ({"limit": 0.01}, {"model": CostConfig(members=2)}):
+        with pytest.raises(ValueError, match=r"never\.clips is 0: nobody looks anything over"):
+            NeverConfig(**idle)
+        assert NeverConfig(clips=1, **idle).clips == 1
+
+
+def test_what_was_marked_and_how_far_it_held_are_told_as_numbers(state):
+    assert held_metrics(state) == {"never_clips": 0, "never_marked": 0}
+    after = run_round(state, FAMILY, TASK, SMALL)[0]
+    found, marks = held_metrics(after), after.never.marks
+    assert found["never_clips"] == 4
+    assert found["never_marked"] == int(np.asarray(marks.forbidden)[:4].any(1).sum())
+    assert found["never_share"] == float(after.never.share)
+    assert found["never_multiplier"] == float(after.never.multiplier.value)
+    assert "leash_kl" not in found

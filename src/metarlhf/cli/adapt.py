@@ -13,6 +13,15 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import files, rlhf
 from metarlhf.cli import adapt_host
+from metarlhf.cli.held import (
+    check_marks,
+    halted,
+    held_words,
+    holding,
+    parted_words,
+    parting,
+    watched,
+)
 from metarlhf.cli.options import (
     PriorPath,
     TrainOptions,
@@ -24,16 +33,11 @@ from metarlhf.cli.options import (
     show,
 )
 from metarlhf.cli.single import (
-    check_marks,
     check_number,
-    halted,
-    parted_words,
-    parting,
     practise,
     run_round,
     task_number,
     true_return,
-    watched,
 )
 from metarlhf.envs import is_host
 from metarlhf.feedback import empty
@@ -176,6 +180,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
             "seconds": seconds,
             "agent": str(folder),
             **parting(run.metrics.rows),
+            **holding(run.metrics.rows),
         }
     )
     how = "by what the task pays" if by_task else f"with {last['labels']} {config.feedback}"
@@ -183,7 +188,8 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
         f"return {before:.2f} -> {last['return']:.2f} {how} in "
         f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
-    return show(result, [line, *parted_words(result)], options.json)
+    lines = [line, *parted_words(result), *held_words(result, config)]
+    return show(result, lines, options.json)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))
@@ -203,7 +209,8 @@ def _by_answers(
         state = proceed(state, learning, task, config)
         found = true_return(state.key, family, task, state.ppo.agent)
         labels, steps = int(state.answers.count), int(state.steps)
-        return state, {"labels": labels, "steps": steps, "return": found} | watched(state)
+        row = {"labels": labels, "steps": steps, "return": found}
+        return state, row | watched(state) | rlhf.held_metrics(state)
 
     start = lambda: _start(key, learning, task, prior, config)
     total = config.rounds + rlhf.stages(config)

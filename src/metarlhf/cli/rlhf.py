@@ -8,6 +8,17 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from metarlhf import ppo, rlhf
+from metarlhf.cli.held import (
+    check_marks,
+    cost_words,
+    forbidden_steps,
+    halted,
+    held_words,
+    holding,
+    parted_words,
+    parting,
+    watched,
+)
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
@@ -21,20 +32,13 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import (
     check_env,
-    check_marks,
     check_members,
     check_number,
-    cost_words,
-    forbidden_steps,
-    halted,
     must_step_beside,
-    parted_words,
-    parting,
     practise,
     run_round,
     task_number,
     true_return,
-    watched,
 )
 from metarlhf.envs import Shown, TaskFamily, connect, make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
@@ -177,7 +181,7 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
         state = training.proceed(state, done >= config.rounds)
         found, labels = training.true_return(state), int(state.answers.count)
         row = {"labels": labels, "steps": int(state.steps), "return": found}
-        return state, row | watched(state) | training.costs(state)
+        return state, row | watched(state) | rlhf.held_metrics(state) | training.costs(state)
 
     begin = training.start()
     before, cost_before = training.true_return(begin), training.costs(begin)
@@ -199,6 +203,7 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             **parting(run.metrics.rows),
             **{f"{name}_before": value for name, value in cost_before.items()},
             **{name: last[name] for name in cost_before},
+            **holding(run.metrics.rows),
         }
     )
     line = (
@@ -216,5 +221,5 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             "That is worse than before: so few answers say too little to begin from nothing. Give "
             "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."
         )
-    lines += parted_words(result) + cost_words(result)
+    lines += parted_words(result) + cost_words(result) + held_words(result, config)
     return show(result, lines, options.json)

@@ -15,8 +15,7 @@ from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.never import Forbids, true_cost
-from metarlhf.rollout import EVALUATION, evaluate, play_episodes
+from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.runs import UserError
 from metarlhf.types import Task
 
@@ -93,98 +92,6 @@ def true_return(
     """Mean true return of whole episodes of the policy's mode."""
     key = jax.random.fold_in(key, EVALUATION)
     return float(np.mean(_returns(key, family, task, agent, episodes)))
-
-
-def watched(state: rlhf.RLHFState) -> dict[str, Any]:
-    """What the last check found, for a run's metrics."""
-    watch = state.watch
-    if watch is None or not int(watch.checks):
-        return {}
-    return {
-        "check_answers": int(watch.asked),
-        "liked": float(watch.liked),
-        "foreseen": float(watch.foreseen),
-        "halted": bool(watch.halted),
-    }
-
-
-def check_marks(config: RLHFConfig, family: TaskFamily) -> None:
-    """Refuse that somebody marks what must never be where there is no such thing.
-
-    Raises:
-        UserError: it is so.
-    """
-    if config.never.clips and not isinstance(family, Forbids):
-        raise UserError(
-            f"--config.never.clips is {config.never.clips}, but nothing is forbidden in "
-            f"{family.name} that a simulated person could mark: name a family where something is, "
-            "such as navigation/hazard"
-        )
-
-
-@partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
-def _costs(key, family, task, agent, episodes, deterministic):
-    played = play_episodes(key, family, task, agent.actor, episodes, deterministic)
-    return true_cost(family, task, played.obs, played.action).sum(-1).mean()
-
-
-def forbidden_steps(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, agent: Agent, episodes: int = 16
-) -> dict[str, float]:
-    """Mean number of an episode's steps that must never be: of the policy's mode, and exploring.
-
-    Nothing where nothing is forbidden.
-    """
-    if not isinstance(family, Forbids):
-        return {}
-    key = jax.random.fold_in(key, EVALUATION)
-    each = (_costs(key, family, task, agent, episodes, mode) for mode in (True, False))
-    return dict(zip(("cost", "cost_exploring"), map(float, each), strict=True))
-
-
-def cost_words(result: dict[str, Any]) -> list[str]:
-    """What a run's forbidden steps came to, for a person."""
-    if "cost" not in result:
-        return []
-    before, after, exploring = (
-        f"{result[name]:.2f}" for name in ("cost_before", "cost", "cost_exploring")
-    )
-    return [
-        f"Forbidden steps in an episode: {before} -> {after}, and {exploring} while it explores."
-    ]
-
-
-def halted(rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether practice was halted, as `drive` asks."""
-    return bool(rows) and bool(rows[-1].get("halted"))
-
-
-def parting(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the checks of a run came to, for its result."""
-    checks = [row for row in rows if "liked" in row]
-    if not checks:
-        return {}
-    return {
-        "checks": [
-            {name: row[name] for name in ("steps", "return", "liked", "foreseen")} for row in checks
-        ],
-        "check_answers": checks[-1]["check_answers"],
-        "halted": checks[-1]["halted"],
-    }
-
-
-def parted_words(result: dict[str, Any]) -> list[str]:
-    """The same for a person."""
-    if "checks" not in result:
-        return []
-    liked = ", ".join(f"{check['liked']:.0%}" for check in result["checks"])
-    foreseen = ", ".join(f"{check['foreseen']:.0%}" for check in result["checks"])
-    ended = "Practice was halted, and the" if result["halted"] else "The"
-    return [
-        f"With {result['check_answers']} answers more practice was watched: the newest agent was "
-        f"liked better than the best before in {liked} of episodes; the reward expected "
-        f"{foreseen}. {ended} best is kept."
-    ]
 
 
 def check_members(config: RLHFConfig, ensemble: EnsembleConfig) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from metarlhf import files, rlhf
 from metarlhf.cli import supervise
+from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
 from metarlhf.networks import publish_agent
@@ -100,6 +101,7 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "learned_return": lesson.page.learned_return,
         "labels_run": number,
         **({"cost": run.metrics.rows[-1].get("cost")} if config.never.clips else {}),
+        **holding(run.metrics.rows),
         "agent": str(agent),
     }
     film = desk.last_film(0.0 if options.replay else LAST_FILM)
@@ -113,7 +115,7 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         f"{result['labels']} answers, {result['steps']} steps; the agent is in {agent}, the report "
         f"in {report}"
     )
-    return show(result, [line], options.json)
+    return show(result, [line, *held_words(result, config)], options.json)
 
 
 def _facts(result: dict[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from metarlhf.labels.records import Answer, Clip, Correction, Origin
 from metarlhf.labels.stage import Showing, Stage
 from metarlhf.reward.cost import Marks
 from metarlhf.reward.guesses import ANNOTATORS
-from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.rlhf import RLHFConfig, RLHFState, held_metrics
 from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import NEVER, is_told, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
@@ -154,6 +154,7 @@ class Lesson:
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
             **self._cost(state, trajectory),
+            **held_metrics(state),
             "learned_return": self.page.learned_return,
             "foreseen": self.page.foreseen,
             "done": done,

@@ -13,5 +13,6 @@ from metarlhf.rlhf.loop import learned as learned
 from metarlhf.rlhf.loop import practise as practise
 from metarlhf.rlhf.loop import run_round as run_round
 from metarlhf.rlhf.loop import start as start
+from metarlhf.rlhf.metrics import held_metrics as held_metrics
 from metarlhf.rlhf.never import NeverConfig as NeverConfig
 from metarlhf.rlhf.watch import WatchConfig as WatchConfig

@@ -27,14 +27,16 @@ class Leash(eqx.Module):
 
     reference: Actor
     coefficient: Float[Array, ""]
+    kl: Float[Array, ""]
+    """How far the policy was from the reference when it last played, in nats a step."""
 
     @staticmethod
     def on(reference: Actor) -> "Leash":
         """A leash to `reference`, as loose as it is at first."""
-        return Leash(reference, jnp.full((), START, jnp.float32))
+        return Leash(reference, jnp.full((), START, jnp.float32), jnp.zeros((), jnp.float32))
 
-    def pay(self, trajectory: Trajectory, target: float) -> tuple[Trajectory, "Leash", Array]:
-        """What is left of the reward; the leash for the next update; the divergence, nats a step.
+    def pay(self, trajectory: Trajectory, target: float) -> tuple[Trajectory, "Leash"]:
+        """What is left of the reward, and the leash for the next update.
 
         A policy with a memory is taken to remember, at the first step, what the reference would.
         """
@@ -46,7 +48,7 @@ class Leash(eqx.Module):
         kl = strayed.mean()
         error = jnp.clip(kl / target - 1.0, -0.2, 0.2)
         coefficient = jnp.clip(self.coefficient * (1.0 + GAIN * error), 1e-3, 1e3)
-        return paid, Leash(self.reference, coefficient), kl
+        return paid, Leash(self.reference, coefficient, kl)
 
     def told(self, context: Float[Array, " context"]) -> "Leash":
         """The same, with a reference that is told something else about the task."""

@@ -244,10 +244,12 @@ def learn(
     paid, leash, never, more = state.reward(trajectory), state.leash, state.never, {}
     if never is not None:
         more |= {"cost_multiplier": never.multiplier.value}
-        paid, never, more["cost"] = never.pay(paid, config.never)
+        paid, never = never.pay(paid, config.never)
+        more |= {"cost": never.share}
     if leash is not None:
         more |= {"leash_coefficient": leash.coefficient}
-        paid, leash, more["leash_kl"] = leash.pay(paid, config.leash)
+        paid, leash = leash.pay(paid, config.leash)
+        more |= {"leash_kl": leash.kl}
     train, metrics = ppo.learn(state.ppo, paid, config.learning)
     changed = lambda s: (s.ppo, s.leash, s.never)
     none = lambda leaf: leaf is None

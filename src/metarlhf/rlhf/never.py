@@ -36,6 +36,12 @@ class NeverConfig:
             raise ValueError(f"never.clips must be 0 or more, but is {self.clips}")
         if not 0 < self.limit < 1:
             raise ValueError(f"never.limit is a share, above 0 and below 1, but is {self.limit}")
+        if not self.clips and (self.limit, self.model) != (type(self).limit, CostConfig()):
+            raise ValueError(
+                "never.limit and never.model are about what somebody marks, but never.clips is 0: "
+                "nobody looks anything over, and nothing would be held. Say never.clips, such as "
+                "200, too"
+            )
 
 
 class Never(eqx.Module):
@@ -44,29 +50,30 @@ class Never(eqx.Module):
     marks: Marks
     model: CostModel
     multiplier: Multiplier
+    share: Float[Array, ""]
+    """Of the steps that were last played, as the model has it: their mean cost."""
 
     @staticmethod
     def start(key: PRNGKeyArray, family: Shown, config: NeverConfig) -> "Never":
         """Nothing was looked over yet."""
         marks = nothing_marked(family, config.clips)
-        return Never(marks, CostModel.create(key, family, config.model), Multiplier.start())
+        model = CostModel.create(key, family, config.model)
+        return Never(marks, model, Multiplier.start(), jnp.zeros((), jnp.float32))
 
     def taught(self, key: PRNGKeyArray, marks: Marks) -> "Never":
         """After the cost model has learned from these marks as well."""
-        return Never(marks, self.model.adapt(key, marks), self.multiplier)
+        return Never(marks, self.model.adapt(key, marks), self.multiplier, self.share)
 
     def cost(self, trajectory: Trajectory) -> Float[Array, "*batch time"]:
         """Of each step; before anybody has looked, nothing is known to cost anything."""
         cost = self.model(trajectory.obs, trajectory.action)
         return jnp.where(self.marks.weight.any(), cost, 0.0)
 
-    def pay(
-        self, trajectory: Trajectory, config: NeverConfig
-    ) -> tuple[Trajectory, "Never", Float[Array, ""]]:
-        """What is left of the reward, this for the next update, and the mean cost of a step."""
+    def pay(self, trajectory: Trajectory, config: NeverConfig) -> tuple[Trajectory, "Never"]:
+        """What is left of the reward, and this for the next update."""
         cost = self.cost(trajectory)
         paid, multiplier = self.multiplier.pay(trajectory, cost, config.limit)
-        return paid, Never(self.marks, self.model, multiplier), cost.mean()
+        return paid, Never(self.marks, self.model, multiplier, cost.mean())
 
 
 def nothing_marked(family: Shown, room: int) -> Marks:

@@ -1,0 +1,152 @@
+"""What holds practice, or watches it: in a run's metrics, in its result, and in words."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import rlhf
+from metarlhf.envs import TaskFamily
+from metarlhf.networks import Agent
+from metarlhf.rlhf import RLHFConfig
+from metarlhf.rlhf.never import Forbids, true_cost
+from metarlhf.rollout import EVALUATION, play_episodes
+from metarlhf.runs import UserError
+from metarlhf.types import Task
+
+# What metrics of a leash, and of what must never be, are called.
+HOLDING = ("never_", "leash_")
+
+
+def holding(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What leash and limit came to (`rlhf.held_metrics`), for a run's result."""
+    return {name: value for name, value in rows[-1].items() if name.startswith(HOLDING)}
+
+
+def held_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
+    """The same for a person, in a line each."""
+    return [*_never_words(result, config), *_leash_words(result, config)]
+
+
+def _never_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
+    if "never_clips" not in result:
+        return []
+    clips, marked = result["never_clips"], result["never_marked"]
+    line = f"Never this: {clips} clips were looked over, and {marked} of them marked."
+    if not marked:
+        return [
+            f"{line} Warning: without a mark there is nothing to learn from, and nothing was held. "
+            "Let more clips be looked over (--config.never.clips)."
+        ]
+    if "never_share" not in result:
+        return [f"{line} No update was made, so nothing was held."]
+    share, limit = result["never_share"], config.never.limit
+    against = "within" if share <= limit else "above"
+    return [
+        f"{line} By the cost model {share:.2%} of the last update's steps are forbidden, {against} "
+        f"the limit of {limit:.2%}; the multiplier is {result['never_multiplier']:.1f}."
+    ]
+
+
+def _leash_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
+    if "leash_kl" not in result:
+        return []
+    return [
+        f"Leash: in the last update the policy was {result['leash_kl']:.3g} nats a step from its "
+        f"reference (KL), where {config.leash:g} was asked for; a nat costs "
+        f"{result['leash_coefficient']:.3g} standard deviations of a step's reward."
+    ]
+
+
+def check_marks(config: RLHFConfig, family: TaskFamily) -> None:
+    """Refuse that somebody marks what must never be where there is no such thing.
+
+    Raises:
+        UserError: it is so.
+    """
+    if config.never.clips and not isinstance(family, Forbids):
+        raise UserError(
+            f"--config.never.clips is {config.never.clips}, but nothing is forbidden in "
+            f"{family.name} that a simulated person could mark: name a family where something is, "
+            "such as navigation/hazard"
+        )
+
+
+@partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
+def _costs(key, family, task, agent, episodes, deterministic):
+    played = play_episodes(key, family, task, agent.actor, episodes, deterministic)
+    return true_cost(family, task, played.obs, played.action).sum(-1).mean()
+
+
+def forbidden_steps(
+    key: PRNGKeyArray, family: TaskFamily, task: Task, agent: Agent, episodes: int = 16
+) -> dict[str, float]:
+    """Mean number of an episode's steps that must never be: of the policy's mode, and exploring.
+
+    Nothing where nothing is forbidden.
+    """
+    if not isinstance(family, Forbids):
+        return {}
+    key = jax.random.fold_in(key, EVALUATION)
+    each = (_costs(key, family, task, agent, episodes, mode) for mode in (True, False))
+    return dict(zip(("cost", "cost_exploring"), map(float, each), strict=True))
+
+
+def cost_words(result: dict[str, Any]) -> list[str]:
+    """What a run's forbidden steps came to, for a person."""
+    if "cost" not in result:
+        return []
+    before, after, exploring = (
+        f"{result[name]:.2f}" for name in ("cost_before", "cost", "cost_exploring")
+    )
+    return [
+        f"Forbidden steps in an episode: {before} -> {after}, and {exploring} while it explores."
+    ]
+
+
+def watched(state: rlhf.RLHFState) -> dict[str, Any]:
+    """What the last check found, for a run's metrics."""
+    watch = state.watch
+    if watch is None or not int(watch.checks):
+        return {}
+    return {
+        "check_answers": int(watch.asked),
+        "liked": float(watch.liked),
+        "foreseen": float(watch.foreseen),
+        "halted": bool(watch.halted),
+    }
+
+
+def halted(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether practice was halted, as `drive` asks."""
+    return bool(rows) and bool(rows[-1].get("halted"))
+
+
+def parting(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the checks of a run came to, for its result."""
+    checks = [row for row in rows if "liked" in row]
+    if not checks:
+        return {}
+    return {
+        "checks": [
+            {name: row[name] for name in ("steps", "return", "liked", "foreseen")} for row in checks
+        ],
+        "check_answers": checks[-1]["check_answers"],
+        "halted": checks[-1]["halted"],
+    }
+
+
+def parted_words(result: dict[str, Any]) -> list[str]:
+    """The same for a person."""
+    if "checks" not in result:
+        return []
+    liked = ", ".join(f"{check['liked']:.0%}" for check in result["checks"])
+    foreseen = ", ".join(f"{check['foreseen']:.0%}" for check in result["checks"])
+    ended = "Practice was halted, and the" if result["halted"] else "The"
+    return [
+        f"With {result['check_answers']} answers more practice was watched: the newest agent was "
+        f"liked better than the best before in {liked} of episodes; the reward expected "
+        f"{foreseen}. {ended} best is kept."
+    ]
