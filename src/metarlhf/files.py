@@ -132,7 +132,7 @@ def shape_in(folder: Path, description: dict[str, Any], kind: Callable[..., T], 
             for name, value in description["shape"].items()
         }
         return kind(**entries)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PublishedFileError(
             f"{folder / DESCRIPTION} does not say of what shape the {what} is: it was changed. "
             "Fetch it anew"

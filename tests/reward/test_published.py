@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +23,10 @@ from metarlhf.reward import (
     load_reward,
     publish_reward,
 )
+from metarlhf.reward.cost import CostConfig, CostModel
 
 KEY = jax.random.key(0)
+NONE = lambda leaf: leaf is None
 
 
 def posterior(family):
@@ -60,6 +63,24 @@ def test_what_was_learned_is_read_back_as_it_was(tmp_path, kind, task):
     np.testing.assert_array_equal(
         found.after(clips.obs, clips.action), written.after(clips.obs, clips.action)
     )
+
+
+def test_what_must_never_be_is_read_back_where_there_is_such_a_thing(tmp_path):
+    family = envs.make_family("navigation")
+    plain = learned(posterior(family), family)
+    assert load_reward(publish_reward(tmp_path / "plain", plain)).cost is None
+    cost = CostModel.create(KEY, family, CostConfig(members=2, hidden=(6,), caution=0.5))
+    folder = publish_reward(
+        tmp_path / "held", eqx.tree_at(lambda x: x.cost, plain, cost, is_leaf=NONE)
+    )
+    found = load_reward(folder)
+    assert found.cost.config == cost.config
+    jax.tree.map(np.testing.assert_array_equal, found.cost, cost)
+    description = json.loads((folder / files.DESCRIPTION).read_bytes())
+    for change in ({"members": 0}, {"hats": 3}, 7):
+        files.write_json(folder / files.DESCRIPTION, description | {"cost": change})
+        with pytest.raises(files.PublishedFileError, match="it was changed"):
+            load_reward(folder)
 
 
 @pytest.mark.parametrize("action", [Discrete(3, ("a", "b", "c")), Box(1, -2.0, (3.0,), ("push",))])

@@ -16,6 +16,7 @@ from metarlhf.envs.shown import ShownEnv
 from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
+from metarlhf.reward.cost import CostConfig, CostModel
 from metarlhf.reward.ensemble import Ensemble, EnsembleConfig
 from metarlhf.reward.gradient import GradientReward
 from metarlhf.reward.guesses import Guesses
@@ -40,6 +41,8 @@ class Learned(eqx.Module):
     """The task family, or a simulator as people were shown it."""
     annotators: tuple[str, ...] = eqx.field(static=True, default=())
     """Who answered, by number; empty where nobody has a name."""
+    cost: CostModel | None = None
+    """What must never be, where somebody marked that."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def publish_reward(folder: Path | str, learned: Learned) -> Path:
         "ratings": ratings.weight.shape[0],
         "seen": learned.seen.obs.shape[0],
         "annotators": list(learned.annotators),
+        "cost": None if learned.cost is None else asdict(learned.cost.config),
     }
     return files.publish(Path(folder), learned, description)
 
@@ -163,14 +167,17 @@ def load_reward(folder: Path | str) -> Learned:
             "another release wrote it. Make it anew"
         )
     shape = files.shape_in(folder, description, kind.shape, "reward")
-
+    cost = description.get("cost")
+    if cost is not None:
+        cost = files.shape_in(folder, {"shape": cost}, CostConfig, "cost model")
     comparisons, ratings, seen = (int(count or 0) for count in counts)
 
     def made() -> Learned:
         belief, clips = kind.blank(shape, shown), blank(shown, seen)
         feedback = empty(blank(shown, 1)[0], comparisons, ratings)
         people = tuple(map(str, description.get("annotators", ())))
-        return Learned(belief, belief, feedback, clips, shown, people)
+        forbids = None if cost is None else CostModel.create(jax.random.key(0), shown, cost)
+        return Learned(belief, belief, feedback, clips, shown, people, forbids)
 
     return files.read(folder, jax.eval_shape(made), description)
 

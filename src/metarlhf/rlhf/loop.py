@@ -316,7 +316,8 @@ def learned(
     clips, showable = choice(state)
     seen = clips[np.flatnonzero(showable)]
     feedback = state.answers.feedback
-    return Learned(before, state.belief, feedback, seen, shown, tuple(annotators))
+    cost = None if state.never is None else state.never.model
+    return Learned(before, state.belief, feedback, seen, shown, tuple(annotators), cost)
 
 
 def is_told(agent: Agent, belief: Belief) -> bool:
