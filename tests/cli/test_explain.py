@@ -16,9 +16,12 @@ LEARN = [
     "--config.ppo.num-steps=40", "--ensemble.hidden", "8", "--ensemble.fit-steps=20",
     "--ensemble.members=2",
 ]  # fmt: skip
+NEVER = ["--config.never.clips=8", "--config.never.model.hidden", "8"]
+
+FAMILIES = {"additive": "pendulum", "plain": "navigation/hazard"}
 
 
-FAMILIES = {"additive": "pendulum"}
+TO_TRUE = ("after", "true")
 
 
 def features_named(family):
@@ -33,7 +36,7 @@ def runs(tmp_path_factory, prior):
     gradient = folder / "gradient"
     words = ["--method", "promp", *GRADIENT, "--run-dir", str(gradient)]
     commands = {
-        "plain": ["rlhf", "navigation", *LEARN],
+        "plain": ["rlhf", "navigation/hazard", *LEARN, *NEVER],
         "additive": ["rlhf", "pendulum", *LEARN, "--ensemble.network", "additive"],
         "marks": ["adapt", str(prior), "--preset=ratings", "--config.final-updates=0"],
         "by gradient": ["adapt", str(gradient / "prior")],
@@ -82,6 +85,9 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     assert one["features"] == names[:2]
     assert set(one["rewards"]) == {"before", "after", "true"}
     assert len(one["density"]) == len(one["rewards"]["true"]) == len(one["spread"]["after"])
+    assert (one["forbidden"] is not None) == (run == "plain")
+    likely = [x for row in one["forbidden"] or () for x in row if x is not None]
+    assert all(0 <= x <= 1 for x in likely)
     assert (told["additive"]["exact"], told["additive"]["r2"] == 1.0) == (exact, exact)
     fresh, compared = told["calibration"], run != "marks"
     assert (fresh["of"], set(fresh["diagrams"])) == ("fresh questions", {"before", "after"})
@@ -94,11 +100,17 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     pairs = {(one["one"], one["other"]) for one in told["distances"]}
     assert pairs == {("after", "before"), ("after", "true"), ("before", "true")}
     assert all(0 <= one[kind] <= 1 for one in told["distances"] for kind in ("epic", "dard"))
+    (to_true,) = [d["epic"] for d in told["distances"] if (d["one"], d["other"]) == TO_TRUE]
+    assert told["verdict"]["epic"] == to_true == found["verdict"]["epic"]
+    assert told["verdict"]["right"] == pytest.approx(fresh["diagrams"]["after"]["accuracy"])
 
     page = (runs / run / "explain.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://(?!www\.w3\.org)|@import|<script|<link", page)
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
     assert found["formula"] in page
+    assert all(f"<p>{sentence}</p>" in page for sentence in told["verdict"]["sentences"])
+    assert ("<em>Forbidden</em>" in page) == (run == "plain")
+    assert "where the clip begins" in page or FAMILIES.get(run) == "pendulum"
     assert "How often it is right" in page
     assert ("moved the reward" in page) == compared
     for name in names[:3]:
@@ -117,7 +129,7 @@ def test_what_the_true_reward_pays_for_stands_beside_it(runs, capsys):
 def test_two_runs_are_compared_and_features_are_named(runs, capsys, tmp_path):
     words = ["--config.pairs", "y", "move x", "--config.episodes=2"]
     found = explained(
-        capsys, runs / "plain", "--other", runs / "marks", "--output", tmp_path, *words
+        capsys, runs / "by gradient", "--other", runs / "marks", "--output", tmp_path, *words
     )
     assert found["page"] == str(tmp_path / "explain.html")
     assert ("after", "other") in {(one["one"], one["other"]) for one in found["distances"]}

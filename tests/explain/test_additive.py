@@ -35,6 +35,8 @@ def test_what_two_features_do_together_takes_a_map():
     found = fit_additive(X, paid, FEATURES)
     assert named(found) == [("x", "y")]
     assert found.r2 > 0.98
+    # x is to the right also where y tells more.
+    assert named(fit_additive(X, paid + X[:, 1], FEATURES)) == [("x", "y")]
 
 
 def test_what_is_no_sum_is_not_told_to_be_one():

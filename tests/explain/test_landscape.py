@@ -7,12 +7,23 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.explain import features_of, places, spread
+from metarlhf.explain import Feature, features_of, places, spread
+from metarlhf.explain.rewards import across_first
 from metarlhf.reward import Ensemble, EnsembleConfig
 from tests.explain.made_up import FAMILY
 
 FEATURES = features_of(FAMILY)
 X = np.random.default_rng(3).uniform(-1, 1, (3000, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "across"),
+    [("x", "y", "x"), ("y", "x", "x"), ("y", "move x", "move x"), ("x", "move y", "x"),
+     ("move y", "y", "move y"), ("angle", "y", "angle"), ("speed", "angle", "speed")],
+)  # fmt: skip
+def test_to_the_right_is_what_is_called_so_and_otherwise_what_comes_first(one, other, across):
+    first, last = across_first((Feature(one, "", (0,)), Feature(other, "", (1,))))
+    assert (first.name, {first.name, last.name}) == (across, {one, other})
 
 
 def test_where_nothing_was_seen_nothing_is_said():

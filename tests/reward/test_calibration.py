@@ -18,6 +18,8 @@ def test_a_diagram_by_hand():
     np.testing.assert_allclose(found.confidence, [0.575, 0.9133333], rtol=1e-5)
     np.testing.assert_allclose(found.right, [0.75, 2 / 3], rtol=1e-5)
     np.testing.assert_array_equal(found.weight, [2.0, 3.0])
+    np.testing.assert_allclose(found.accuracy, 3.5 / 5, rtol=1e-5)
+    np.testing.assert_allclose(found.mean_confidence, (0.6 + 0.55 + 2.74) / 5, rtol=1e-5)
     np.testing.assert_allclose(
         found.expected_error, 0.4 * 0.175 + 0.6 * (0.9133333 - 2 / 3), rtol=1e-4
     )

@@ -13,9 +13,10 @@ from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
 from metarlhf.envs import TaskFamily
-from metarlhf.explain import ExplainConfig, Explanation, explain
+from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, write_explanation
+from metarlhf.report.explained_verdict import verdict
 from metarlhf.report.explained_words import headline
 from metarlhf.reward import Learned, load_reward
 from metarlhf.runs import UserError
@@ -69,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
             jax.random.key(options.seed), learned, family, task, actor, options.config,
             true=simulated, other=other,
         )  # fmt: skip
-    except ValueError as error:
+    except NoSuchMapError as error:
         raise UserError(str(error)) from error
     folder = options.output or options.run
     page = write_explanation(
@@ -117,6 +118,7 @@ def _result(found: Explanation, page: Path) -> dict[str, Any]:
         "completeness_error": found.completeness.largest,
         "formula": found.additive.formula,
         "r2": found.additive.r2,
+        "verdict": verdict(found)._asdict(),
         "distances": [one._asdict() for one in found.distances],
         "answers": len(found.answers),
         "page": str(page),
@@ -126,6 +128,5 @@ def _result(found: Explanation, page: Path) -> dict[str, Any]:
 def _lines(found: Explanation, page: Path) -> list[str]:
     told = "by construction" if found.additive.exact else f"{found.additive.r2:.0%} of it"
     lines = [headline(found), f"{found.additive.formula} ({told})"]
-    truth = [d for d in found.distances if (d.one, d.other) == ("after", "true")]
-    lines += [f"EPIC distance to the true reward: {one.epic:.2f}" for one in truth]
+    lines += verdict(found).sentences
     return [*lines, f"the page is {page}, the same as JSON in {page.parent / JSON}"]

@@ -183,7 +183,11 @@ def _path(axes: Axes, points: np.ndarray, linewidth: float = 1.8) -> None:
 
 
 def _target(axes: Axes, at: np.ndarray) -> None:
-    axes.plot(*at, "*", color=TARGET, markersize=17, markeredgecolor=_ink(), markeredgewidth=0.6)
+    # Below what moves, which is smaller.
+    axes.plot(
+        *at, "*", color=TARGET, markersize=17, markeredgecolor=_ink(), markeredgewidth=0.6,
+        zorder=1.9,
+    )  # fmt: skip
 
 
 def _square(axes: Axes) -> None:

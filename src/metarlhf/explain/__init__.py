@@ -13,6 +13,7 @@ from metarlhf.explain.distances import dard_form as dard_form
 from metarlhf.explain.distances import distance as distance
 from metarlhf.explain.distances import epic_form as epic_form
 from metarlhf.explain.explanation import ExplainConfig as ExplainConfig
+from metarlhf.explain.explanation import NoSuchMapError as NoSuchMapError
 from metarlhf.explain.explanation import explain as explain
 from metarlhf.explain.found import Explanation as Explanation
 from metarlhf.explain.found import Map as Map

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metarlhf.envs.base import Shown
-from metarlhf.explain.rewards import Feature
+from metarlhf.explain.rewards import Feature, across_first
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
 
@@ -82,9 +82,9 @@ def fit_additive(
     terms: dict[Name, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
     fit = lambda chosen: _fit([terms[name] for name in chosen], paid, judged)
     chosen = _best_first(fit, [], list(terms), lambda name: (), WORTH, len(terms))
-    single = [i for (i, *_) in chosen if len(features[i].columns) == 1][:6]
+    single = sorted([i for (i, *_) in chosen if len(features[i].columns) == 1][:6])
     pairs: list[Name] = [(i, j) for n, i in enumerate(single) for j in single[n + 1 :]]
-    terms |= {pair: _Term.of(x, tuple(features[i] for i in pair)) for pair in pairs}
+    terms |= {(i, j): _Term.of(x, across_first((features[i], features[j]))) for i, j in pairs}
     instead = lambda pair: [(i,) for i in pair]
     chosen = _best_first(fit, chosen, pairs, instead, 2 * WORTH, MAPS)
     for name in [name for name in chosen if len(name) == 1]:

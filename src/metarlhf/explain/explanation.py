@@ -26,9 +26,11 @@ from metarlhf.explain.found import (
 from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
+    Forbidden,
     OfInputs,
     StepReward,
     TaskReward,
+    across_first,
     features_of,
     inputs_of,
 )
@@ -66,6 +68,10 @@ class ExplainConfig:
             raise ValueError(f"discount must be from 0 to 1, but is {self.discount}")
 
 
+class NoSuchMapError(ValueError):
+    """`ExplainConfig.pairs` names a feature that there is not, or that has no axis."""
+
+
 def explain(
     key: PRNGKeyArray,
     learned: Learned,
@@ -91,7 +97,7 @@ def explain(
         other: what another run learned about the same family, to be compared.
 
     Raises:
-        ValueError: `config.pairs` names a feature that there is not, or that has no axis.
+        NoSuchMapError: see there.
     """
     features = features_of(family)
     pairs = [_named(features, pair) for pair in config.pairs]
@@ -148,7 +154,7 @@ def _named(features: Sequence[Feature], pair: tuple[str, str]) -> tuple[Feature,
     known = {feature.name: feature for feature in features if len(feature.columns) == 1}
     odd = [name for name in pair if name not in known]
     if odd or pair[0] == pair[1]:
-        raise ValueError(
+        raise NoSuchMapError(
             f"there is no map over {pair[0]!r} and {pair[1]!r}: expected two of "
             f"{', '.join(map(repr, known))}"
         )
@@ -164,8 +170,8 @@ def _most_important(
     best = numbers[:MAPPED]
     pairs = [(i, j) for n, i in enumerate(best) for j in best[n + 1 :]]
     pairs.sort(key=lambda pair: -(count[pair[0]] + count[pair[1]]))
-    # As the family orders them: x to the right.
-    return [(features[min(pair)], features[max(pair)]) for pair in pairs]
+    # As the family orders them, but for what is upright by its name.
+    return [across_first((features[min(pair)], features[max(pair)])) for pair in pairs]
 
 
 def _scale(reward: OfInputs, x: Float[Array, "step inputs"]) -> tuple[float, float]:
@@ -211,9 +217,13 @@ def _map(
         name: found.average(np.asarray(landscape.spread(belief, family, rows, reference)))
         for name, belief in ((BEFORE, learned.before), (AFTER, learned.after))
     }
+    forbidden = None
+    if learned.cost is not None:
+        cost = OfInputs(Forbidden(learned.cost), family)
+        forbidden = found.average(np.asarray(eqx.filter_jit(cost)(rows)))
     ends = np.reshape(found.extent, (2, 2))
     across, up = (pair[i].shown(ends[i]).tolist() for i in (0, 1))
-    return Map(pair, (*across, *up), drawn, spread, found.density)
+    return Map(pair, (*across, *up), drawn, spread, found.density, forbidden)
 
 
 def _in_one_line(

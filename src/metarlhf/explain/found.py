@@ -49,6 +49,8 @@ class Map(NamedTuple):
     """How far the belief's members disagree, "before" and "after", in the same unit."""
     density: np.ndarray
     """How often a place was seen, 1 at most."""
+    forbidden: np.ndarray | None = None
+    """How likely a step is one that must never be, where somebody marked such."""
 
 
 class Distance(NamedTuple):

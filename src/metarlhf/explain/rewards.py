@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from metarlhf.envs.base import Box, Discrete, Shown, TaskFamily
 from metarlhf.reward import Belief
+from metarlhf.reward.cost import CostModel
 from metarlhf.reward.networks import encode, num_actions_of
 from metarlhf.types import Task
 
@@ -63,6 +64,20 @@ class TaskReward(eqx.Module):
             obs.reshape(-1, size), action, next_obs.reshape(-1, size), self.task
         )
         return paid.reshape(batch)
+
+
+class Forbidden(eqx.Module):
+    """How likely a step is one that must never be, doubt counted in: what a policy is charged."""
+
+    model: CostModel
+
+    def __call__(
+        self,
+        obs: Float[Array, "*batch obs"],
+        action: Shaped[Array, "..."],
+        next_obs: Float[Array, "*batch obs"],
+    ) -> Float[Array, "*batch"]:
+        return self.model(obs, action)
 
 
 class OfInputs(eqx.Module):
@@ -129,6 +144,18 @@ def features_of(family: Shown) -> tuple[Feature, ...]:
         middle, half = float(low + high) / 2, float(high - low) / 2
         found.append(Feature(name, unit, (seen.size + i,), (), middle, half))
     return tuple(found)
+
+
+def across_first(pair: tuple[Feature, Feature]) -> tuple[Feature, Feature]:
+    """The two with the one to the right first that is the more horizontal: x before y."""
+    one, other = pair
+    return (other, one) if _upright(one) > _upright(other) else pair
+
+
+def _upright(feature: Feature) -> int:
+    """-1 for what is called x, 1 for what is called y."""
+    words = feature.name.lower().split()
+    return ("y" in words) - ("x" in words)
 
 
 def _units(space: Box) -> tuple[str, ...]:

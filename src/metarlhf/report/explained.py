@@ -7,14 +7,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metarlhf.envs import Shown, TaskFamily
 from metarlhf.explain import Answered, Calibration, Explanation
+from metarlhf.explain.answers import CONTRADICTS
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
 from metarlhf.report import explained_words as words
 from metarlhf.report import wording
 from metarlhf.report.explained_json import as_json
+from metarlhf.report.explained_verdict import verdict
 from metarlhf.report.figures import draw_question
 from metarlhf.report.html import CLIP, CLIPS, Drawing, drawing
 from metarlhf.report.schema import Mark, Question
+from metarlhf.report.signs import Sign, signs
 from metarlhf.report.style import DARK, LIGHT
 from metarlhf.types import Task
 
@@ -66,6 +69,7 @@ def render(
     return environment.get_template("explained.html.j2").render(
         found=found,
         headline=words.headline(found),
+        verdict=verdict(found),
         importance=_importance(found),
         episode=_episode(found, "An episode of the agent" if drawn else "The newest clip"),
         references=references,
@@ -78,6 +82,9 @@ def render(
         foreseen=words.foreseen(answers),
         calibration=_calibration(found.calibration),
         calibrated=words.calibrated(found.calibration),
+        quarter=wording.percent(1 - CONTRADICTS),
+        signs=_signs(family, task),
+        forbids=any(one.forbidden is not None for one in found.maps),
         contradicted=words.contradicted(answers),
         people=words.people(answers, found.wrong),
         beliefs=_beliefs(answers),
@@ -95,6 +102,13 @@ def render(
         },
         json=JSON,
     )  # fmt: skip
+
+
+def _signs(family: Shown, task: Task | None) -> list[Sign]:
+    """What is in the drawings of clips, where there are any."""
+    if not isinstance(family, TaskFamily):
+        return []
+    return [sign for sign in signs(family) if task is not None or not sign.of_task]
 
 
 def _over(features: Any) -> str:
@@ -142,7 +156,7 @@ def _shapes(found: Explanation) -> list[Drawing]:
 def _maps(found: Explanation) -> list[Drawing]:
     drawn = []
     for i, one in enumerate(found.maps):
-        rows = 3 if "true" in one.rewards else 2
+        rows = 3 if "true" in one.rewards or one.forbidden is not None else 2
         drawn.append(
             drawing(
                 lambda panels: figures.draw_map(panels, one), (rows, 2),
@@ -200,6 +214,8 @@ def _question(one: Answered, family: TaskFamily, task: Task | None, odd: bool = 
     if odd and one.others is not None:
         told = f"by the others {words.expected(one, one.others)}"
         name, alt = f"odd{one.number}", f"Expected {told}."
+    elif one.influence is not None:
+        told += f"; moved the reward by {words.small_share(one.influence)}"
     return drawing(
         lambda axes: draw_question(axes, family, task, question),
         (1, 1) if one.levels else (1, 2), CLIP if one.levels else CLIPS, name,

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET
 from metarlhf.explain import Answered, Calibration, Explanation, Feature, Map, Shape
@@ -37,7 +37,11 @@ def draw_importance(axes: Axes, found: Explanation) -> None:
     )  # fmt: skip
     if "true" in found.importance:
         true = found.importance["true"].gradients[order]
-        axes.plot(true, place + 0.15, "D", color=TARGET, markersize=5, label="true reward", ls="")
+        # On top of all else, also of the axis where it is nothing.
+        axes.plot(
+            true, place + 0.15, "D", color=TARGET, markersize=5, label="true reward", ls="",
+            zorder=5, clip_on=False,
+        )  # fmt: skip
     axes.set_yticks(place, [found.features[i].name for i in order])
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, None)
@@ -74,7 +78,11 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 
 def draw_map(panels: Row, found: Map) -> None:
-    """The rewards and how sure the belief is, with how often places were seen drawn over it."""
+    """The rewards and how sure the belief is, with how often places were seen drawn over it.
+
+    Where there is a third row it has the true reward and what is forbidden, as far as they are
+    known, and otherwise how often places were seen.
+    """
     rewards, spread = found.rewards, found.spread
     learned = np.concatenate([values.ravel() for values in rewards.values()])
     low, high = np.nanquantile(learned, [0.02, 0.98])
@@ -92,13 +100,22 @@ def draw_map(panels: Row, found: Map) -> None:
         axes.set_title(f"unsure {TITLES[name]}")
     figure = first[0].figure
     figure.colorbar(image, ax=first[:2], shrink=0.9)
-    figure.colorbar(disagreement, ax=first[2:4], shrink=0.9)
+    # Few numbers, and plain ones: a bar is two fingers high on a phone.
+    figure.colorbar(
+        disagreement, ax=first[2:4], shrink=0.9, format="{x:g}",
+        ticks=LogLocator(subs=(1.0, 3.0)),
+    ).minorticks_off()  # fmt: skip
+    beside: list[tuple[str, np.ndarray, str, Normalize]] = [
+        ("how often seen", found.density, "cividis", Normalize(0, 1))
+    ]
+    if found.forbidden is not None:
+        beside.insert(0, ("forbidden", found.forbidden, "YlOrRd", Normalize(0, 1)))
     if "true" in rewards:
-        image = _pixels(first[4], found, rewards["true"], "viridis", Normalize(low, high))
-        first[4].set_title("true reward")
-        density = _pixels(first[5], found, found.density, "cividis", Normalize(0, 1), lines=False)
-        first[5].set_title("how often seen")
-        figure.colorbar(density, ax=first[4:6], shrink=0.9)
+        beside.insert(0, ("true reward", rewards["true"], "viridis", Normalize(low, high)))
+    for axes, (title, values, colours, scale) in zip(first[4:], beside, strict=False):
+        lines = values is not found.density
+        figure.colorbar(_pixels(axes, found, values, colours, scale, lines), ax=axes, shrink=0.9)
+        axes.set_title(title)
     across, up = found.features
     for row, pair in enumerate(panels):
         pair[0].set_ylabel(up.label)

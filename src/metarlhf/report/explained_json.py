@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from metarlhf.explain import Calibration, Explanation
+from metarlhf.report.explained_verdict import SCALE, verdict
 
 
 def as_json(found: Explanation) -> dict[str, Any]:
     """The explanation as plain values; what is not known is null."""
     features = [feature.name for feature in found.features]
+    told = verdict(found)
     return {
+        "verdict": {**told._asdict(), "scale": SCALE, "text": told.text},
         "family": found.family,
         "steps_seen": found.seen,
         "features": [{"name": f.name, "unit": f.unit or None} for f in found.features],
@@ -35,6 +38,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
                 "rewards": _each(_holes, one.rewards),
                 "spread": _each(_holes, one.spread),
                 "density": one.density,
+                "forbidden": None if one.forbidden is None else _holes(one.forbidden),
             }
             for one in found.maps
         ],
@@ -88,7 +92,12 @@ def _calibration(found: Calibration | None) -> dict[str, Any] | None:
     if found is None:
         return None
     diagrams = {
-        name: {**one._asdict(), "expected_error": one.expected_error}
+        name: {
+            **one._asdict(),
+            "accuracy": one.accuracy,
+            "mean_confidence": one.mean_confidence,
+            "expected_error": one.expected_error,
+        }
         for name, one in found.diagrams.items()
     }
     return {"of": found.of, "questions": found.questions, "diagrams": diagrams}

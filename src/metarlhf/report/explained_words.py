@@ -7,6 +7,7 @@ import numpy as np
 
 from metarlhf.explain import Answered, Calibration, Explanation
 from metarlhf.report import wording
+from metarlhf.report.explained_verdict import how_often_right
 
 
 def headline(found: Explanation) -> str:
@@ -59,18 +60,17 @@ def calibrated(found: Calibration | None) -> str:
     if found is None:
         return ""
     error = {name: small_share(float(one.expected_error)) for name, one in found.diagrams.items()}
-    count = wording.number(found.questions)
     if found.of == "fresh questions":
         return (
-            f"On {count} questions that nobody was asked, answered by the true reward, the model "
-            f"is right as often as it is sure, give or take {error['after']} on average (the "
-            f"expected calibration error; before the answers it was {error['before']})."
+            f"{how_often_right(found)} However sure it is, it is right as often, give or take "
+            f"{error['after']} on average (the expected calibration error; before the answers it "
+            f"was {error['before']})."
         )
     return (
-        f"Each of the {count} answers was predicted by a fit to others, without it, with as many "
-        f"guesses as whoever gave it is believed to make: the model is "
-        f"right as often as it is sure, give or take {error['after']} on average (the expected "
-        f"calibration error{'; so few answers say little of it' if found.questions < FEW else ''})."
+        f"{how_often_right(found)} Whoever gave an answer is believed to guess as often as that "
+        f"looks. However sure the model is, it is right as often, give or take {error['after']} on "
+        "average (the expected calibration "
+        f"error{'; so few answers say little of it' if found.questions < FEW else ''})."
     )
 
 

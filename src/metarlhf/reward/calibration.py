@@ -22,6 +22,16 @@ class Reliability(NamedTuple):
     weight: Float[Array, " bin"]
 
     @property
+    def accuracy(self) -> Float[Array, ""]:
+        """Share of the predictions that came true."""
+        return jnp.sum(self.weight * self.right) / jnp.maximum(jnp.sum(self.weight), 1.0)
+
+    @property
+    def mean_confidence(self) -> Float[Array, ""]:
+        """Share that was believed to."""
+        return jnp.sum(self.weight * self.confidence) / jnp.maximum(jnp.sum(self.weight), 1.0)
+
+    @property
     def expected_error(self) -> Float[Array, ""]:
         """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, equation 3)."""
         gap = jnp.abs(self.confidence - self.right)

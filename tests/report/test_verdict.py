@@ -1,0 +1,72 @@
+"""The verdict on a learned reward: what is said follows from what was found."""
+
+import numpy as np
+import pytest
+
+from metarlhf import envs
+from metarlhf.explain import Calibration, Explanation
+from metarlhf.explain.found import Distance
+from metarlhf.report.explained_verdict import how_often_right, verdict
+from metarlhf.report.signs import signs
+from metarlhf.reward.calibration import Reliability
+
+DIAGRAM = Reliability(np.array([0.6, 0.9]), np.array([0.5, 0.9]), np.array([20.0, 60.0]))
+
+
+def found_to_be(distances, calibration=None):
+    """What of an explanation a verdict is about."""
+    blank = Explanation(**dict.fromkeys(Explanation._fields))
+    return blank._replace(distances=distances, calibration=calibration)
+
+
+def to_true(epic, before=0.7):
+    return [
+        Distance("after", "before", 0.1, 0.1),
+        Distance("after", "true", epic, 0.5),
+        Distance("before", "true", before, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epic", "words"),
+    [
+        (0.0, "agree."), (0.2, "largely agree."), (0.5, "agree only in part."),
+        (0.71, "have next to nothing to do with one another."), (0.9, "part: what is liked by"),
+        (1.0, "part: what is liked by"),
+    ],
+)  # fmt: skip
+def test_learned_and_true_reward_agree_or_part(epic, words):
+    found = verdict(found_to_be(to_true(epic, before=0.66)))
+    assert found.sentences[0].startswith(f"Learned and true reward {words}")
+    assert f"distance is {epic:.2f} (0 is the same" in found.text
+    assert "before the answers it was 0.66" in found.text
+    assert (found.epic, found.epic_before, found.right) == (epic, 0.66, None)
+
+
+def test_where_nobody_knows_the_true_reward_it_is_how_often_the_model_is_right():
+    given = Calibration("answers left out", 80, {"after": DIAGRAM})
+    found = verdict(found_to_be([Distance("after", "before", 0.1, 0.1)], given))
+    assert (found.agreement, found.epic) == (None, None)
+    assert (found.right, found.believed) == pytest.approx((0.8, 0.825))
+    assert found.sentences == (how_often_right(given),)
+    assert "right in 80\N{NO-BREAK SPACE}% of the 80 answers, each of which" in found.text
+    assert "believed it was in 82\N{NO-BREAK SPACE}%" in found.text
+    fresh = how_often_right(Calibration("fresh questions", 1000, {"after": DIAGRAM}))
+    assert "answered by the true reward" in fresh
+    assert verdict(found_to_be([])).text == ""
+
+
+@pytest.mark.parametrize("name", ["navigation", "navigation/pearl2019", "reacher", "pendulum"])
+def test_what_shows_the_task_is_left_out_where_nobody_knows_it(name):
+    found = signs(envs.make_family(name))
+    assert {sign.colour for sign in found if sign.of_task} == {"second"}
+    assert any("\N{BLACK STAR}" in sign.sign for sign in found if sign.of_task)
+    assert {sign.colour for sign in found if not sign.of_task} == {"first", "ink"}
+
+
+def test_every_family_has_signs():
+    found = signs(envs.make_family("navigation/hazard"))
+    assert "where nobody may be" in [sign.means for sign in found if sign.of_task]
+    (pole, cart) = signs(envs.make_family("cartpole"))
+    assert "pole" in pole.means
+    assert "cart" in cart.means
