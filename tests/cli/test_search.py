@@ -6,7 +6,6 @@ import pytest
 
 from metarlhf.cli import main
 from tests.cli.test_errors import said
-from tests.cli.tiny import PPO
 
 TINY = [
     "--families", "navigation", "--tasks=1", "--generations=2", "--evolution.population=2",
@@ -25,19 +24,24 @@ def test_what_was_searched_for_trains(tmp_path, capsys, what):
     run = tmp_path / "search"
     command = ["search", what, *TINY, "--json", "--run-dir", str(run)]
     assert main(command) == 0
-    found = last_line(capsys)
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
     assert found["learned"] == str(run / what)
     assert (run / "imitation").exists() == (what == "optimiser")
     assert json.loads((run / what / "description.json").read_text())["about"]["generations"] == 2
     assert main([*command, "--resume"]) == 0
     assert last_line(capsys) == found
 
-    learned = [
-        "ppo", "cartpole", *PPO, "--learned", str(run / what), "--run-dir", str(tmp_path / "ppo"),
-        "--json",
-    ]  # fmt: skip
-    assert main(learned) == 0
-    assert last_line(capsys)["steps"] == 400
+    # The words that it ends with train as it was searched for.
+    name, *words = lines[-1].split()
+    assert name == "metarlhf"
+    assert main([*words, "--run-dir", str(tmp_path / "ppo"), "--json"]) == 0
+    assert last_line(capsys)["steps"] == 128
+    config = json.loads((tmp_path / "ppo" / "config.json").read_text())["config"]
+    same = ["total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "gamma"]
+    same += ["lr"] if what == "drift" else []
+    searched = json.loads((run / "config.json").read_text())["ppo"]
+    assert {n: config[n] for n in same} == {n: searched[n] for n in same}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,10 @@ def test_what_was_searched_for_trains(tmp_path, capsys, what):
         (
             ["ppo", "cartpole", "--learned", "shipped:optimiser", "--config.objective", "trpo"],
             "trpo",
+        ),
+        (
+            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--config.lr", "0.1"],
+            "--config.lr would do nothing",
         ),
         (["ppo", "cartpole", "--learned", "nowhere"], "nowhere"),
         (["ppo", "cartpole", "--learned", "shipped:optimizer"], "only shipped:optimiser"),

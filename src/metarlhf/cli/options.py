@@ -149,6 +149,24 @@ def value_in(argv: Sequence[str], option: str) -> str | None:
     return None
 
 
+def flags(config: Any, usual: Any, prefix: str, without: Sequence[str] = ()) -> list[str]:
+    """The words that make `config` out of `usual`, two dataclasses of plain values alike.
+
+    Options are called `--PREFIX.NAME`; those of the names in `without` are left out.
+    """
+    words = []
+    for entry in fields(config):
+        value, name = getattr(config, entry.name), entry.name.replace("_", "-")
+        if entry.name in without or value == getattr(usual, entry.name):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{prefix}.{name if value else f'no-{name}'}")
+        else:
+            words.append(f"--{prefix}.{name}")
+            words += map(str, value if isinstance(value, tuple) else (value,))
+    return words
+
+
 def file_name(name: str) -> str:
     """An environment's name as part of a file's."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-")

@@ -26,12 +26,21 @@ from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.files import digest
 from metarlhf.meta.presets import GYMNAX, MINATAR, STEPPED, preset
-from metarlhf.networks import Learned, learned_folder, load_learned, publish_agent
+from metarlhf.networks import (
+    Learned,
+    LearnedOptimiser,
+    learned_folder,
+    load_learned,
+    publish_agent,
+)
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.ppo.train import check_learned
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import interquartile_mean
 from metarlhf.types import Task
+
+# What is for Adam alone.
+ADAMS = ("lr", "anneal_lr")
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,14 @@ def _training(options: PPO) -> Iterator[Training]:
 def _learned(options: PPO) -> Learned | None:
     if options.learned is None:
         return None
-    learned = load_learned(options.learned)
+    learned, usual = load_learned(options.learned), _defaults(options.env, options.task)
+    idle = [name for name in ADAMS if getattr(options.config, name) != getattr(usual, name)]
+    if idle and isinstance(learned, LearnedOptimiser):
+        named = " and ".join(f"--config.{name.replace('_', '-')}" for name in idle)
+        raise UserError(
+            f"{named} would do nothing: it is for Adam, and a learned optimiser has no step size. "
+            "Leave it out"
+        )
     try:
         check_learned(learned, options.config)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """`metarlhf search`: meta-train how PPO learns, an optimiser or a drift, by evolution."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,13 +10,14 @@ import jax
 import tyro
 from jaxtyping import PRNGKeyArray
 
-from metarlhf.cli.options import TrainOptions, open_run, parse, say, show
+from metarlhf.cli.options import TrainOptions, flags, open_run, parse, say, show
+from metarlhf.cli.ppo import ADAMS
 from metarlhf.envs import make_family
 from metarlhf.files import DESCRIPTION
 from metarlhf.meta import evolution
 from metarlhf.meta.evolution import EvolutionConfig
 from metarlhf.meta.imitation import ImitationConfig, imitate, recordings
-from metarlhf.meta.presets import SEARCHED
+from metarlhf.meta.presets import SEARCHED, preset
 from metarlhf.meta.search import Trial, generation
 from metarlhf.networks import (
     Learned,
@@ -124,11 +126,15 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
             "learned": str(folder),
         }
     )
+    # What says how a training is looked at, or sizes a step that a learned optimiser has not.
+    beside = ("evaluate_every", "evaluation_episodes", "patience", "tolerance")
+    beside += ADAMS if options.what == "optimiser" else ()
+    same = flags(options.ppo, preset(options.families[0]).oracle, "config", without=beside)
+    command = ["metarlhf", "ppo", options.families[0], "--number", "3", "--learned", str(folder)]
     lines = [
         f"The {options.what} is in {folder}. The last generation ended with returns of "
         f"{last['return']:.2f} on average, plain PPO with {last['plain']:.2f}. Use it:",
-        f"  metarlhf ppo {options.families[0]} --number 3 --learned {folder} "
-        f"--config.total-steps {options.ppo.total_steps}",
+        f"  {shlex.join([*command, *same])}",
     ]
     return show(result, lines, options.json)
 
