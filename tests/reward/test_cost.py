@@ -9,16 +9,14 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.reward.cost import CostConfig, CostModel, Marks
-from metarlhf.types import Segment
+from tests.reward.walks import scattered
 
 KEY, FAMILY = jax.random.key(0), envs.make("navigation")
 CONFIG = CostConfig(hidden=(32,), fit_steps=400)
 
 
 def clips(seed, count):
-    rng = np.random.default_rng(seed)
-    obs, action = rng.uniform(-1, 1, size=(2, count, 10, 2))
-    return Segment(*(jnp.asarray(x, jnp.float32) for x in (obs, action, obs[..., 0])))
+    return scattered(seed, count, length=10)
 
 
 def marked(seen, weight):
