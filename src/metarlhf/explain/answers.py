@@ -77,13 +77,15 @@ def answered(
 
     `others` is what comparisons are to one another, `alone` whether each was left out by itself.
     """
-    comparisons, ratings = learned.feedback.comparisons, learned.feedback.ratings
+    # What is computed with, and the same to be read row by row: by JAX each row is a program.
+    asked, marked = learned.feedback.comparisons, learned.feedback.ratings
+    comparisons, ratings = jax.device_get((asked, marked))
     found: list[Answered] = []
     beliefs = (learned.before, learned.after)
     if comparisons.weight.shape[0]:
-        before, after = (np.asarray(_preferences(b, comparisons)) for b in beliefs)
-        for i in np.flatnonzero(np.asarray(comparisons.weight) > 0):
-            clips = (np.asarray(comparisons.left.obs[i]), np.asarray(comparisons.right.obs[i]))
+        before, after = (np.asarray(_preferences(b, asked)) for b in beliefs)
+        for i in np.flatnonzero(comparisons.weight > 0):
+            clips = (comparisons.left.obs[i], comparisons.right.obs[i])
             expected = float(before[i]), float(after[i])
             said, who = float(comparisons.preference[i]), int(comparisons.annotator[i])
             found.append(
@@ -96,9 +98,9 @@ def answered(
             )  # fmt: skip
     if ratings.weight.shape[0]:
         most = int(ratings.levels.max())
-        before, after = (np.asarray(expected_mark(b, ratings, most)) for b in beliefs)
-        for i in np.flatnonzero(np.asarray(ratings.weight) > 0):
-            clips, levels = (np.asarray(ratings.segment.obs[i]),), int(ratings.levels[i])
+        before, after = (np.asarray(expected_mark(b, marked, most)) for b in beliefs)
+        for i in np.flatnonzero(ratings.weight > 0):
+            clips, levels = (ratings.segment.obs[i],), int(ratings.levels[i])
             expected, said = (float(before[i]), float(after[i])), float(ratings.value[i])
             found.append(Answered(len(found) + 1, clips, said, *expected, levels))
     return found

@@ -101,8 +101,7 @@ def explain(
     """
     features = features_of(family)
     pairs = [_named(features, pair) for pair in config.pairs]
-    play_key, any_key, permute_key, form_key = jax.random.split(key, 4)
-    fresh_key, fit_key = jax.random.split(jax.random.fold_in(key, 0x7E57))
+    play_key, any_key, permute_key, form_key, fresh_key, fit_key = _keys(key)
     compiled = family if isinstance(family, TaskFamily) else None
     played = play(play_key, compiled, task, actor, config.episodes) if compiled else None
     x = seen(learned, family, played)
@@ -149,6 +148,13 @@ def explain(
     )  # fmt: skip
 
 
+@jax.jit
+def _keys(key: PRNGKeyArray) -> list[PRNGKeyArray]:
+    """One program in the place of three."""
+    more = jax.random.split(jax.random.fold_in(key, 0x7E57))
+    return [*jax.random.split(key, 4), *more]
+
+
 def _named(features: Sequence[Feature], pair: tuple[str, str]) -> tuple[Feature, Feature]:
     """The two features of these names."""
     known = {feature.name: feature for feature in features if len(feature.columns) == 1}
@@ -176,7 +182,7 @@ def _most_important(
 
 def _scale(reward: OfInputs, x: Float[Array, "step inputs"]) -> tuple[float, float]:
     """Mean and standard deviation of what was seen."""
-    paid = eqx.filter_jit(reward)(x)
+    paid = np.asarray(eqx.filter_jit(reward)(x))
     return float(paid.mean()), max(float(paid.std()), 1e-12)
 
 
