@@ -3,7 +3,7 @@
 from metarlhf.cli.held import held_words, holding
 from metarlhf.rlhf import NeverConfig, RLHFConfig
 
-CONFIG = RLHFConfig(never=NeverConfig(clips=200, limit=0.01), leash=0.1)
+CONFIG = RLHFConfig(never=NeverConfig(clips=200, limit=0.01), leash=0.1, updates=1)
 MARKED = {"never_clips": 200, "never_marked": 31}
 
 

@@ -13,7 +13,7 @@ from metarlhf.feedback import Teacher
 from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
-from metarlhf.rlhf import RLHFConfig, WatchConfig
+from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
 from metarlhf.rlhf.watch import Watch, clips, compare, episodes, expected
 from tests.same import assert_same, differ
 
@@ -207,3 +207,15 @@ def test_updates_that_nobody_would_look_at_are_refused():
     for bad in ({"every": -1}, {"answers": 0}, {"patience": 0}, {"budget": 0}):
         with pytest.raises(ValueError, match=r"watch\."):
             WatchConfig(**bad)
+
+
+def test_what_would_watch_or_hold_nothing_is_refused():
+    for idle in ({"asks": True}, {"budget": 30}):
+        with pytest.raises(ValueError, match=rf"watch\.{next(iter(idle))} is about checks"):
+            WatchConfig(**idle)
+    for idle in ({"leash": 0.1}, {"never": NeverConfig(clips=4)}):
+        with pytest.raises(ValueError, match="about practice by PPO, of which there is none"):
+            RLHFConfig(**idle)
+        assert RLHFConfig(**idle, updates=1).held_by == RLHFConfig(**idle, final_updates=2).held_by
+    with pytest.raises(ValueError, match=r"watch\.every is about practice"):
+        RLHFConfig(updates=2, watch=WatchConfig(every=1))

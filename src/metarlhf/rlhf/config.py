@@ -77,7 +77,12 @@ class RLHFConfig:
         for name in ("ask_envs", "updates", "final_updates"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
-
+        practised = self.final_updates if self.watch.every else self.updates + self.final_updates
+        if self.held_by and not practised:
+            raise ValueError(
+                f"{self.held_by} is about practice by PPO, of which there is none: say "
+                "final_updates, too, such as 20"
+            )
         if self.watch.every and self.final_updates % self.watch.every:
             raise ValueError(
                 f"final_updates is {self.final_updates}, which is no multiple of watch.every = "
@@ -88,8 +93,8 @@ class RLHFConfig:
     def held_by(self) -> str | None:
         """The first option that is asked for of those that hold or watch practice by PPO."""
         asked = {
-            "leash": self.leash > 0,
             "watch.every": self.watch.every > 0,
+            "leash": self.leash > 0,
             "never.clips": self.never.clips > 0,
         }
         return next((name for name, wanted in asked.items() if wanted), None)

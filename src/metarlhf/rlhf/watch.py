@@ -6,7 +6,7 @@ reward model overoptimization"). Nobody can see that without asking. So now and 
 comparisons are made of the newest policy with the best one so far.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import equinox as eqx
 import jax
@@ -52,6 +52,12 @@ class WatchConfig:
         for name in ("episodes", "patience", "answers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"watch.{name} must be at least 1, but is {getattr(self, name)}")
+        idle = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
+        if idle and not self.every:
+            raise ValueError(
+                f"watch.{idle[0]} is about checks, of which there are none: say watch.every too, "
+                "such as 2"
+            )
         if self.budget < self.most:
             raise ValueError(
                 f"watch.budget is {self.budget}, but one check takes up to {self.most} answers"
