@@ -69,7 +69,7 @@ def test_a_lesson_is_explained_without_the_tasks_own_reward(lesson, capsys):
     assert set(told["importance"]) == set(told["maps"][0]["rewards"]) == {"before", "after"}
     assert [(one["one"], one["other"]) for one in found["distances"]] == [("after", "before")]
     assert (told["verdict"]["epic"], told["verdict"]["agreement"]) == (None, None)
-    assert told["verdict"]["text"].startswith("The model is right in ")
+    assert told["verdict"]["text"].startswith("What was wanted is known from answers")
     assert "true reward" not in (lesson / "explain.html").read_text()
     rows = (lesson / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["labels"] == 4

@@ -48,12 +48,24 @@ def test_where_nobody_knows_the_true_reward_it_is_how_often_the_model_is_right()
     found = verdict(found_to_be([Distance("after", "before", 0.1, 0.1)], given))
     assert (found.agreement, found.epic) == (None, None)
     assert (found.right, found.believed) == pytest.approx((0.8, 0.825))
-    assert found.sentences == (how_often_right(given),)
+    assert found.sentences[1:] == (how_often_right(given),)
+    assert found.sentences[0] == "What was wanted is known from answers alone."
     assert "right in 80\N{NO-BREAK SPACE}% of the 80 answers, each of which" in found.text
     assert "believed it was in 82\N{NO-BREAK SPACE}%" in found.text
     fresh = how_often_right(Calibration("fresh questions", 1000, {"after": DIAGRAM}))
     assert "answered by the true reward" in fresh
     assert verdict(found_to_be([])).text == ""
+
+
+@pytest.mark.parametrize(
+    ("questions", "sure", "says"),
+    [(1000, 0.9, "too sure"), (1000, 0.83, ""), (1000, 0.7, "surer"), (30, 0.9, ""), (9, 1.0, "")],
+)
+def test_who_is_as_often_right_as_may_be_by_chance_is_not_called_too_sure(questions, sure, says):
+    diagram = Reliability(np.array([sure]), np.array([0.8]), np.array([float(questions)]))
+    told = how_often_right(Calibration("answers left out", questions, {"after": diagram}))
+    assert told.endswith("%.") == (not says)
+    assert says in told
 
 
 @pytest.mark.parametrize("name", ["navigation", "navigation/pearl2019", "reacher", "pendulum"])

@@ -17,8 +17,11 @@ AGREEMENT = (
     (0.35, "largely agree"),
     (0.55, "agree only in part"),
     (0.8, "have next to nothing to do with one another"),
-    (1.0, "part: what is liked by the one is disliked by the other"),
+    (float("inf"), "part: what is liked by the one is disliked by the other"),
 )
+
+# Shares of answers that differ by less are called the same.
+PLAIN = 0.05
 
 
 class Verdict(NamedTuple):
@@ -44,9 +47,8 @@ class Verdict(NamedTuple):
 
 def verdict(found: Explanation) -> Verdict:
     """What it comes to, as far as there is something to judge it by."""
-    to_true = {d.one if d.other == "true" else d.other: d for d in found.distances
-               if "true" in (d.one, d.other)}  # fmt: skip
-    epic, before = (to_true[n].epic if n in to_true else None for n in ("after", "before"))
+    to_true = {d.one: d.epic for d in found.distances if d.other == "true"}
+    epic, before = to_true.get("after"), to_true.get("before")
     agreement, sentences = None, []
     if epic is not None and before is not None:
         agreement = next(word for most, word in AGREEMENT if epic <= most)
@@ -55,13 +57,14 @@ def verdict(found: Explanation) -> Verdict:
             f"Over steps of the agent and random ones their EPIC distance is {epic:.2f} ({SCALE}); "
             f"before the answers it was {before:.2f}.",
         ]
+    elif found.calibration is not None:
+        sentences += ["What was wanted is known from answers alone."]
     told = _diagram(found.calibration)
-    right, believed = (None, None) if told is None else (told.accuracy, told.mean_confidence)
-    sentences += [how_often_right(found.calibration)] if found.calibration else []
-    as_float = lambda x: None if x is None else float(x)
-    return Verdict(
-        agreement, epic, before, as_float(right), as_float(believed), tuple(sentences)
-    )  # fmt: skip
+    right = believed = None
+    if told is not None:
+        right, believed = float(told.accuracy), float(told.mean_confidence)
+        sentences += [how_often_right(found.calibration)]
+    return Verdict(agreement, epic, before, right, believed, tuple(sentences))
 
 
 def how_often_right(found: Calibration | None) -> str:
@@ -76,7 +79,12 @@ def how_often_right(found: Calibration | None) -> str:
         if found.of == "fresh questions"
         else f"the {count} answers, each of which was foretold by a fit to others, without it"
     )
-    return f"The model is right in {right} of {held_out}; it believed it was in {believed}."
+    # So far both may differ by chance: two standard errors.
+    chance = max(PLAIN, found.questions**-0.5)
+    beyond = float(told.mean_confidence - told.accuracy)
+    so = ": it is too sure of itself" if beyond > chance else ""
+    so = ": it might be surer of itself" if beyond < -chance else so
+    return f"The model is right in {right} of {held_out}; it believed it was in {believed}{so}."
 
 
 def _diagram(found: Calibration | None):

@@ -67,8 +67,8 @@ def calibrated(found: Calibration | None) -> str:
             f"was {error['before']})."
         )
     return (
-        f"{how_often_right(found)} Whoever gave an answer is believed to guess as often as that "
-        f"looks. However sure the model is, it is right as often, give or take {error['after']} on "
+        f"{how_often_right(found)} Guesses that people are believed to make are counted in. "
+        f"However sure the model is, it is right as often, give or take {error['after']} on "
         "average (the expected calibration "
         f"error{'; so few answers say little of it' if found.questions < FEW else ''})."
     )
