@@ -43,7 +43,7 @@ def config_of(family: str, chosen: dict[str, Any], plan: Plan) -> JointGradientC
     """Meta-training by gradients of as many episodes as the default has on this family."""
     config = by_gradient(family, chosen.get("method", "promp"))
     default = plan.preset(family).joint
-    policy = replace(config.policy, meta_batch=10, episodes=10, tasks_at_once=5, **chosen)
+    policy = replace(config.policy, meta_batch=10, episodes=10, **chosen)
     of_an_iteration = policy.meta_batch * policy.episodes * (policy.inner_steps + 1)
     iterations = default.iterations * default.tasks * default.episodes // of_an_iteration
     config = replace(

@@ -29,7 +29,6 @@ ROW = "combination"
 METHODS = {
     "ProMP": {},
     "ProMP, head alone (ANIL)": {"adapts": "head"},
-    "ProMP, one fixed step size": {"learn_inner_lr": "none", "learn_offset": False},
     "MAML": {"method": "maml"},
     "FOMAML": {"method": "fomaml"},
     "E-MAML": {"method": "e-maml"},
