@@ -14,6 +14,7 @@ COMMANDS = {
     "ppo": "train on one task with its own reward",
     "rlhf": "train on one task from a teacher's answers, from scratch",
     "meta-train": "learn a family of tasks, and publish a prior for new ones",
+    "rl2": "the baseline of meta-RL: a policy that learns a task by remembering it",
     "search": "meta-train how PPO learns: an optimiser, or a drift",
     "adapt": "teach one new task from a prior, with a handful of answers",
     "evaluate": "measure a prior on held-out tasks, beside learning from scratch",
@@ -25,7 +26,7 @@ COMMANDS = {
     "explain": "what the reward that a run has learned pays for, where, and why",
 }
 
-NAME_A_TASK = ("demo", "ppo", "rlhf", "meta-train", "teach")
+NAME_A_TASK = ("demo", "ppo", "rlhf", "meta-train", "rl2", "teach")
 STOPPED = 130
 
 USAGE = """usage: metarlhf COMMAND [OPTIONS]

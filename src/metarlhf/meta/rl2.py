@@ -68,6 +68,13 @@ def meta_train(
     return ppo.train(state, _training_on(family, config), jnp.zeros(()), config.ppo)
 
 
+def iterate_many(
+    state: TrainState, family: Environment, config: RL2Config, updates: int
+) -> tuple[TrainState, dict[str, Float[Array, " update"]]]:
+    """So many PPO updates, compiled, and the metrics of each."""
+    return ppo.iterate_many(state, _training_on(family, config), jnp.zeros(()), config.ppo, updates)
+
+
 @partial(jax.jit, static_argnames=("family", "config", "count", "deterministic"))
 def returns_by_episode(
     key: PRNGKeyArray,

@@ -1,0 +1,122 @@
+"""`metarlhf rl2`: meta-train a policy that remembers, and measure it on held-out tasks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import jax
+import numpy as np
+
+from metarlhf.cli.options import (
+    TaskName,
+    TrainOptions,
+    VaryOptions,
+    file_name,
+    open_run,
+    parse_task,
+    say,
+    show,
+)
+from metarlhf.envs import Environment, is_host, make, make_family
+from metarlhf.meta import rl2
+from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.rl2 import RL2Config
+from metarlhf.networks import Agent, publish_agent
+from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.statistics import mean_interval
+
+# Tasks, and trials of each, by which progress is told.
+WATCHED, TRIALS = 16, 2
+
+
+@dataclass(frozen=True)
+class RL2(TrainOptions, VaryOptions):
+    """Meta-train a recurrent policy that learns a task while it plays, by what it remembers (RL²).
+
+    The task's own reward pays. There is no inner loop and no gradient at test time, so this is what
+    other meta-learners are compared with. It ends with returns on held-out tasks in the first, the
+    second, ... episode of a trial.
+    """
+
+    task: TaskName = "navigation"
+    """The task family; a trial is as long as its episodes make it."""
+    tasks: int = 40
+    """Held-out tasks that it is measured on in the end."""
+    config: RL2Config = field(default_factory=RL2Config)
+    """How it learns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tasks < 1:
+            raise ValueError(f"tasks must be at least 1, but is {self.tasks}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse_task(RL2, argv, "rl2", lambda name: RL2(task=name, config=_config(name)))
+    if is_host(options.task):
+        raise UserError(
+            f"{options.task} steps outside the program, and rl2 is for compiled families: "
+            "metarlhf tasks lists them"
+        )
+    family = make_family(options.task)
+    with open_run(options, f"rl2-{file_name(options.task)}", along="steps") as run:
+        if run.result:
+            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
+        return _train(options, run, family)
+
+
+def _config(name: str) -> RL2Config:
+    """A whole trial of the family between two updates."""
+    config = RL2Config()
+    if is_host(name):
+        return config
+    steps = config.episodes * make(name).horizon
+    return replace(config, ppo=replace(config.ppo, num_steps=steps))
+
+
+def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
+    config, key = options.config, jax.random.key(options.seed)
+    say(f"RL² on {family.name}: {config.ppo.total_steps} steps, in {run.path}")
+    watched = held_out_tasks(family, WATCHED, "validation")
+
+    def step(state, done):
+        left = config.ppo.num_updates - done * config.ppo.evaluate_every
+        state, metrics = rl2.iterate_many(
+            state, family, config, min(config.ppo.evaluate_every, left)
+        )
+        found = _returns(state.key, family, watched, state.agent, config, TRIALS)
+        return state, {
+            "steps": int(state.updates) * config.ppo.batch_size,
+            "return": float(found[:, -1].mean()),
+            "return_first_episode": float(found[:, 0].mean()),
+        } | {name: float(np.mean(values)) for name, values in metrics.items()}
+
+    total = -(-config.ppo.num_updates // config.ppo.evaluate_every)
+    state = drive(run, "RL²", lambda: rl2.init(key, family, config), step, total)
+    agent = publish_agent(run.path / "agent", state.agent, rl2.trials_of(family, config).name)
+    tasks = held_out_tasks(family, options.tasks)
+    test_key = jax.random.fold_in(key, 0xADA)
+    returns = _returns(test_key, family, tasks, state.agent, config, 2 * TRIALS)
+    each = [mean_interval(episode[None]) for episode in returns.T]
+    result = run.finish(
+        {
+            "command": "rl2",
+            "family": family.name,
+            "steps": run.metrics.rows[-1]["steps"],
+            "held_out_tasks": options.tasks,
+            "return": each[-1].mean,
+            "returns_by_episode": [interval._asdict() for interval in each],
+            "agent": str(agent),
+        }
+    )
+    told = ", ".join(f"{one.mean:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in each)
+    line = (
+        f"On {options.tasks} held-out tasks, return in each episode of a trial: {told}. The agent "
+        f"is in {agent}; metarlhf.meta.rl2 plays it"
+    )
+    return show(result, [line], options.json)
+
+
+def _returns(key, family, tasks, agent: Agent, config: RL2Config, count: int) -> np.ndarray:
+    """Mean over `count` trials, shape (task, episode)."""
+    return np.asarray(rl2.returns_by_episode(key, family, tasks, agent, config, count).mean(1))
