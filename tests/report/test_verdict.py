@@ -5,7 +5,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.explain import Calibration, Explanation
-from metarlhf.explain.found import Distance
+from metarlhf.explain.found import Distance, Importance
 from metarlhf.report.explained_verdict import how_often_right, verdict
 from metarlhf.report.signs import signs
 from metarlhf.reward.calibration import Reliability
@@ -13,10 +13,10 @@ from metarlhf.reward.calibration import Reliability
 DIAGRAM = Reliability(np.array([0.6, 0.9]), np.array([0.5, 0.9]), np.array([20.0, 60.0]))
 
 
-def found_to_be(distances, calibration=None):
+def found_to_be(distances, calibration=None, **importance):
     """What of an explanation a verdict is about."""
     blank = Explanation(**dict.fromkeys(Explanation._fields))
-    return blank._replace(distances=distances, calibration=calibration)
+    return blank._replace(distances=distances, calibration=calibration, importance=importance)
 
 
 def to_true(epic, before=0.7):
@@ -41,6 +41,16 @@ def test_learned_and_true_reward_agree_or_part(epic, words):
     assert f"distance is {epic:.2f} (0 is the same" in found.text
     assert "before the answers it was 0.66" in found.text
     assert (found.epic, found.epic_before, found.right) == (epic, 0.66, None)
+
+
+def test_with_a_true_reward_that_is_the_same_everywhere_nothing_can_agree():
+    nothing, some = Importance(np.zeros(2), np.zeros(2)), Importance(np.ones(2) / 2, np.ones(2))
+    flat = to_true(0.7071, before=0.7072)
+    (told,) = verdict(found_to_be(flat, true=nothing)).sentences
+    assert told.startswith("The true reward is the same in every step")
+    assert verdict(found_to_be(flat, true=some)).agreement is not None
+    # Of a step's features nothing, but of what follows: a reward for moving on.
+    assert verdict(found_to_be(to_true(0.2), true=nothing)).agreement == "largely agree"
 
 
 def test_where_nobody_knows_the_true_reward_it_is_how_often_the_model_is_right():

@@ -50,7 +50,9 @@ def verdict(found: Explanation) -> Verdict:
     to_true = {d.one: d.epic for d in found.distances if d.other == "true"}
     epic, before = to_true.get("after"), to_true.get("before")
     agreement, sentences = None, []
-    if epic is not None and before is not None:
+    if _flat(found):
+        sentences += ["The true reward is the same in every step: there is nothing to agree on."]
+    elif epic is not None and before is not None:
         agreement = next(word for most, word in AGREEMENT if epic <= most)
         sentences += [
             f"Learned and true reward {agreement}.",
@@ -65,6 +67,13 @@ def verdict(found: Explanation) -> Verdict:
         right, believed = float(told.accuracy), float(told.mean_confidence)
         sentences += [how_often_right(found.calibration)]
     return Verdict(agreement, epic, before, right, believed, tuple(sentences))
+
+
+def _flat(found: Explanation) -> bool:
+    """Whether nothing of a step makes a difference to the true reward."""
+    true = found.importance.get("true")
+    unrelated = all(abs(d.epic - 0.5**0.5) < 0.01 for d in found.distances if d.other == "true")
+    return true is not None and not true.gradients.any() and unrelated
 
 
 def how_often_right(found: Calibration | None) -> str:
