@@ -26,7 +26,6 @@ from metarlhf.explain.found import (
 from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
-    Forbidden,
     OfInputs,
     StepReward,
     TaskReward,
@@ -225,7 +224,7 @@ def _map(
     }
     forbidden = None
     if learned.cost is not None:
-        cost = OfInputs(Forbidden(learned.cost), family)
+        cost = OfInputs(BeliefReward(learned.cost), family)
         forbidden = found.average(np.asarray(eqx.filter_jit(cost)(rows)))
     ends = np.reshape(found.extent, (2, 2))
     across, up = (pair[i].shown(ends[i]).tolist() for i in (0, 1))

@@ -30,9 +30,11 @@ class StepReward(Protocol):
 
 
 class BeliefReward(eqx.Module):
-    """What a belief pays on average; it does not look at what followed."""
+    """What a belief pays on average, or how likely a step must never be by a cost model, doubt
+    counted in; neither looks at what followed.
+    """
 
-    belief: Belief
+    belief: Belief | CostModel
 
     def __call__(
         self,
@@ -64,20 +66,6 @@ class TaskReward(eqx.Module):
             obs.reshape(-1, size), action, next_obs.reshape(-1, size), self.task
         )
         return paid.reshape(batch)
-
-
-class Forbidden(eqx.Module):
-    """How likely a step is one that must never be, doubt counted in: what a policy is charged."""
-
-    model: CostModel
-
-    def __call__(
-        self,
-        obs: Float[Array, "*batch obs"],
-        action: Shaped[Array, "..."],
-        next_obs: Float[Array, "*batch obs"],
-    ) -> Float[Array, "*batch"]:
-        return self.model(obs, action)
 
 
 class OfInputs(eqx.Module):
