@@ -7,6 +7,8 @@ import pytest
 
 # Before JAX is imported, which reads these once. A CPU repeats itself bit for bit.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# So that tasks are spread over devices, as `meta-train` spreads them.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 # Compiling is most of what the tests do. Small programs compile faster than they are read back.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax")

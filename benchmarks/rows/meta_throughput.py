@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.harness import Result
 from metarlhf import envs
+from metarlhf.devices import one_for_each_core
 from metarlhf.meta import outer
 from metarlhf.meta.presets import FAMILIES, by_gradient
 
@@ -22,11 +23,12 @@ RUNS, ITERATIONS = 5, 4
 
 def measure(options):
     """The median of several runs from the same start, for each family."""
+    one_for_each_core()
     runs, iterations = (1, 1) if options.quick else (RUNS, ITERATIONS)
     for name in FAMILIES:
         family, config = envs.make(name), by_gradient(name, reward="task").policy
         start = outer.init(jax.random.key(0), family, config)
-        run = jax.jit(partial(_iterate, family=family, config=config, iterations=iterations))
+        run = partial(outer.iterate, family=family, config=config, iterations=iterations)
         collections = config.inner_steps + 1
         steps = config.meta_batch * collections * config.episodes * family.horizon
         rates, metrics = [], {}
@@ -52,8 +54,3 @@ def measure(options):
                 "return_after_adaptation": float(metrics["return"][-1]),
             },
         )
-
-
-def _iterate(state, family, config, iterations):
-    step = lambda state, _: outer.meta_iterate(state, family, config)
-    return jax.lax.scan(step, state, length=iterations)

@@ -47,6 +47,11 @@ def run() -> NoReturn:
     Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
     threads is killed by a signal instead.
     """
+    if sys.argv[1:2] == ["meta-train"]:
+        # Before JAX computes anything, and where many tasks are learned at once alone.
+        from metarlhf.devices import one_for_each_core
+
+        one_for_each_core()
     try:
         status = main()
         sys.stdout.flush()

@@ -1,36 +1,52 @@
-"""Means over tasks, a few tasks at a time: what is between them fits a CPU's caches, or a GPU."""
+"""Means over tasks, a few at a time on each device: what is between fits a core's caches."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
+
+from metarlhf.devices import number, spread
 
 Data = TypeVar("Data", bound=PyTree)
 Found = TypeVar("Found")
 
 
-def mean_over_tasks(of: Callable[[Data], Found], collected: Data, at_once: int) -> Found:
+def mean_over_tasks(of: Callable[[Data], Found], collected: Data, at_once: int | None) -> Found:
     """What `of` says of all tasks, where it says means over those that it is given.
 
     `collected` has leading dimensions (step, task). Nothing of one batch of tasks is kept for the
     next: a gradient is to be taken inside `of`, as one taken of the mean would have the
-    intermediate values of all tasks to remember.
+    intermediate values of all tasks to remember. Each device goes through its own share, and only
+    their means meet. `at_once` None is as `MetaRLConfig.tasks_at_once` says.
     """
-    count = jax.tree.leaves(collected)[0].shape[1]
-    at_once = min(at_once, count)
+    shared_out = jax.tree.map(_by_device, collected)
+    share = jax.tree.leaves(shared_out)[0].shape[2]
+    if at_once is None:
+        at_once = 1 if jax.default_backend() == "cpu" else share
+    at_once = min(at_once, share)
+    each = jax.vmap(of)
 
     def add(total, first, size):
-        few = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size, axis=1)
-        found = of(jax.tree.map(few, collected))
-        return jax.tree.map(lambda so_far, mean: so_far + size / count * mean, total, found)
+        few = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size, axis=2)
+        found = each(spread(jax.tree.map(few, shared_out)))
+        more = lambda so_far, mean: so_far + size / share * mean
+        return spread(jax.tree.map(more, total, found))
 
-    whole = count - count % at_once
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of, collected))
+    whole = share - share % at_once
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(each, shared_out))
     total, _ = jax.lax.scan(
         lambda total, first: (add(total, first, at_once), None),
-        nothing,
+        spread(nothing),
         jnp.arange(0, whole, at_once),
     )
-    return add(total, whole, count - whole) if whole < count else total
+    total = add(total, whole, share - whole) if whole < share else total
+    return jax.tree.map(lambda x: x.mean(0), total)
+
+
+def _by_device(x: Array) -> Array:
+    """(step, task) to (device, step, task of the device), all on one where they do not part."""
+    steps, tasks, *rest = x.shape
+    devices = number() if tasks % number() == 0 else 1
+    return spread(jnp.moveaxis(x.reshape(steps, devices, tasks // devices, *rest), 1, 0))

@@ -44,9 +44,10 @@ class MetaRLConfig:
     """Learn from what comes after each inner step, not the last alone (as MAML++ does)."""
     meta_batch: int = 40
     """Tasks in one meta-gradient."""
-    tasks_at_once: int = 1
-    """Tasks whose inner steps are differentiated together: one by one they fit a CPU's caches,
-    which takes a quarter off a meta-update; on a GPU take all. Results differ in rounding only."""
+    tasks_at_once: int | None = None
+    """Tasks of a device whose inner steps are differentiated together. None is one on a CPU, whose
+    caches it fits, which takes a quarter off a meta-update; and all on a GPU. Results differ in
+    rounding only."""
     episodes: int = 20
     """Episodes of a task that one inner step learns from, and as many after the last."""
     iterations: int = 100
@@ -94,7 +95,8 @@ class MetaRLConfig:
             "iterations", "epochs",
         )  # fmt: skip
         for name in counts:
-            if getattr(self, name) < 1:
+            count = getattr(self, name)
+            if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         for name in ("inner_lr", "lr", "network_lr", "kl_bound", "reptile_step"):
             if getattr(self, name) <= 0:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
+from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, Teacher
@@ -163,7 +164,7 @@ def meta_iterate(
     """
     family = _learned_on(family, config)
     key, task_key, ask_key, play_key, learn_key = jax.random.split(state.key, 5)
-    tasks = _draw_tasks(task_key, family, config)
+    tasks = spread(_draw_tasks(task_key, family, config))
     inner = judge = None
     if state.learned:
         inner, judge = _rewards(ask_key, state.learned, family, tasks, config)
@@ -237,11 +238,15 @@ def _ask_and_learn(
     return LearnedRewardState(training, learned.pool), jax.tree.map(jnp.mean, metrics)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
 def iterate(
     state: JointGradientState, family: TaskFamily, config: JointGradientConfig
 ) -> tuple[JointGradientState, Metrics]:
-    """`meta_iterate`, compiled."""
+    """`meta_iterate`, compiled and on all devices."""
+    return on_all(partial(_iterate, family, config), config.policy.meta_batch)(state)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _iterate(family, config, state):
     return meta_iterate(state, family, config)
 
 

@@ -10,9 +10,10 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
+from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import Spaces, TaskFamily
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
@@ -80,8 +81,8 @@ def meta_step(
     count = config.meta_batch
     agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.agent)
     loop = play_and_adapt(
-        key, family, tasks, agents, state.rule, config, config.inner_steps, inner_reward,
-        outer_reward,
+        key, family, spread(tasks), spread(agents), state.rule, config, config.inner_steps,
+        inner_reward, outer_reward,
     )  # fmt: skip
     state, metrics = learn(state, loop, config)
     state = eqx.tree_at(lambda s: s.iteration, state, state.iteration + 1)
@@ -105,11 +106,16 @@ def learn(state: MetaRLState, loop: InnerLoop, config: MetaRLConfig) -> tuple[Me
     return outer_step(config)(state, loop, config)
 
 
-@partial(jax.jit, static_argnames=("family", "config", "iterations"))
-def _iterate_many(state, family, config, iterations):
-    def step(state, _):
-        return meta_iterate(state, family, config)
+def iterate(
+    state: MetaRLState, family: TaskFamily, config: MetaRLConfig, iterations: int = 1
+) -> tuple[MetaRLState, dict[str, Float[Array, " iteration"]]]:
+    """So many times `meta_iterate`, compiled and on all devices; metrics are of each."""
+    return on_all(partial(_iterate, family, config, iterations), config.meta_batch)(state)
 
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _iterate(family, config, iterations, state):
+    step = lambda state, _: meta_iterate(state, family, config)
     return jax.lax.scan(step, state, length=iterations)
 
 
@@ -123,7 +129,7 @@ def meta_train(
     """
     while int(state.iteration) < config.iterations:
         count = min(every, config.iterations - int(state.iteration))
-        state, metrics = _iterate_many(state, family, config, count)
+        state, metrics = iterate(state, family, config, count)
         yield (
             state,
             {

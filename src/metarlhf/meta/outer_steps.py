@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
+from metarlhf.devices import spread
 from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop
@@ -104,7 +105,7 @@ def trust_region_step(
     moved = (state.agent.actor, state.rule)
     data = collected(loop, config)
     # Tasks are drawn independently: the first of them are as good as any.
-    some = jax.tree.map(lambda x: x[:, : config.curvature_tasks], data)
+    some = spread(jax.tree.map(lambda x: x[:, : config.curvature_tasks], data), axis=1)
     learned = lambda moved: (Agent(moved[0], state.agent.critic), moved[1])
 
     def gain_and_kl(moved, data):

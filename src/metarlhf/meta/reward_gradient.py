@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
+from metarlhf.devices import spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
@@ -137,9 +138,9 @@ def train_step(
     task_key, loss_key = jax.random.split(key)
     num_tasks = jax.tree.leaves(tasks)[0].shape[0]
     index = jax.random.randint(task_key, (config.batch_tasks,), 0, num_tasks)
-    batch = jax.tree.map(lambda x: x[index], tasks)
+    batch = spread(jax.tree.map(lambda x: x[index], tasks))
     true_reward = jax.vmap(lambda task: clips.seen_under(family, task).task_reward)(batch)
-    keys = jax.random.split(loss_key, config.batch_tasks)
+    keys = spread(jax.random.split(loss_key, config.batch_tasks))
 
     def loss(learned):
         one = lambda model, sizes, key, true_reward: member_loss(

@@ -1,0 +1,68 @@
+"""Work that is spread over all devices of this machine, each taking its share of the tasks.
+
+A CPU is one device, however many cores it has, and XLA steps through a loop on one core: most of
+meta-training is such a loop. `one_for_each_core` makes every core a device, and many GPUs are many
+devices anyway. `on_all` runs a function on them, and `spread` says inside of it what is to be
+shared out; alone, on one device, neither does anything.
+"""
+
+import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array, PyTree
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found", bound=PyTree)
+Spread = TypeVar("Spread", bound=PyTree)
+
+AXIS = "task"
+
+
+def one_for_each_core() -> None:
+    """Make every core a device, where `JAX_NUM_CPU_DEVICES` has not said how many there are.
+
+    Raises:
+        RuntimeError: JAX has computed something already, and it is too late.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
+def on_all(run: Callable[Given, Found], count: int) -> Callable[Given, Found]:
+    """`run`, on so many of this machine's devices that each has as many of `count` tasks.
+
+    Its arguments are arrays or trees of them, wherever these are; what it returns is on the first
+    device. Results differ in rounding from those of one device.
+    """
+    number = max(n for n in range(1, jax.local_device_count() + 1) if count % n == 0)
+    if number == 1:
+        return run
+    some = jax.local_devices()[:number]
+    mesh = jax.make_mesh((number,), (AXIS,), (AxisType.Auto,), devices=some)
+
+    def on_some(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        args, kwargs = jax.device_put((args, kwargs), NamedSharding(mesh, PartitionSpec()))
+        with jax.set_mesh(mesh):
+            return jax.device_put(run(*args, **kwargs), some[0])
+
+    return on_some
+
+
+def number() -> int:
+    """How many devices `on_all` has given the function that is being traced."""
+    return max(1, jax.sharding.get_abstract_mesh().size)
+
+
+def spread(tree: Spread, axis: int = 0) -> Spread:
+    """Share out what parts equally along `axis`, which is of tasks, or one for each device."""
+    place = PartitionSpec(*[None] * axis, AXIS)
+
+    def of_leaf(x: Array) -> Array:
+        if number() == 1 or x.shape[axis] % number():
+            return x
+        return jax.lax.with_sharding_constraint(x, place)
+
+    return jax.tree.map(of_leaf, tree)
