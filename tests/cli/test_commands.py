@@ -28,7 +28,9 @@ def test_tasks_lists_every_family_with_what_varies(capsys):
     assert tasks["navigation"]["horizon"] == 100
     assert tasks["navigation"]["varies"] == "goal position (2 numbers)"
     assert main(["tasks"]) == 0
-    assert "pendulum" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "pendulum" in listed
+    assert "metaworld/ML10" in listed
 
 
 def test_ppo_writes_a_run_and_shows_it_again(tmp_path, capsys):

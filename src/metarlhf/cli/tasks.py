@@ -20,6 +20,13 @@ from metarlhf.envs import (
     names,
 )
 
+# What can be named besides, and where it comes from.
+BESIDES = (
+    ("metaworld/ML10, metaworld/ML45, metaworld/ML1-NAME", "Meta-World, by the extra 'metaworld'"),
+    ("gymnax:NAME --vary PARAMETER=uniform(LOW,HIGH)", "any of Gymnax, by the extra 'gymnax'"),
+    ("MODULE:NAME", "a family of your own, see the README"),
+)
+
 
 @dataclass(frozen=True)
 class Tasks:
@@ -56,6 +63,11 @@ def main(argv: Sequence[str]) -> int:
     # The whole table also where nobody can say how wide the window is.
     console = Console() if Console().is_terminal else Console(width=120)
     console.print(table)
+    besides = Table("or", "from", box=None)
+    for words, origin in BESIDES:
+        besides.add_row(words, origin)
+    console.print()
+    console.print(besides)
     return 0
 
 
