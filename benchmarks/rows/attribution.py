@@ -2,9 +2,10 @@
 
 Of each held-out task: how exactly integrated gradients add up (the worst step of the worst task),
 and which share of the features that count most for the learned reward are those that count for the
-true one: as many as make up 5 % of it or more. Where two features say the same (an arm's angles say
-where its fingertip is), a learned reward may pay for either, and that counts against it here. The
-one line, which has no more terms than are worth it, is judged in the same way.
+true one: as many as make up 5 % of it or more. Features that follow from others (the cosine of an
+elbow from where the fingertip is) are put in terms of those, as `metarlhf explain` does; beside it
+the share without that, where a learned reward that looks at the one for the other has it count
+against it. The one line, which has no more terms than are worth it, is judged in the same way.
 """
 
 from functools import partial
@@ -19,10 +20,12 @@ from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.explain import (
     BeliefReward,
+    InTermsOf,
     OfInputs,
     TaskReward,
     completeness_error,
     features_of,
+    find_following,
     fit_additive,
     inputs_of,
     integrated_gradients,
@@ -40,7 +43,7 @@ COUNTS = 0.05
 
 
 def measure(options):
-    """Three figures for each family."""
+    """Four figures for each family."""
     plan = Plan.of(options)
     seeds = plan.seeds if options.seeds else plan.seeds[:SEEDS]
     count = min(TASKS, plan.num_tasks)
@@ -55,7 +58,9 @@ def measure(options):
                 task = jax.tree.map(lambda x: x[i], tasks)
                 state = teach(jax.random.fold_in(jax.random.key(seed), i), task=task)
                 found.append(compare(family, task, state, prior.library.clips, seed))
-        errors, agree, told, cosine, learned = (np.stack(x) for x in zip(*found, strict=True))
+        errors, agree, looked, told, cosine, tells, learned = (
+            np.stack(x) for x in zip(*found, strict=True)
+        )
         by_task = lambda x: mean_interval(x.reshape(len(seeds), count), shared_tasks=True)
         yield Result(
             ROW,
@@ -79,24 +84,30 @@ def measure(options):
             details={
                 "held_out_tasks": count,
                 "cosine_of_shares": float(np.mean(cosine)),
+                "told_in_terms_of_the_rest_r2_lowest": float(np.min(tells)),
                 "mean_share_learned": dict(zip(names, learned.mean(0).tolist(), strict=True)),
             },
         )
-        interval = by_task(told)
-        yield Result(
-            ROW,
-            f"{name}, features of the one line that the true reward has, too",
-            interval.mean,
-            low=interval.low,
-            high=interval.high,
-            seeds=seeds,
-            details={"held_out_tasks": count},
-        )
+        for what, share in (
+            ("top features where none follows from others", looked),
+            ("features of the one line that the true reward has, too", told),
+        ):
+            interval = by_task(share)
+            yield Result(
+                ROW,
+                f"{name}, {what}",
+                interval.mean,
+                low=interval.low,
+                high=interval.high,
+                seeds=seeds,
+                details={"held_out_tasks": count},
+            )
 
 
 def compare(family, task, state, clips, seed):
-    """Worst error, shares of agreeing features by attribution and in the one line, cosine of the
-    attributions, and those of the learned reward.
+    """Worst error; shares of agreeing features by attribution, in terms of what varies by itself
+    and as they are looked at, and in the one line; cosine of the attributions; how much of the
+    learned reward is told in those terms; and its attribution.
     """
     played = play(jax.random.key(seed), family, task, state.ppo.agent.actor, 4)
     flat = lambda x: np.asarray(x).reshape(-1, *x.shape[2:])
@@ -104,28 +115,35 @@ def compare(family, task, state, clips, seed):
         (clips.obs, played.obs), (clips.action, played.action)
     ))  # fmt: skip
     x = inputs_of(family, obs, action)
+    features = features_of(family)
     spaced = lambda count: jnp.asarray(x[np.linspace(0, len(x) - 1, count).astype(int)])
-    errors, share = [], []
-    for reward in (BeliefReward(state.belief), TaskReward(task, family)):
-        found = integrated_gradients(OfInputs(reward, family), spaced(STEPS), spaced(REFERENCES))
-        errors.append(completeness_error(found))
-        share.append(shares(by_feature(np.asarray(found.parts), features_of(family))))
-    learned, true = share
+
+    def attributed(reward):
+        found = integrated_gradients(reward, spaced(STEPS), spaced(REFERENCES))
+        return completeness_error(found), shares(by_feature(np.asarray(found.parts), features))
+
+    pays = OfInputs(BeliefReward(state.belief), family)
+    _, looked_at = attributed(pays)
+    _, terms = find_following(x, features, looked_at)
+    error, learned = attributed(InTermsOf(pays, terms))
+    _, true = attributed(InTermsOf(OfInputs(TaskReward(task, family), family), terms))
     wanted = set(np.flatnonzero(true >= COUNTS))
-    best = set(np.argsort(-learned)[: len(wanted)])
+    top = lambda weight: set(np.argsort(-weight, kind="stable")[: len(wanted)])
+    agree = lambda weight: len(top(weight) & wanted) / len(wanted)
     cosine = learned @ true / np.linalg.norm(learned) / np.linalg.norm(true)
-    pays = np.asarray(paid_of(OfInputs(BeliefReward(state.belief), family), jnp.asarray(x)))
-    line = fit_additive(x, pays, features_of(family)).shapes
-    weight = {f.name: 0.0 for f in features_of(family)}
-    for shape in line:
+    paid = np.asarray(paid_of(pays, jnp.asarray(x)))
+    retold = np.asarray(paid_of(InTermsOf(pays, terms), jnp.asarray(x)))
+    weight = {feature.name: 0.0 for feature in features}
+    for shape in fit_additive(x, paid, features).shapes:
         for feature in shape.features:
             weight[feature.name] += shape.weight
-    used = set(np.argsort(-np.array(list(weight.values())), kind="stable")[: len(wanted)])
     return (
-        max(errors[0]),
-        len(best & wanted) / len(wanted),
-        len(used & wanted) / len(wanted),
+        max(error),
+        agree(learned),
+        agree(looked_at),
+        agree(np.array(list(weight.values()))),
         float(cosine),
+        1 - float(np.mean((retold - paid) ** 2) / np.var(paid)),
         learned,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarlhf.explain import features_of, fit_additive, read_additive
-from metarlhf.explain.additive import BLOCK, EVERY
+from metarlhf.explain.steps import BLOCK, EVERY
 from metarlhf.reward import Ensemble, EnsembleConfig
 from tests.explain.made_up import FAMILY
 

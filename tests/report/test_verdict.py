@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.explain import Calibration, Explanation
+from metarlhf.explain import Calibration, Explanation, Feature, Follows
 from metarlhf.explain.found import Distance, Importance
 from metarlhf.report.explained_verdict import how_often_right, verdict
+from metarlhf.report.explained_words import following
 from metarlhf.report.signs import signs
 from metarlhf.reward.calibration import Reliability
 
@@ -92,3 +93,12 @@ def test_every_family_has_signs():
     (pole, cart) = signs(envs.make_family("cartpole"))
     assert "pole" in pole.means
     assert "cart" in cart.means
+
+
+def test_what_follows_from_what_is_said_in_one_sentence():
+    one, two, three = (Feature(name, "", (i,)) for i, name in enumerate("abc"))
+    blank = Explanation(**dict.fromkeys(Explanation._fields))
+    follows = [Follows(one, (two,), 1.0), Follows(three, (one, two), 1.0)]
+    said = following(blank._replace(follows=follows))
+    assert said.startswith("In all that was seen, a follows from b, and c from a and b: what")
+    assert "in any way" in following(blank._replace(follows=[]))

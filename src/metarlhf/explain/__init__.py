@@ -15,6 +15,9 @@ from metarlhf.explain.distances import epic_form as epic_form
 from metarlhf.explain.explanation import ExplainConfig as ExplainConfig
 from metarlhf.explain.explanation import NoSuchMapError as NoSuchMapError
 from metarlhf.explain.explanation import explain as explain
+from metarlhf.explain.following import Follows as Follows
+from metarlhf.explain.following import InTermsOf as InTermsOf
+from metarlhf.explain.following import find_following as find_following
 from metarlhf.explain.found import Explanation as Explanation
 from metarlhf.explain.found import Map as Map
 from metarlhf.explain.landscape import places as places

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from metarlhf.envs.base import Shown
 from metarlhf.explain.rewards import Feature, across_first
+from metarlhf.explain.steps import held_out
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
 
@@ -24,8 +25,6 @@ CURVE, MAP = 11, 7
 # What a curve or a map has to tell of the reward to be one of the sum's.
 WORTH = 0.005
 MAPS = 2
-# Rows are of one trajectory, so blocks of them are left out of the fit.
-BLOCK, EVERY = 20, 4
 
 Name = tuple[int, ...]
 """A term by the numbers of its features."""
@@ -77,8 +76,7 @@ def fit_additive(
     they do. Then curves go that are not needed any more.
     """
     paid = _standardised(paid)
-    judged = np.arange(len(paid)) // BLOCK % EVERY == EVERY - 1
-    judged = judged if judged.any() else ~judged  # Too few steps to leave some out.
+    judged = held_out(len(paid))
     terms: dict[Name, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
     fit = lambda chosen: _fit([terms[name] for name in chosen], paid, judged)
     chosen = _best_first(fit, [], list(terms), lambda name: (), WORTH, len(terms))

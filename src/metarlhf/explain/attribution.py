@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.explain.rewards import Feature, OfInputs
+from metarlhf.explain.rewards import Feature, Pays
 
 
 class Attribution(NamedTuple):
@@ -33,7 +33,7 @@ def completeness_error(found: Attribution) -> tuple[float, float]:
 
 @eqx.filter_jit
 def integrated_gradients(
-    reward: OfInputs,
+    reward: Pays,
     x: Float[Array, "step inputs"],
     references: Float[Array, "reference inputs"],
     nodes: int = 32,
@@ -63,7 +63,7 @@ def integrated_gradients(
 @eqx.filter_jit
 def permutation_importance(
     key: PRNGKeyArray,
-    reward: OfInputs,
+    reward: Pays,
     x: Float[Array, "step inputs"],
     features: tuple[Feature, ...],
     repeats: int = 8,

@@ -15,6 +15,7 @@ from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import answered
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
+from metarlhf.explain.following import InTermsOf, find_following
 from metarlhf.explain.found import (
     Completeness,
     Distance,
@@ -27,6 +28,7 @@ from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
     OfInputs,
+    Pays,
     StepReward,
     TaskReward,
     across_first,
@@ -115,7 +117,11 @@ def explain(
     references, looked = spaced(x, config.references), spaced(x, ATTRIBUTED)
 
     importance, attributed = {}, {}
-    for name, reward in of_inputs.items():
+    looks_at = attribution.integrated_gradients(of_inputs[AFTER], looked, references)
+    share = attribution.shares(attribution.by_feature(np.asarray(looks_at.parts), features))
+    follows, terms = find_following(np.asarray(x), features, share)
+    wants = {name: InTermsOf(reward, terms) for name, reward in of_inputs.items()}
+    for name, reward in wants.items():
         found = attribution.integrated_gradients(reward, looked, references)
         parts = attribution.by_feature(np.asarray(found.parts), features)
         permuted = attribution.permutation_importance(permute_key, reward, looked, features)
@@ -124,7 +130,7 @@ def explain(
     watched = newest(learned)
     if compiled:
         watched = play(play_key, compiled, task, actor, 1, deterministic=True)
-    episode, along = _episode(watched, of_inputs[AFTER], usual[AFTER], references, features)
+    episode, along = _episode(watched, family, wants[AFTER], usual[AFTER], references, features)
     errors = [attribution.completeness_error(a) for a in (attributed[AFTER], along)]
     pairs = pairs or _most_important(features, importance[AFTER])
     others, alone = left_out(fit_key, learned)
@@ -133,6 +139,7 @@ def explain(
         features=features,
         seen=len(x),
         importance=importance,
+        follows=follows,
         completeness=Completeness(*np.max(errors, axis=0).tolist()),
         episode=episode,
         maps=[_map(np.asarray(x), pair, of_inputs, usual, learned, family) for pair in pairs],
@@ -187,7 +194,8 @@ def _scale(reward: OfInputs, x: Float[Array, "step inputs"]) -> tuple[float, flo
 
 def _episode(
     watched: Transitions,
-    reward: OfInputs,
+    family: Shown,
+    reward: Pays,
     usual: tuple[float, float],
     references: Float[Array, "reference inputs"],
     features: tuple[Feature, ...],
@@ -195,7 +203,7 @@ def _episode(
     """The one episode of `watched`, until it was over."""
     length = int((~np.asarray(watched.ended)[0]).sum())
     obs, action = (np.asarray(x)[0, :length] for x in (watched.obs, watched.action))
-    x = inputs_of(reward.family, obs, action)
+    x = inputs_of(family, obs, action)
     # Over and over until there are as many as elsewhere: the compiled program is found again.
     again = jnp.asarray(x[np.arange(max(ATTRIBUTED, length)) % length])
     found = attribution.integrated_gradients(reward, again, references)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import Answered
+from metarlhf.explain.following import Follows
 from metarlhf.explain.rewards import Feature
 from metarlhf.explain.trust import Calibration
 
@@ -70,6 +71,9 @@ class Explanation(NamedTuple):
     seen: int
     """Steps that all this is about."""
     importance: dict[str, Importance]
+    """Of rewards in terms of what may vary by itself: nothing for a feature that follows."""
+    follows: list[Follows]
+    """Features that follow from others."""
     completeness: Completeness
     episode: Episode
     maps: list[Map]

@@ -1,5 +1,6 @@
 """Learned and true rewards as functions of the same inputs, and what those inputs are called."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -66,6 +67,10 @@ class TaskReward(eqx.Module):
             obs.reshape(-1, size), action, next_obs.reshape(-1, size), self.task
         )
         return paid.reshape(batch)
+
+
+Pays = Callable[[Float[Array, "*batch inputs"]], Float[Array, "*batch"]]
+"""What is paid for inputs; a tree of arrays that can be called."""
 
 
 class OfInputs(eqx.Module):

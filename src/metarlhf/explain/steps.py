@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from metarlhf.envs.base import Shown
 from metarlhf.explain.distances import Transitions
@@ -12,6 +12,8 @@ from metarlhf.reward import Learned
 
 # Steps that distances are taken over; and that all else looks at, at most.
 COMPARED, LOOKED_AT = 512, 4000
+# Neighbours are of one trajectory, so what a fit is judged by are blocks of steps, every so many.
+BLOCK, EVERY = 20, 4
 
 
 def seen(
@@ -62,3 +64,9 @@ def transitions(*episodes: Transitions) -> Transitions:
     alive = np.flatnonzero(~joined.ended)
     chosen = alive[spread_out(len(alive), COMPARED)]
     return jax.tree.map(lambda x: jnp.asarray(x[chosen]), joined)
+
+
+def held_out(count: int) -> Bool[np.ndarray, " step"]:
+    """Which of so many steps a fit is judged by; all of them where they are too few to part."""
+    judged = np.arange(count) // BLOCK % EVERY == EVERY - 1
+    return judged if judged.any() else ~judged

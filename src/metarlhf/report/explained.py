@@ -73,6 +73,7 @@ def render(
         importance=_importance(found),
         episode=_episode(found, "An episode of the agent" if drawn else "The newest clip"),
         references=references,
+        following=words.following(found),
         error=words.small_share(found.completeness.error),
         largest=words.small_share(found.completeness.largest),
         r2=wording.percent(found.additive.r2),

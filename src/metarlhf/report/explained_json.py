@@ -25,6 +25,10 @@ def as_json(found: Explanation) -> dict[str, Any]:
             }
             for name, one in found.importance.items()
         },
+        "follows": [
+            {"feature": one.feature.name, "of": [f.name for f in one.of], "r2": one.r2}
+            for one in found.follows
+        ],
         "completeness": found.completeness._asdict(),
         "episode": {
             "obs": found.episode.obs,

@@ -18,8 +18,26 @@ def headline(found: Explanation) -> str:
     parts = [
         f"{found.features[i].name} ({wording.percent(float(share[i]))})" for i in order[:count][:3]
     ]
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"This reward is about {listed}"
+    return f"This reward is about {_and(parts)}"
+
+
+def following(found: Explanation) -> str:
+    """Which features have no part of their own, and why."""
+    if not found.follows:
+        return (
+            "Where features say the same in two ways, a reward may be shared between them in any "
+            "way."
+        )
+    (first, *more) = [(one.feature.name, _and([f.name for f in one.of])) for one in found.follows]
+    told = [f"{first[0]} follows from {first[1]}", *(f"{name} from {of}" for name, of in more)]
+    return (
+        f"In all that was seen, {', and '.join(told)}: what the model pays for such a feature is "
+        "counted as paid for what it follows from."
+    )
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def small_share(value: float) -> str:
