@@ -1,4 +1,4 @@
-"""Whether two pytrees are the same, bit for bit."""
+"""Whether two pytrees are the same, bit for bit or but for rounding."""
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,16 @@ def assert_same(one, other):
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(plain(a), plain(b))
+
+
+def assert_near(one, other):
+    """The same structure and, but for rounding, the same numbers.
+
+    Of what two programs have computed: in which order each adds and multiplies is XLA's affair.
+    """
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(plain(a), plain(b), rtol=1e-5, atol=1e-6)
 
 
 def differ(one, other):

@@ -20,7 +20,7 @@ from metarlhf.explain.steps import held_out
 # What counts less, as a share of all that is attributed, neither follows nor is followed.
 COUNTS = 0.01
 # A feature follows where others tell as much of its variance, in steps they were not fitted to.
-TELLS = 0.99
+TELLS = 0.999
 # Features that are looked at, at most: terms of second degree grow with the square of their number.
 MOST = 12
 
@@ -140,6 +140,8 @@ def _fitted(
 ) -> tuple[float, Float[np.ndarray, " term"]]:
     """Share of the variance told, on steps that the fit did not see, and coefficients."""
     fitted = np.ones_like(judged) if judged.all() else ~judged
-    coefficients = np.linalg.lstsq(terms[fitted], value[fitted], rcond=None)[0]
+    # Where terms say nearly the same, as squares of a sine and a cosine do, any large multiples of
+    # both might be told apart: off what was seen they would lead anywhere.
+    coefficients = np.linalg.lstsq(terms[fitted], value[fitted], rcond=1e-4)[0]
     left = value[judged] - terms[judged] @ coefficients
     return 1 - float(np.mean(left**2) / max(np.var(value[judged]), 1e-12)), coefficients
