@@ -25,9 +25,10 @@ CACHE = ROOT / "runs" / "benchmarks" / "cache"
 def code() -> str:
     """All that computes: the library without its comments, docstrings and commands, and JAX."""
     text = [jax.__version__]
-    for path in sorted((ROOT / "src" / "metarlhf").rglob("*.py")):
+    library = ROOT / "src" / "metarlhf"
+    for path in sorted(library.rglob("*.py")):
         # Presets are part of what the figures are made with.
-        if path.name == "presets.py" or BESIDE & set(path.parts):
+        if path.name == "presets.py" or BESIDE & set(path.relative_to(library).parts):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):

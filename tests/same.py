@@ -18,14 +18,14 @@ def assert_same(one, other):
         np.testing.assert_array_equal(plain(a), plain(b))
 
 
-def assert_near(one, other):
+def assert_near(one, other, rtol=1e-5, atol=1e-6):
     """The same structure and, but for rounding, the same numbers.
 
     Of what two programs have computed: in which order each adds and multiplies is XLA's affair.
     """
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(plain(a), plain(b), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(plain(a), plain(b), rtol=rtol, atol=atol)
 
 
 def differ(one, other):

@@ -1,5 +1,8 @@
 """Tasks spread over devices: two, both of this CPU, as `conftest.py` has it."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -76,6 +79,29 @@ def test_a_meta_update_on_two_devices_is_that_of_one(outer_step):
     assert max(moved) > 1e-3
 
 
+def test_while_something_around_it_is_traced_it_is_a_function_like_others():
+    double = on_all(jax.jit(lambda x: 2 * x), 4)
+    x = jnp.arange(8.0).reshape(2, 4)
+    np.testing.assert_array_equal(jax.vmap(double)(x), 2 * x)
+    np.testing.assert_array_equal(jax.jit(double)(x[0]), 2 * x[0])
+
+
+def test_a_mesh_of_somebody_else_is_let_be():
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        np.testing.assert_array_equal(jax.jit(spread)(jnp.ones(4)), np.ones(4))
+
+
 def test_who_has_said_how_many_devices_a_cpu_is_has_the_word():
     one_for_each_core()
     assert jax.local_device_count() == 2
+
+
+def test_every_core_that_may_be_used_becomes_a_device():
+    said = "import jax; from metarlhf.devices import one_for_each_core as each; each(); "
+    said += "print(jax.local_device_count())"
+    unset = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
+    found = subprocess.run(
+        [sys.executable, "-c", said], env=unset, capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) == len(os.sched_getaffinity(0))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import jax
+from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
@@ -22,20 +23,23 @@ AXIS = "task"
 
 
 def one_for_each_core() -> None:
-    """Make every core a device, where `JAX_NUM_CPU_DEVICES` has not said how many there are.
+    """Make every core that may be used a device, unless `JAX_NUM_CPU_DEVICES` says how many.
 
     Raises:
         RuntimeError: JAX has computed something already, and it is too late.
     """
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+        allowed = getattr(os, "sched_getaffinity", None)  # Linux alone says which.
+        cores = len(allowed(0)) if allowed else os.cpu_count()
+        jax.config.update("jax_num_cpu_devices", cores)
 
 
 def on_all(run: Callable[Given, Found], count: int) -> Callable[Given, Found]:
     """`run`, on so many of this machine's devices that each has as many of `count` tasks.
 
     Its arguments are arrays or trees of them, wherever these are; what it returns is on the first
-    device. Results differ in rounding from those of one device.
+    device. Results differ in rounding from those of one device. While something around it is traced
+    (`jit`, `vmap`, `scan`), it is `run` and no more.
     """
     number = max(n for n in range(1, jax.local_device_count() + 1) if count % n == 0)
     if number == 1:
@@ -44,6 +48,8 @@ def on_all(run: Callable[Given, Found], count: int) -> Callable[Given, Found]:
     mesh = jax.make_mesh((number,), (AXIS,), (AxisType.Auto,), devices=some)
 
     def on_some(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs))):
+            return run(*args, **kwargs)
         args, kwargs = jax.device_put((args, kwargs), NamedSharding(mesh, PartitionSpec()))
         with jax.set_mesh(mesh):
             return jax.device_put(run(*args, **kwargs), some[0])
@@ -53,7 +59,7 @@ def on_all(run: Callable[Given, Found], count: int) -> Callable[Given, Found]:
 
 def number() -> int:
     """How many devices `on_all` has given the function that is being traced."""
-    return max(1, jax.sharding.get_abstract_mesh().size)
+    return jax.sharding.get_abstract_mesh().shape.get(AXIS, 1)
 
 
 def spread(tree: Spread, axis: int = 0) -> Spread:

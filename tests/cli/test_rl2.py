@@ -6,6 +6,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.cli import main
+from metarlhf.cli.rl2 import _config
 from metarlhf.meta import rl2
 from metarlhf.meta.rl2 import RL2Config
 from metarlhf.networks import load_agent
@@ -32,6 +33,14 @@ def test_it_trains_goes_on_and_tells_each_episodes_return(tmp_path, capsys):
     assert load_agent(found["agent"], trials)
     assert main([*command, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [([], 200), (["--config.episodes", "4"], 400), (["--config.episodes=x"], 200)],
+)
+def test_a_whole_trial_is_seen_between_two_updates(words, steps):
+    assert _config("navigation", words).ppo.num_steps == steps
 
 
 @pytest.mark.parametrize(

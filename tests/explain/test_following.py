@@ -12,7 +12,9 @@ from metarlhf.explain import (
     OfInputs,
     completeness_error,
     features_of,
+    fidelity,
     find_following,
+    in_terms_of_the_rest,
     inputs_of,
     integrated_gradients,
 )
@@ -105,3 +107,25 @@ def test_sources_are_those_that_are_needed_and_never_follow_themselves():
         NAMES[3]: [NAMES[0], NAMES[1]],
     }
     np.testing.assert_allclose(terms(jnp.asarray(x)), x, atol=1e-4)
+
+
+def test_where_a_reward_lives_on_the_difference_nothing_follows():
+    """Of b = a and a little: what is paid for b - a cannot be told from a."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, len(NAMES))).astype(np.float32)
+    x[:, 1] = x[:, 0] + 0.02 * x[:, 1]
+    importance = weights(*NAMES[:2])
+    said, terms = find_following(x, FEATURES, importance)
+    assert [one.feature.name for one in said] == [NAMES[1]]
+    apart = lambda x: 30 * (x[..., 1] - x[..., 0]) + 0.3 * x[..., 0]
+    assert fidelity(apart, terms, x) < 0.9
+    assert in_terms_of_the_rest(apart, x, FEATURES, importance)[0] == []
+    both = lambda x: x[..., 1] + x[..., 0]
+    assert fidelity(both, terms, x) > 0.99
+    assert in_terms_of_the_rest(both, x, FEATURES, importance)[0] == said
+
+
+@pytest.mark.parametrize("count", [5, 40, 60])
+def test_of_few_steps_no_chance_is_taken_for_a_rule(count):
+    x = np.random.default_rng(0).normal(size=(count, len(NAMES)))
+    assert find_following(x, FEATURES, EQUAL)[0] == []

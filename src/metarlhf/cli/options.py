@@ -141,7 +141,7 @@ def one_of_both(argv: Sequence[str], env: str) -> None:
 
 def value_in(argv: Sequence[str], option: str) -> str | None:
     """What the words of a command line say that `option` is, if they do."""
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
+    for word, following in zip(argv, [*argv, None][1:], strict=True):
         if word == option:
             return following
         if word.startswith(f"{option}="):

@@ -15,12 +15,14 @@ from metarlhf.cli.options import (
     parse_task,
     say,
     show,
+    value_in,
 )
 from metarlhf.envs import Environment, is_host, make, make_family
 from metarlhf.meta import rl2
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.rl2 import RL2Config
 from metarlhf.networks import Agent, publish_agent
+from metarlhf.rollout import EVALUATION
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import mean_interval
 
@@ -52,7 +54,7 @@ class RL2(TrainOptions, VaryOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    options = parse_task(RL2, argv, "rl2", lambda name: RL2(task=name, config=_config(name)))
+    options = parse_task(RL2, argv, "rl2", lambda name: RL2(task=name, config=_config(name, argv)))
     if is_host(options.task):
         raise UserError(
             f"{options.task} steps outside the program, and rl2 is for compiled families: "
@@ -65,12 +67,13 @@ def main(argv: Sequence[str]) -> int:
         return _train(options, run, family)
 
 
-def _config(name: str) -> RL2Config:
-    """A whole trial of the family between two updates."""
+def _config(name: str, argv: Sequence[str]) -> RL2Config:
+    """A whole trial between two updates, of as many episodes of the family as are asked for."""
     config = RL2Config()
     if is_host(name):
         return config
-    steps = config.episodes * make(name).horizon
+    episodes = value_in(argv, "--config.episodes") or ""
+    steps = max(1, int(episodes) if episodes.isdecimal() else config.episodes) * make(name).horizon
     return replace(config, ppo=replace(config.ppo, num_steps=steps))
 
 
@@ -84,7 +87,9 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
         state, metrics = rl2.iterate_many(
             state, family, config, min(config.ppo.evaluate_every, left)
         )
-        found = _returns(state.key, family, watched, state.agent, config, TRIALS)
+        # Not with what the next update plays with.
+        key = jax.random.fold_in(state.key, EVALUATION)
+        found = _returns(key, family, watched, state.agent, config, TRIALS)
         return state, {
             "steps": int(state.updates) * config.ppo.batch_size,
             "return": float(found[:, -1].mean()),

@@ -17,7 +17,9 @@ from metarlhf.explain.explanation import NoSuchMapError as NoSuchMapError
 from metarlhf.explain.explanation import explain as explain
 from metarlhf.explain.following import Follows as Follows
 from metarlhf.explain.following import InTermsOf as InTermsOf
+from metarlhf.explain.following import fidelity as fidelity
 from metarlhf.explain.following import find_following as find_following
+from metarlhf.explain.following import in_terms_of_the_rest as in_terms_of_the_rest
 from metarlhf.explain.found import Explanation as Explanation
 from metarlhf.explain.found import Map as Map
 from metarlhf.explain.landscape import places as places

@@ -88,7 +88,7 @@ def distance(one: Float[np.ndarray, " step"], other: Float[np.ndarray, " step"])
     """Pearson distance sqrt((1 - rho) / 2) of two rewards of the same steps."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
     one, other = one - one.mean(), other - other.mean()
-    scale = max(float(np.sqrt(np.mean(one**2) * np.mean(other**2))), 1e-12)
+    scale = max(float(np.sqrt(np.mean(one**2) * np.mean(other**2))), 1e-300)
     return float(np.sqrt(max(1 - float(np.mean(one * other)) / scale, 0.0) / 2))
 
 

@@ -15,7 +15,7 @@ from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import answered
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
-from metarlhf.explain.following import InTermsOf, find_following
+from metarlhf.explain.following import InTermsOf, in_terms_of_the_rest
 from metarlhf.explain.found import (
     Completeness,
     Distance,
@@ -119,7 +119,7 @@ def explain(
     importance, attributed = {}, {}
     looks_at = attribution.integrated_gradients(of_inputs[AFTER], looked, references)
     share = attribution.shares(attribution.by_feature(np.asarray(looks_at.parts), features))
-    follows, terms = find_following(np.asarray(x), features, share)
+    follows, terms = in_terms_of_the_rest(of_inputs[AFTER], np.asarray(x), features, share)
     wants = {name: InTermsOf(reward, terms) for name, reward in of_inputs.items()}
     for name, reward in wants.items():
         found = attribution.integrated_gradients(reward, looked, references)

@@ -21,6 +21,8 @@ from metarlhf.explain.steps import held_out
 COUNTS = 0.01
 # A feature follows where others tell as much of its variance, in steps they were not fitted to.
 TELLS = 0.999
+# The reward in terms of the others has to tell as much of the reward itself, or none follows.
+FAITHFUL = 0.99
 # Features that are looked at, at most: terms of second degree grow with the square of their number.
 MOST = 12
 
@@ -57,6 +59,32 @@ class InTermsOf(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch"]:
         return self.reward(self.terms(x))
+
+
+def in_terms_of_the_rest(
+    reward: Pays,
+    x: Float[np.ndarray, "step inputs"],
+    features: Sequence[Feature],
+    importance: Float[np.ndarray, " feature"],
+) -> tuple[list[Follows], Terms]:
+    """`find_following`, where the reward stays what it is; where it does not, nothing follows.
+
+    A reward may live on the little by which a feature strays from what it seems to follow from.
+    """
+    found, terms = find_following(x, features, importance)
+    if found and fidelity(reward, terms, x) < FAITHFUL:
+        return find_following(x, features, np.zeros_like(importance))
+    return found, terms
+
+
+def fidelity(reward: Pays, terms: Terms, x: Float[np.ndarray, "step inputs"]) -> float:
+    """Share of a reward's variance that it has in terms of the rest, over the given steps."""
+    pays = eqx.filter_jit(lambda reward, x: reward(x))
+    paid, told = (
+        np.asarray(pays(each, jnp.asarray(x)), np.float64)
+        for each in (reward, InTermsOf(reward, terms))
+    )
+    return 1 - float(np.mean((told - paid) ** 2) / max(np.var(paid), 1e-12))
 
 
 def find_following(

@@ -67,6 +67,7 @@ def transitions(*episodes: Transitions) -> Transitions:
 
 
 def held_out(count: int) -> Bool[np.ndarray, " step"]:
-    """Which of so many steps a fit is judged by; all of them where they are too few to part."""
-    judged = np.arange(count) // BLOCK % EVERY == EVERY - 1
+    """Which of so many steps a fit is judged by: a quarter, unless there are less than four."""
+    block = max(1, min(BLOCK, count // EVERY))
+    judged = np.arange(count) // block % EVERY == EVERY - 1
     return judged if judged.any() else ~judged

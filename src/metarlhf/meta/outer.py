@@ -126,7 +126,12 @@ def meta_train(
 
     Yields the state and the mean metrics of every `every` iterations: stop iterating to stop, keep
     a state to go on from it.
+
+    Raises:
+        ValueError: `every` is below 1.
     """
+    if every < 1:
+        raise ValueError(f"every must be at least 1, but is {every}")
     while int(state.iteration) < config.iterations:
         count = min(every, config.iterations - int(state.iteration))
         state, metrics = iterate(state, family, config, count)
