@@ -15,7 +15,7 @@ from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import answered
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
-from metarlhf.explain.following import InTermsOf, in_terms_of_the_rest
+from metarlhf.explain.following import InTermsOf, in_terms_of_the_rest, nothing_follows
 from metarlhf.explain.found import (
     Completeness,
     Distance,
@@ -117,7 +117,9 @@ def explain(
     references, looked = spaced(x, config.references), spaced(x, ATTRIBUTED)
 
     importance, attributed = {}, {}
-    looks_at = attribution.integrated_gradients(of_inputs[AFTER], looked, references)
+    looks_at = attribution.integrated_gradients(
+        InTermsOf(of_inputs[AFTER], nothing_follows(np.asarray(x), features)), looked, references
+    )
     share = attribution.shares(attribution.by_feature(np.asarray(looks_at.parts), features))
     follows, terms = in_terms_of_the_rest(of_inputs[AFTER], np.asarray(x), features, share)
     wants = {name: InTermsOf(reward, terms) for name, reward in of_inputs.items()}

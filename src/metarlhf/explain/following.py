@@ -73,16 +73,21 @@ def in_terms_of_the_rest(
     """
     found, terms = find_following(x, features, importance)
     if found and fidelity(reward, terms, x) < FAITHFUL:
-        return find_following(x, features, np.zeros_like(importance))
+        return [], nothing_follows(x, features)
     return found, terms
+
+
+def nothing_follows(x: Float[np.ndarray, "step inputs"], features: Sequence[Feature]) -> Terms:
+    """Every input as it is; what was compiled with this serves other terms, too."""
+    return find_following(x, features, np.zeros(len(features)))[1]
 
 
 def fidelity(reward: Pays, terms: Terms, x: Float[np.ndarray, "step inputs"]) -> float:
     """Share of a reward's variance that it has in terms of the rest, over the given steps."""
     pays = eqx.filter_jit(lambda reward, x: reward(x))
     paid, told = (
-        np.asarray(pays(each, jnp.asarray(x)), np.float64)
-        for each in (reward, InTermsOf(reward, terms))
+        np.asarray(pays(InTermsOf(reward, each), jnp.asarray(x)), np.float64)
+        for each in (eqx.tree_at(lambda t: t.follows, terms, terms.follows & False), terms)
     )
     return 1 - float(np.mean((told - paid) ** 2) / max(np.var(paid), 1e-12))
 
