@@ -33,11 +33,13 @@ from metarlhf.explain import (
 )
 from metarlhf.explain.attribution import by_feature, shares
 from metarlhf.explain.distances import play
+from metarlhf.explain.steps import spaced
 from metarlhf.meta.adapt import adapt
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.statistics import mean_interval
 
 ROW = "attribution"
+MUST = 0.9
 SEEDS, TASKS, STEPS, REFERENCES = 3, 20, 256, 8
 # What the true reward pays for less than this is not looked for.
 COUNTS = 0.05
@@ -73,25 +75,15 @@ def measure(options):
             seeds=seeds,
             details={"held_out_tasks": count, "median_of_tasks": 100 * float(np.median(errors))},
         )
-        interval = by_task(agree)
-        yield Result(
-            ROW,
-            f"{name}, top features that the true reward has, too",
-            interval.mean,
-            low=interval.low,
-            high=interval.high,
-            must=0.9,
-            seeds=seeds,
-            details={
-                "held_out_tasks": count,
-                "cosine_of_shares": float(np.mean(cosine)),
-                "told_in_terms_of_the_rest_r2_lowest": float(np.min(tells)),
-                "mean_share_learned": dict(zip(names, learned.mean(0).tolist(), strict=True)),
-            },
-        )
-        for what, share, must in (
-            ("top features where none follows from others", looked, 0.9),
-            ("features of the one line that the true reward has, too", told, None),
+        details = {
+            "cosine_of_shares": float(np.mean(cosine)),
+            "told_in_terms_of_the_rest_r2_lowest": float(np.min(tells)),
+            "mean_share_learned": dict(zip(names, learned.mean(0).tolist(), strict=True)),
+        }
+        for what, share, must, more in (
+            ("top features that the true reward has, too", agree, MUST, details),
+            ("top features where none follows from others", looked, MUST, {}),
+            ("features of the one line that the true reward has, too", told, None, {}),
         ):
             interval = by_task(share)
             yield Result(
@@ -102,7 +94,7 @@ def measure(options):
                 high=interval.high,
                 must=must,
                 seeds=seeds,
-                details={"held_out_tasks": count},
+                details={"held_out_tasks": count, **more},
             )
 
 
@@ -118,10 +110,9 @@ def compare(family, task, state, clips, seed):
     ))  # fmt: skip
     x = inputs_of(family, obs, action)
     features = features_of(family)
-    spaced = lambda count: jnp.asarray(x[np.linspace(0, len(x) - 1, count).astype(int)])
 
     def attributed(reward):
-        found = integrated_gradients(reward, spaced(STEPS), spaced(REFERENCES))
+        found = integrated_gradients(reward, spaced(x, STEPS), spaced(x, REFERENCES))
         return completeness_error(found), shares(by_feature(np.asarray(found.parts), features))
 
     pays = OfInputs(BeliefReward(state.belief), family)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from metarlhf.envs.base import Shown
 from metarlhf.explain.rewards import Feature, across_first
-from metarlhf.explain.steps import held_out
+from metarlhf.explain.steps import held_out, share_told
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
 
@@ -76,9 +76,9 @@ def fit_additive(
     they do. Then curves go that are not needed any more.
     """
     paid = _standardised(paid)
-    judged = held_out(len(paid))
+    apart = held_out(len(paid))
     terms: dict[Name, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
-    fit = lambda chosen: _fit([terms[name] for name in chosen], paid, judged)
+    fit = lambda chosen: _fit([terms[name] for name in chosen], paid, *apart)
     chosen = _best_first(fit, [], list(terms), lambda name: (), WORTH, len(terms))
     single = sorted([i for (i, *_) in chosen if len(features[i].columns) == 1][:6])
     pairs: list[Name] = [(i, j) for n, i in enumerate(single) for j in single[n + 1 :]]
@@ -155,17 +155,15 @@ def _deciles(x: np.ndarray, features: tuple[Feature, ...]) -> tuple[np.ndarray, 
     return tuple(np.quantile(np.asarray(x)[:, i], np.linspace(0.1, 0.9, 9)) for i in columns)
 
 
-def _fit(terms: Sequence[_Term], paid: np.ndarray, judged: np.ndarray) -> _Fit:
+def _fit(terms: Sequence[_Term], paid: np.ndarray, fitted: np.ndarray, judged: np.ndarray) -> _Fit:
     """Least squares with a little ridge, which keeps what steps do not settle near nothing."""
     if not terms:
         return _Fit([], 0.0)
-    fitted = np.ones_like(judged) if judged.all() else ~judged
     basis = np.concatenate([term.basis - term.basis.mean(0) for term in terms], axis=1)
     train, mean = basis[fitted], paid[fitted].mean()
     ridge = 1e-3 * len(train) / basis.shape[1] * np.eye(basis.shape[1])
     coefficients = np.linalg.solve(train.T @ train + ridge, train.T @ (paid[fitted] - mean))
-    left = paid[judged] - mean - basis[judged] @ coefficients
-    r2 = 1 - float(np.mean(left**2) / max(np.var(paid[judged]), 1e-12))
+    r2 = share_told(paid[judged], mean + basis[judged] @ coefficients)
     shapes, begin = [], 0
     for term in terms:
         own = coefficients[begin : begin + term.basis.shape[1]]

@@ -116,19 +116,20 @@ def explain(
     usual = {name: _scale(reward, x) for name, reward in of_inputs.items()}
     references, looked = spaced(x, config.references), spaced(x, ATTRIBUTED)
 
-    importance, attributed = {}, {}
-    looks_at = attribution.integrated_gradients(
-        InTermsOf(of_inputs[AFTER], nothing_follows(np.asarray(x), features)), looked, references
+    attribute = lambda reward: attribution.integrated_gradients(reward, looked, references)
+    share = lambda found: attribution.shares(
+        attribution.by_feature(np.asarray(found.parts), features)
     )
-    share = attribution.shares(attribution.by_feature(np.asarray(looks_at.parts), features))
-    follows, terms = in_terms_of_the_rest(of_inputs[AFTER], np.asarray(x), features, share)
+    looks_at = attribute(InTermsOf(of_inputs[AFTER], nothing_follows(x.shape[1])))
+    follows, terms = in_terms_of_the_rest(
+        of_inputs[AFTER], np.asarray(x), features, share(looks_at)
+    )
     wants = {name: InTermsOf(reward, terms) for name, reward in of_inputs.items()}
+    attributed = {name: attribute(reward) for name, reward in wants.items()}
+    importance = {}
     for name, reward in wants.items():
-        found = attribution.integrated_gradients(reward, looked, references)
-        parts = attribution.by_feature(np.asarray(found.parts), features)
         permuted = attribution.permutation_importance(permute_key, reward, looked, features)
-        importance[name] = Importance(attribution.shares(parts), np.asarray(permuted))
-        attributed[name] = found
+        importance[name] = Importance(share(attributed[name]), np.asarray(permuted))
     watched = newest(learned)
     if compiled:
         watched = play(play_key, compiled, task, actor, 1, deterministic=True)

@@ -2,8 +2,8 @@
 
 Where an arm's fingertip is follows from its angles, and the cosine of its elbow from where the
 fingertip is. A learned reward may look at either, and all that it was told is the same. Gradients
-say at which it looks; to say what it *wants*, features that follow from more important ones are put
-in terms of those, and the reward becomes a function of what may vary by itself.
+say at which it looks; to say what it *wants*, features that follow from others are put in terms of
+those, and the reward becomes a function of what may vary by itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
 from metarlhf.explain.rewards import Feature, Pays
-from metarlhf.explain.steps import held_out
+from metarlhf.explain.steps import held_out, share_told
 
 # What counts less, as a share of all that is attributed, neither follows nor is followed.
 COUNTS = 0.01
@@ -25,6 +25,8 @@ TELLS = 0.999
 FAITHFUL = 0.99
 # Features that are looked at, at most: terms of second degree grow with the square of their number.
 MOST = 12
+# Terms of second degree in so many: 1, each, and all products of two.
+TERMS = 1 + MOST + MOST * (MOST + 1) // 2
 
 
 class Follows(NamedTuple):
@@ -73,13 +75,16 @@ def in_terms_of_the_rest(
     """
     found, terms = find_following(x, features, importance)
     if found and fidelity(reward, terms, x) < FAITHFUL:
-        return [], nothing_follows(x, features)
+        return [], nothing_follows(x.shape[1])
     return found, terms
 
 
-def nothing_follows(x: Float[np.ndarray, "step inputs"], features: Sequence[Feature]) -> Terms:
-    """Every input as it is; what was compiled with this serves other terms, too."""
-    return find_following(x, features, np.zeros(len(features)))[1]
+def nothing_follows(inputs: int) -> Terms:
+    """Each of so many inputs as it is; a program compiled with this serves other terms, too."""
+    return Terms(
+        jnp.zeros(MOST, int), jnp.zeros(MOST), jnp.ones(MOST),
+        jnp.zeros(inputs, bool), jnp.zeros((TERMS, inputs)),
+    )  # fmt: skip
 
 
 def fidelity(reward: Pays, terms: Terms, x: Float[np.ndarray, "step inputs"]) -> float:
@@ -87,9 +92,9 @@ def fidelity(reward: Pays, terms: Terms, x: Float[np.ndarray, "step inputs"]) ->
     pays = eqx.filter_jit(lambda reward, x: reward(x))
     paid, told = (
         np.asarray(pays(InTermsOf(reward, each), jnp.asarray(x)), np.float64)
-        for each in (eqx.tree_at(lambda t: t.follows, terms, terms.follows & False), terms)
+        for each in (nothing_follows(x.shape[1]), terms)
     )
-    return 1 - float(np.mean((told - paid) ** 2) / max(np.var(paid), 1e-12))
+    return share_told(paid, told)
 
 
 def find_following(
@@ -105,11 +110,13 @@ def find_following(
     x = np.asarray(x, np.float64)
     column = np.array([feature.columns[0] for feature in features])
     mean, scale = x.mean(0)[column], np.maximum(x.std(0)[column], 1e-9)
-    judged = held_out(len(x))
+    fitted, judged = held_out(len(x))
 
     def told(i: int, of: list[int]) -> tuple[float, np.ndarray]:
         terms = _second_degree((x[:, column[of]] - mean[of]) / scale[of])
-        return _fitted(terms, x[:, column[i]], judged)
+        value = x[:, column[i]]
+        coefficients = _least_squares(terms[fitted], value[fitted])
+        return share_told(value[judged], terms[judged] @ coefficients), coefficients
 
     tells = lambda i, of: told(i, of)[0] >= TELLS
     free, gone = _candidates(features, importance, x.std(0)), []
@@ -120,7 +127,7 @@ def find_following(
     found = {i: _needed(free, lambda of, i=i: tells(i, of)) for i in gone[::-1]}
     # Always as many, so that whoever compiles this does so once.
     sources = (free + MOST * [0])[:MOST]
-    coefficients = np.zeros((_second_degree(np.zeros((1, MOST))).shape[1], x.shape[1]))
+    coefficients = np.zeros((TERMS, x.shape[1]))
     said = []
     for i, of in found.items():
         r2, own = told(i, of)
@@ -166,15 +173,12 @@ def _places(sources: list[int], of: list[int]) -> list[int]:
     return [0, *(1 + i for i in at), *product[np.triu_indices(len(of))].tolist()]
 
 
-def _fitted(
-    terms: Float[np.ndarray, "step term"],
-    value: Float[np.ndarray, " step"],
-    judged: Bool[np.ndarray, " step"],
-) -> tuple[float, Float[np.ndarray, " term"]]:
-    """Share of the variance told, on steps that the fit did not see, and coefficients."""
-    fitted = np.ones_like(judged) if judged.all() else ~judged
-    # Where terms say nearly the same, as squares of a sine and a cosine do, any large multiples of
-    # both might be told apart: off what was seen they would lead anywhere.
-    coefficients = np.linalg.lstsq(terms[fitted], value[fitted], rcond=1e-4)[0]
-    left = value[judged] - terms[judged] @ coefficients
-    return 1 - float(np.mean(left**2) / max(np.var(value[judged]), 1e-12)), coefficients
+def _least_squares(
+    terms: Float[np.ndarray, "step term"], value: Float[np.ndarray, " step"]
+) -> Float[np.ndarray, " term"]:
+    """Coefficients of the terms, as small as may be.
+
+    Where terms say nearly the same, as squares of a sine and a cosine do, any large multiples of
+    both might be told apart: off what was seen they would lead anywhere.
+    """
+    return np.linalg.lstsq(terms, value, rcond=1e-4)[0]

@@ -66,8 +66,15 @@ def transitions(*episodes: Transitions) -> Transitions:
     return jax.tree.map(lambda x: jnp.asarray(x[chosen]), joined)
 
 
-def held_out(count: int) -> Bool[np.ndarray, " step"]:
-    """Which of so many steps a fit is judged by: a quarter, unless there are less than four."""
+def held_out(count: int) -> tuple[Bool[np.ndarray, " step"], Bool[np.ndarray, " step"]]:
+    """Which of so many steps are fitted to, and by which a fit is judged: a quarter, apart from
+    those. Of less than four, all are both.
+    """
     block = max(1, min(BLOCK, count // EVERY))
     judged = np.arange(count) // block % EVERY == EVERY - 1
-    return judged if judged.any() else ~judged
+    return (~judged, judged) if judged.any() else (~judged, ~judged)
+
+
+def share_told(value: Float[np.ndarray, " step"], told: Float[np.ndarray, " step"]) -> float:
+    """Share of the variance of `value` that is told (R²)."""
+    return 1 - float(np.mean((value - told) ** 2) / max(np.var(value), 1e-12))
