@@ -46,7 +46,7 @@ demo: ## meta-train, teach tasks never seen with ten answers each, and write a r
 	@$(BIN)/metarlhf demo --run-dir runs/demo $$([ -d runs/demo ] && echo --resume) $(ARGS)
 
 test: ## lint, check types and floors, and run all tests
-	@echo "make test: style, types, floors, then all tests in $(WORKERS) processes. Up to 12 minutes on two"
+	@echo "make test: style, types, floors, then all tests in $(WORKERS) processes. Up to 15 minutes on two"
 	@echo "cores the first time; much less once .cache/jax holds the compiled programs."
 	@$(SETUP_NOTE)
 	@$(MAKE) --silent $(READY)
