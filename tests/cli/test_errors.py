@@ -66,9 +66,9 @@ def said(capsys, argv):
         (["adapt"], "which prior?"),
         (["adapt", __file__], "is a file: name the folder"),
         (["adapt", "/nowhere", "--preset"], "--preset: expected one argument"),
-        (["adapt", "/nowhere"], "there is no /nowhere/description.json"),
+        (["adapt", "/nowhere"], "there is no folder /nowhere"),
         (["evaluate"], "which prior?"),
-        (["evaluate", "/nowhere"], "there is no /nowhere/description.json"),
+        (["evaluate", "/nowhere"], "there is no folder /nowhere"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_message(capsys, argv, message, tmp_path):

@@ -1,7 +1,11 @@
 """What is said of a leash, and of what must never be, at the end of a run."""
 
-from metarlhf.cli.held import held_words, holding
-from metarlhf.rlhf import NeverConfig, RLHFConfig
+import jax
+
+from metarlhf import envs, rlhf
+from metarlhf.cli.held import held_words, holding, parted_words, standing
+from metarlhf.cli.single import true_return
+from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
 
 CONFIG = RLHFConfig(never=NeverConfig(clips=200, limit=0.01), leash=0.1, updates=1)
 MARKED = {"never_clips": 200, "never_marked": 31}
@@ -34,3 +38,27 @@ def test_a_leash_says_how_far_the_policy_strayed_and_what_that_costs():
 def test_the_result_tells_what_the_last_update_came_to():
     rows = [{"leash_kl": 0.5, "return": 0.0}, {"leash_kl": 0.2, "never_clips": 3, "return": 1.0}]
     assert holding(rows) == {"leash_kl": 0.2, "never_clips": 3}
+
+
+def test_what_was_seen_is_told_where_it_is_not_what_the_task_pays():
+    """An agent that runs through the goal ends its episode well, and is seen to run on."""
+    check = {"steps": 9, "return": -0.87, "return_as_shown": -74.64, "liked": 0.0, "foreseen": 1.0}
+    kept = check | {"return": -67.09, "return_as_shown": -67.09, "liked": 1.0}
+    told = {"checks": [check, kept], "check_answers": 1, "halted": False}
+    watched, seen = parted_words(told)
+    assert watched.startswith("With 1 answer more practice was watched")
+    assert "one of -0.87 looked like one of -74.64" in seen
+    assert seen.endswith("the agent that is kept looks like one of -67.09.")
+    assert len(parted_words(told | {"checks": [kept]})) == 1
+
+
+def test_where_a_lesson_stands_is_told_as_it_is_paid_and_as_it_is_shown():
+    family = envs.make("navigation")
+    task = family.sample(jax.random.key(1))
+    config = RLHFConfig(labels=2, rounds=1, final_updates=2, watch=WatchConfig(every=1))
+    state = rlhf.from_scratch(jax.random.key(0), family, task, config)
+    told = standing(state, family, task, config)
+    shown = true_return(state.key, family.without_termination(), task, state.ppo.agent)
+    assert told["return_as_shown"] == shown
+    assert told["return"] == true_return(state.key, family, task, state.ppo.agent)
+    assert "return_as_shown" not in standing(state, family.without_termination(), task, config)

@@ -33,6 +33,7 @@ def test_it_trains_goes_on_and_tells_each_episodes_return(tmp_path, capsys):
     assert load_agent(found["agent"], trials)
     assert main([*command, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert "is a run of rl2, whose agent learns" in said(capsys, ["play", str(tmp_path)])
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,10 @@ def test_when_no_checkpoint_can_be_read_that_is_said(tmp_path):
         run_to(tmp_path, 3)
 
 
-def test_it_stops_when_the_metrics_say_so(tmp_path):
+def test_it_stops_when_the_metrics_say_so(tmp_path, capsys):
     _, rows = run_to(tmp_path, 9, stop=lambda rows: len(rows) == 4)
     assert len(rows) == 4
+    assert "adding: ended after 4 of 9" in capsys.readouterr().err
 
 
 def test_what_remains_is_told_without_the_compilation(monkeypatch):

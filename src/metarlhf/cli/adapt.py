@@ -15,12 +15,16 @@ from metarlhf import files, rlhf
 from metarlhf.cli import adapt_host
 from metarlhf.cli.held import (
     check_marks,
+    cost_words,
+    costing,
+    forbidden_steps,
     halted,
     held_words,
     holding,
     parted_words,
     parting,
-    watched,
+    standing,
+    unit,
 )
 from metarlhf.cli.options import (
     PriorPath,
@@ -101,6 +105,10 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     folder = next((path for path in folders if (path / files.DESCRIPTION).exists()), folders[0])
     if (folder / "prior" / files.DESCRIPTION).exists():
         raise UserError(f"{folder} is a run: its prior is in {folder / 'prior'}")
+    if not folder.exists():
+        raise UserError(
+            f"there is no folder {folder}: metarlhf meta-train publishes a prior, and says where"
+        )
     if folder.is_file():
         raise UserError(
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
@@ -157,6 +165,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     else:
         say(f"adapting to a task of {family.name} with {config.labels} {config.feedback}")
     before = true_return(key, family, task, prior.untaught)
+    costs = forbidden_steps(key, family, task, prior.untaught)
     clock = time.monotonic()
     if isinstance(prior, GradientPrior):
         agent, learned = _by_gradient(key, task, prior, options, run)
@@ -180,6 +189,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
             "seconds": seconds,
             "agent": str(folder),
             **parting(run.metrics.rows),
+            **costing(costs, last),
             **holding(run.metrics.rows),
         }
     )
@@ -188,7 +198,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
         f"return {before:.2f} -> {last['return']:.2f} {how} in "
         f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
-    lines = [line, *parted_words(result), *held_words(result, config)]
+    lines = [line, *parted_words(result), *cost_words(result), *held_words(result, config)]
     return show(result, lines, options.json)
 
 
@@ -207,14 +217,11 @@ def _by_answers(
     def step(state, done):
         proceed = run_round if done < config.rounds else practise
         state = proceed(state, learning, task, config)
-        found = true_return(state.key, family, task, state.ppo.agent)
-        labels, steps = int(state.answers.count), int(state.steps)
-        row = {"labels": labels, "steps": steps, "return": found}
-        return state, row | watched(state) | rlhf.held_metrics(state)
+        return state, standing(state, family, task, config)
 
     start = lambda: _start(key, learning, task, prior, config)
     total = config.rounds + rlhf.stages(config)
-    state = drive(run, "adapting", start, step, total, stop=halted)
+    state = drive(run, "adapting", start, step, total, stop=halted, unit=unit(config))
     return state.ppo.agent, rlhf.learned(prior.belief, state, family)
 
 

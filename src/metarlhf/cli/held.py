@@ -8,6 +8,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
+from metarlhf.cli.single import true_return
 from metarlhf.envs import TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
@@ -18,6 +19,30 @@ from metarlhf.types import Task
 
 # What metrics of a leash, and of what must never be, are called.
 HOLDING = ("never_", "leash_")
+# What a run's result tells of each check.
+CHECKED = ("steps", "return", "return_as_shown", "liked", "foreseen")
+# The same of forbidden steps.
+COSTS = ("cost", "cost_exploring")
+
+
+def standing(
+    state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
+) -> dict[str, Any]:
+    """What a run's metrics say of where a lesson on one compiled task stands.
+
+    Whoever answers, or watches, sees the task as it is without termination; `return` is that of
+    the task itself, and where checks compare what may be another one, `return_as_shown` is told.
+    """
+    agent, learning = state.ppo.agent, family.without_termination()
+    row = {
+        "labels": int(state.answers.count),
+        "steps": int(state.steps),
+        "return": true_return(state.key, family, task, agent),
+    }
+    if config.checks and learning is not family:
+        row["return_as_shown"] = true_return(state.key, learning, task, agent)
+    costs = forbidden_steps(state.key, learning, task, agent)
+    return row | watched(state) | rlhf.held_metrics(state) | costs
 
 
 def holding(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -91,7 +116,13 @@ def forbidden_steps(
         return {}
     key = jax.random.fold_in(key, EVALUATION)
     each = (_costs(key, family, task, agent, episodes, mode) for mode in (True, False))
-    return dict(zip(("cost", "cost_exploring"), map(float, each), strict=True))
+    return dict(zip(COSTS, map(float, each), strict=True))
+
+
+def costing(before: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
+    """Forbidden steps before and after, for a run's result."""
+    names = [name for name in COSTS if name in last]
+    return {f"{name}_before": before[name] for name in names} | {name: last[name] for name in names}
 
 
 def cost_words(result: dict[str, Any]) -> list[str]:
@@ -119,6 +150,11 @@ def watched(state: rlhf.RLHFState) -> dict[str, Any]:
     }
 
 
+def unit(config: RLHFConfig) -> str:
+    """What a lesson's steps are, for who waits."""
+    return "rounds and checks" if config.checks else "rounds"
+
+
 def halted(rows: Sequence[dict[str, Any]]) -> bool:
     """Whether practice was halted, as `drive` asks."""
     return bool(rows) and bool(rows[-1].get("halted"))
@@ -130,9 +166,7 @@ def parting(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not checks:
         return {}
     return {
-        "checks": [
-            {name: row[name] for name in ("steps", "return", "liked", "foreseen")} for row in checks
-        ],
+        "checks": [{name: row[name] for name in CHECKED if name in row} for row in checks],
         "check_answers": checks[-1]["check_answers"],
         "halted": checks[-1]["halted"],
     }
@@ -145,8 +179,24 @@ def parted_words(result: dict[str, Any]) -> list[str]:
     liked = ", ".join(f"{check['liked']:.0%}" for check in result["checks"])
     foreseen = ", ".join(f"{check['foreseen']:.0%}" for check in result["checks"])
     ended = "Practice was halted, and the" if result["halted"] else "The"
+    count = result["check_answers"]
     return [
-        f"With {result['check_answers']} answers more practice was watched: the newest agent was "
+        f"With {count} answer{'s'[: count != 1]} more practice was watched: the newest agent was "
         f"liked better than the best before in {liked} of episodes; the reward expected "
-        f"{foreseen}. {ended} best is kept."
+        f"{foreseen}. {ended} best is kept.",
+        *_shown_words(result),
+    ]
+
+
+def _shown_words(result: dict[str, Any]) -> list[str]:
+    """Why what was liked may not be what the task pays."""
+    paid, shown = (lambda check: check["return"]), (lambda c: c.get("return_as_shown", paid(c)))
+    best, kept = max(result["checks"], key=paid), result["checks"][-1]
+    if paid(best) <= paid(kept) or shown(best) == paid(best):
+        return []
+    return [
+        "An episode of this task ends where it is done, which would give the answer away: whoever "
+        "answers sees it go on, so an agent that runs through the goal looks worse than its "
+        f"return. Here one of {paid(best):.2f} looked like one of {shown(best):.2f}; the agent "
+        f"that is kept looks like one of {shown(kept):.2f}."
     ]

@@ -88,6 +88,7 @@ def meta_train_host(
             lambda: host.init(jax.random.key(seed), family, policy),
             lambda state, done: host.iterate(state, family, env, policy),
             policy.iterations,
+            unit="iterations",
         )
     return host.prior_of(state, family, policy)
 
@@ -111,6 +112,7 @@ def meta_train(
         lambda: method.init(jax.random.key(seed), learning, config),
         step,
         config.iterations,
+        unit="iterations",
     )
     say(f"meta-trained on {family.name} in {time.monotonic() - begin:.0f} s")
     return method.prior_of(state, family, config)

@@ -36,7 +36,7 @@ class RunOptions:
     seed: int = 0
     """All randomness follows from this."""
     resume: bool = False
-    """Continue the run in its directory, or show again what came out."""
+    """Continue the run in its directory, or show again what came out; begin it if there is none."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -89,7 +89,8 @@ def parse_task(
     """
     usual: str = command.task  # type: ignore[attr-defined]
     if {"-h", "--help"} & set(argv):
-        return parse(command, argv, prog, default_of(family_in(argv, usual)))
+        # Alone: tyro leaves out of its help what has been said already, such as the task.
+        return parse(command, ["--help"], prog, default_of(family_in(argv, usual)))
     # Which word is the task, and which an option's value, is known once the options are read.
     options = parse(command, argv, prog, default_of(usual))
     given: Any = options  # a dataclass that has a task

@@ -91,6 +91,12 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Play, argv, "play", Play())
     folder, config = _agent_of(options)
     shape = agent_shape(folder)
+    if read_object(folder.parent / "result.json").get("command") == "rl2":
+        raise UserError(
+            f"{options.run} is a run of rl2, whose agent learns in the course of some episodes "
+            "played one after the other: metarlhf.meta.rl2.returns_by_episode plays it, and what "
+            "it returned in each is in the run's result.json"
+        )
     compiled, hosted = knows(shape.environment), is_host(shape.environment)
     family = compiled and isinstance(make(shape.environment), TaskFamily)
     if options.number is not None and not (family or hosted):

@@ -256,6 +256,7 @@ def _train(options: PPO, run: RunDirectory, training: Training) -> int:
         training.total,
         stop=converged,
         restored=training.restored,
+        unit="evaluations",
     )
     agents = _publish(run, state, training)
     last = next(row for row in reversed(run.metrics.rows) if "return" in row)

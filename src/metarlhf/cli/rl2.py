@@ -97,7 +97,9 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
         } | {name: float(np.mean(values)) for name, values in metrics.items()}
 
     total = -(-config.ppo.num_updates // config.ppo.evaluate_every)
-    state = drive(run, "RL²", lambda: rl2.init(key, family, config), step, total)
+    state = drive(
+        run, "RL²", lambda: rl2.init(key, family, config), step, total, unit="evaluations"
+    )
     agent = publish_agent(run.path / "agent", state.agent, rl2.trials_of(family, config).name)
     tasks = held_out_tasks(family, options.tasks)
     test_key = jax.random.fold_in(key, 0xADA)

@@ -11,13 +11,14 @@ from metarlhf import ppo, rlhf
 from metarlhf.cli.held import (
     check_marks,
     cost_words,
-    forbidden_steps,
+    costing,
     halted,
     held_words,
     holding,
     parted_words,
     parting,
-    watched,
+    standing,
+    unit,
 )
 from metarlhf.cli.options import (
     TaskName,
@@ -38,7 +39,6 @@ from metarlhf.cli.single import (
     practise,
     run_round,
     task_number,
-    true_return,
 )
 from metarlhf.envs import Shown, TaskFamily, connect, make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
@@ -88,9 +88,9 @@ class Training(NamedTuple):
     start: Callable[[], RLHFState]
     proceed: Callable[[RLHFState, bool], RLHFState]
     """A round, or when those are over (True) what comes after the last answer."""
-    true_return: Callable[[RLHFState], float]
+    found: Callable[[RLHFState], dict[str, Any]]
+    """Where it stands, for the run's metrics."""
     restored: Callable[[RLHFState], RLHFState] = lambda state: state
-    costs: Callable[[RLHFState], dict[str, float]] = lambda state: {}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -150,8 +150,7 @@ def _compiled(options: RLHF, family: TaskFamily) -> Training:
         learning,
         lambda: rlhf.from_scratch(key, learning, task, config, options.ensemble),
         proceed,
-        lambda state: true_return(state.key, family, task, state.ppo.agent),
-        costs=lambda state: forbidden_steps(state.key, learning, task, state.ppo.agent),
+        lambda state: standing(state, family, task, config),
     )
 
 
@@ -164,11 +163,18 @@ def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
             return rlhf.host.practise(state, env, config, config.final_updates)
         return rlhf.host.run_round(state, env, shown, config)
 
+    def found(state):
+        return {
+            "labels": int(state.answers.count),
+            "steps": int(state.steps),
+            "return": ppo.host.mean_return(state.ppo, evaluation_env),
+        } | rlhf.held_metrics(state)
+
     return Training(
         shown,
         lambda: rlhf.host.from_scratch(key, env, shown, config, options.ensemble),
         proceed,
-        lambda state: ppo.host.mean_return(state.ppo, evaluation_env),
+        found,
         lambda state: rlhf.host.restart(state, env),
     )
 
@@ -179,14 +185,21 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
 
     def step(state, done):
         state = training.proceed(state, done >= config.rounds)
-        found, labels = training.true_return(state), int(state.answers.count)
-        row = {"labels": labels, "steps": int(state.steps), "return": found}
-        return state, row | watched(state) | rlhf.held_metrics(state) | training.costs(state)
+        return state, training.found(state)
 
     begin = training.start()
-    before, cost_before = training.true_return(begin), training.costs(begin)
+    before = training.found(begin)
     total = config.rounds + rlhf.stages(config)
-    state = drive(run, "RLHF", training.start, step, total, stop=halted, restored=training.restored)
+    state = drive(
+        run,
+        "RLHF",
+        training.start,
+        step,
+        total,
+        stop=halted,
+        restored=training.restored,
+        unit=unit(config),
+    )
     agent = publish_agent(run.path / "agent", state.ppo.agent, name)
     publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, training.shown))
     last = run.metrics.rows[-1]
@@ -197,18 +210,17 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             "feedback": config.feedback,
             "labels": last["labels"],
             "steps": last["steps"],
-            "return_before": before,
+            "return_before": before["return"],
             "return": last["return"],
             "agent": str(agent),
             **parting(run.metrics.rows),
-            **{f"{name}_before": value for name, value in cost_before.items()},
-            **{name: last[name] for name in cost_before},
+            **costing(before, last),
             **holding(run.metrics.rows),
         }
     )
     line = (
-        f"return {before:.2f} -> {last['return']:.2f} with {last['labels']} {config.feedback} and "
-        f"{last['steps']} steps; the agent is in {agent}"
+        f"return {before['return']:.2f} -> {last['return']:.2f} with {last['labels']} "
+        f"{config.feedback} and {last['steps']} steps; the agent is in {agent}"
     )
     lines = [line]
     if last["labels"] < config.labels:
@@ -216,7 +228,7 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             f"Of {config.labels} answers {last['labels']} were asked for: in the other rounds "
             "there was no new question about clips that lie within one episode."
         )
-    elif last["return"] < before:
+    elif last["return"] < before["return"]:
         lines.append(
             "That is worse than before: so few answers say too little to begin from nothing. Give "
             "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."

@@ -105,7 +105,9 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
 
     *beginning_keys, key = jax.random.split(jax.random.key(options.seed), 4)
     begin = lambda: evolution.init(key, _beginning(beginning_keys, options, run, trials), config)
-    state = drive(run, f"search of {_a(options.what)}", begin, one, options.generations)
+    state = drive(
+        run, f"search of {_a(options.what)}", begin, one, options.generations, unit="generations"
+    )
     about = {
         "families": list(options.families),
         "tasks": options.tasks,

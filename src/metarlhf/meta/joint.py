@@ -88,7 +88,11 @@ class JointConfig:
             ("inner_particles", self.reward.num_tasks - self.tasks),
         ):
             if not 1 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be 1 to {most}, but is {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be 1 to {most}, but is {getattr(self, name)}: with a pool of "
+                    f"{self.pool} episodes and reward.num_tasks = {self.reward.num_tasks} it is "
+                    "too large, or they are too few"
+                )
         if self.tasks * self.episodes % self.ppo.minibatches:
             raise ValueError(
                 f"tasks * episodes = {self.tasks * self.episodes} must be a multiple of "

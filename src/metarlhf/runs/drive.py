@@ -52,6 +52,7 @@ def drive(
     restored: Callable[[State], State] = lambda state: state,
     ready: Callable[[State], bool] = lambda state: True,
     counted: tuple[str, int] | None = None,
+    unit: str = "",
     save_seconds: float = 10.0,
 ) -> State:
     """Call `step(state, i)` for i from 0 to `total`, from `start()` or the last checkpoint on.
@@ -67,6 +68,7 @@ def drive(
         ready: whether there is anything to do; asked again and again until there is, so it should
             take a moment to say no.
         counted: a metric that tells better than steps how far it is, and what it will get to.
+        unit: what a step is, in words, such as "rounds".
         save_seconds: time between two checkpoints.
 
     Raises:
@@ -80,7 +82,7 @@ def drive(
     saved, unsaved = time.monotonic(), False
     name, goal = counted or (None, total)
     with (
-        Progress(what, goal, 0 if name else done, name) as progress,
+        Progress(what, goal, 0 if name else done, name, unit) as progress,
         _stop_requests() as stop_requested,
     ):
         if lost:
@@ -104,6 +106,7 @@ def drive(
             if time.monotonic() - saved > save_seconds:
                 run.checkpoints.save(done, state)
                 saved, unsaved = time.monotonic(), False
+        progress.ended(done)
     run.checkpoints.save(done, state)
     return state
 

@@ -19,12 +19,15 @@ class Progress:
     those after it, times how many are left.
     """
 
-    def __init__(self, what: str, total: int, done: int = 0, counted: str | None = None):
+    def __init__(
+        self, what: str, total: int, done: int = 0, counted: str | None = None, unit: str = ""
+    ):
         """`counted` names the metric that `total` is of, where it is not the steps themselves.
 
-        Who waits for people cannot guess what remains.
+        Who waits for people cannot guess what remains. `unit` is what steps are called.
         """
         self.what, self.total, self.first, self.counted = what, total, done, counted
+        self.of = f"{total} {unit}".rstrip()
         self._console = Console(stderr=True)
         self._times: list[float] = []
         self._last = self._told = time.monotonic()
@@ -33,7 +36,7 @@ class Progress:
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
+            TextColumn(f"{{task.completed}}/{self.of}"),
             TextColumn("{task.fields[note]}"),
             console=self._console,
             transient=False,
@@ -46,7 +49,7 @@ class Progress:
                 self.what, total=self.total, completed=self.first, note="compiling"
             )
         else:
-            self.say(f"{self.what}: {self.first}/{self.total}, compiling")
+            self.say(f"{self.what}: {self.first}/{self.of}, compiling")
         return self
 
     def __exit__(
@@ -76,7 +79,12 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
         elif now - self._told > QUIET_SECONDS or done == self.total:
             self._told = now
-            self.say(f"{self.what}: {done}/{self.total}, {note}")
+            self.say(f"{self.what}: {done}/{self.of}, {note}")
+
+    def ended(self, done: int) -> None:
+        """It is over after `done` steps."""
+        if done < self.total and self.counted is None:
+            self.say(f"{self.what}: ended after {done} of {self.of}")
 
     def say(self, line: str) -> None:
         """A line beside the bar, or by itself."""
