@@ -45,6 +45,14 @@ def test_parts_that_do_not_add_up_are_found_out():
     assert completeness_error(fine)[0] < 0.01
 
 
+def test_a_constant_reward_has_nothing_to_explain_not_even_rounding():
+    """The mean of seven float32 of 0.1 is another number than 0.1."""
+    constant = lambda x: jnp.full(x.shape[0], 0.1, jnp.float32)
+    assert float(jnp.full(7, 0.1, jnp.float32).mean()) != np.float32(0.1)
+    found = integrated_gradients(constant, X[:20], X[20:27])
+    assert completeness_error(found) == (0.0, 0.0)
+
+
 def test_permuting_a_feature_costs_its_part_of_the_variance():
     """Of independent features the total Sobol index, here from uniform moments."""
     found = permutation_importance(jax.random.key(0), REWARD, X, features_of(FAMILY), repeats=4)
