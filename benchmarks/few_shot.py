@@ -147,12 +147,10 @@ def few_shot(
         normalised = scale.normalise(final)
         found = mean_interval(normalised, shared_tasks=True)
         span = scale.oracle.mean() - scale.untrained.mean()
-        yield Result(
+        yield Result.of(
             row,
             family,
-            found.mean,
-            low=found.low,
-            high=found.high,
+            found,
             must=must,
             aim=aim,
             seeds=plan.seeds,

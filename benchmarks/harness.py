@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metarlhf.files import write_json
+from metarlhf.statistics import Interval
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = Path(__file__).resolve().parent / "rows"
@@ -113,6 +114,11 @@ class Result:
     at_least: bool = False
     seeds: tuple[int, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: str, name: str, found: Interval, **more: Any) -> "Result":
+        """The mean of `found`, and its confidence interval."""
+        return cls(row, name, found.mean, low=found.low, high=found.high, **more)
 
     def __post_init__(self) -> None:
         """Refuse what JSON and the table could not show."""

@@ -79,12 +79,10 @@ def measure(options):
             found = curves(states, tasks, asked)
             late = curves(states, tasks, states.candidates.clips)
             interval = mean_interval(found)
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, correlation of curves",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 must=0.95,
                 seeds=tuple(range(count)),
                 details={

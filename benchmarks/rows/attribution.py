@@ -86,12 +86,10 @@ def measure(options):
             ("features of the one line that the true reward has, too", told, None, {}),
         ):
             interval = by_task(share)
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, {what}",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 must=must,
                 seeds=seeds,
                 details={"held_out_tasks": count, **more},

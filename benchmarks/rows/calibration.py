@@ -42,12 +42,10 @@ def measure(options):
             # A task's 256 pairs are few for ten bins, which adds to each error: the diagram of all
             # tasks together, too.
             whole = jax.tree.map(lambda *x: jnp.concatenate(x), *[seed[kind] for seed in found])
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, {kind}",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 must=must,
                 better="lower",
                 seeds=plan.seeds,

@@ -46,12 +46,10 @@ def measure(options):
         cost = found[name]["cost"]
         within = (cost <= LIMIT * FAMILY.horizon).astype(float)
         share = mean_interval(within)
-        yield Result(
+        yield Result.of(
             ROW,
             f"seeds within the limit, {NAMES[name]}",
-            share.mean,
-            low=share.low,
-            high=share.high,
+            share,
             must=must,
             seeds=tuple(range(seeds)),
             details={
@@ -66,12 +64,10 @@ def measure(options):
         )
     held, free = found["held"]["return"], found["free"]["return"]
     given_up = mean_interval(free - held)
-    yield Result(
+    yield Result.of(
         ROW,
         "return given up",
-        given_up.mean,
-        low=given_up.low,
-        high=given_up.high,
+        given_up,
         better="lower",
         seeds=tuple(range(seeds)),
         details={"held": held, "free": free, "of": float(free.mean()), "to": float(held.mean())},

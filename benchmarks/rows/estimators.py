@@ -63,12 +63,10 @@ def measure(options):
         }
         for figure, (values, better) in figures.items():
             interval = mean_interval(np.array(values))
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, {figure}",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 better=better,
                 must=0.99 if (name, figure) == ("dice", "cosine") else None,
                 seeds=tuple(range(problems)),

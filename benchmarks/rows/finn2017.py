@@ -42,12 +42,10 @@ def measure(options):
     for steps, (must, aim) in TARGETS.items():
         each = np.stack([found[steps] for found in returns])
         interval = mean_interval(each, shared_tasks=True)
-        yield Result(
+        yield Result.of(
             ROW,
             f"return after {steps} {'step' if steps == 1 else 'steps'}",
-            interval.mean,
-            low=interval.low,
-            high=interval.high,
+            interval,
             must=must,
             aim=aim,
             seeds=seeds,

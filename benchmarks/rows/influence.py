@@ -42,12 +42,10 @@ def measure(options):
         for kind in ("with a prior", "from scratch"):
             both, each = (jnp.stack([seed[kind][i] for seed in found]) for i in (0, 1))
             interval = mean_interval(both, shared_tasks=True)
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, {kind}",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 must=MUST,
                 seeds=plan.seeds,
                 details={

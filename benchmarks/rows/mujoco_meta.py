@@ -53,12 +53,10 @@ def measure(options):
         found = [of_seed(f"finn2017/{task}", seed, count, config) for seed in seeds]
         adapted, random = (np.stack([one[name] for one in found]) for name in ("adapted", "random"))
         gain = mean_interval(adapted[:, 1] - adapted[:, 0], shared_tasks=True)
-        yield Result(
+        yield Result.of(
             ROW,
             f"{task}, gain of one step",
-            gain.mean,
-            low=gain.low,
-            high=gain.high,
+            gain,
             must=MUST * (after - before),
             aim=after - before,
             seeds=seeds,

@@ -49,12 +49,10 @@ def measure(options):
         adam = returns(family, None, replace(base, lr=best), seeds, count)
         learned = returns(family, SHIPPED, base, seeds, count)
         gain = mean_interval(learned - adam, shared_tasks=True)
-        yield Result(
+        yield Result.of(
             ROW,
             f"{family} ({known})",
-            gain.mean,
-            low=gain.low,
-            high=gain.high,
+            gain,
             unit="return",
             must=0.0 if family == "reacher" else None,
             seeds=seeds,

@@ -99,12 +99,10 @@ def beside(settings, ours, theirs, seeds):
     means = [np.array([one["sampled"].mean() for one in runs]) for runs in (ours, theirs)]
     found = mean_interval(means[0])
     difference = difference_interval(*means)
-    return Result(
+    return Result.of(
         ROW,
         settings.environment,
-        found.mean,
-        low=found.low,
-        high=found.high,
+        found,
         must=within(means[1], difference),
         seeds=seeds,
         details={

@@ -36,12 +36,10 @@ def measure(options):
         runs.append(kept(path, lambda seed=seed: train(config, seed)))
         print(f"{TASK}, seed {seed}: {runs[-1]['sampled'].mean():.1f}", flush=True)
     found = mean_interval([one["sampled"].mean() for one in runs])
-    yield Result(
+    yield Result.of(
         ROW,
         "Breakout-MinAtar",
-        found.mean,
-        low=found.low,
-        high=found.high,
+        found,
         must=PUBLISHED,
         seeds=seeds,
         details={

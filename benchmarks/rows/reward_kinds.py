@@ -62,12 +62,10 @@ def measure(options):
                 found.setdefault(kind, []).append(np.asarray(shares))
         for kind, shares in found.items():
             interval = mean_interval(np.stack(shares), shared_tasks=True)
-            yield Result(
+            yield Result.of(
                 ROW,
                 f"{name}, {kind}",
-                interval.mean,
-                low=interval.low,
-                high=interval.high,
+                interval,
                 seeds=plan.seeds,
                 details={"held_out_tasks": plan.num_tasks, "meta_training_seconds": seconds},
             )

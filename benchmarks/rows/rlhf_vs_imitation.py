@@ -87,8 +87,8 @@ def measure(options):
     )  # fmt: skip
     means = [np.array([np.mean(one["mode"]) for one in runs]) for runs in (ours, theirs)]
     found, difference = mean_interval(means[0]), difference_interval(*means)
-    yield Result(
-        ROW, "return", found.mean, low=found.low, high=found.high,
+    yield Result.of(
+        ROW, "return", found,
         must=within(means[1], difference), seeds=tuple(seeds),
         details={"ours": means[0].tolist(), "theirs": means[1].tolist()},
     )  # fmt: skip

@@ -51,12 +51,10 @@ def measure(options):
             for rule in LEARNED:
                 gain = found[rule][:, steps] - found[best][:, steps]
                 interval = mean_interval(gain, shared_tasks=True)
-                yield Result(
+                yield Result.of(
                     ROW,
                     f"{family}, {rule}, after {steps} {'step' if steps == 1 else 'steps'}",
-                    interval.mean,
-                    low=interval.low,
-                    high=interval.high,
+                    interval,
                     must=0.0,
                     seeds=seeds,
                     details={
