@@ -74,37 +74,47 @@ def test_all_meta_learners_have_as_many_episodes(family):
 
 
 class Guessed(Runs):
-    """Each rule does best at a step size of its own, farther off after three steps."""
+    """Each rule does best at a number of its own, farther off after three steps."""
 
     def __init__(self, steps, best):
-        super().__init__("navigation", steps, 2, False)
+        super().__init__("navigation", steps, 2, (0, 1), False)
         self.best = best
 
-    def returns(self, rule, inner_lr, seed):
-        off = [abs(np.log(inner_lr / (self.best * far))) for far in (1.0, 1.0, 1.0, 0.3)]
-        return {"validation": -np.array(off)[:, None]}
+    def returns(self, rule, number, seed):
+        off = [abs(np.log(number / (self.best * far))) for far in (1.0, 1.0, 1.0, 0.3)]
+        return {"validation": -np.array(off)[:, None] - seed}
 
 
 @pytest.mark.parametrize("best", [1.0, 0.1, 10.0])
 @pytest.mark.parametrize(("steps", "far"), [(1, 1.0), (3, 0.3)])
-def test_step_sizes_are_tried_until_the_best_is_not_at_an_end(best, steps, far):
+def test_a_rules_number_is_searched_for_until_the_best_is_not_at_an_end(best, steps, far):
     run = Guessed(steps, best)
-    sizes = run.step_sizes("SGD")
-    assert sizes == sorted(sizes)
-    assert len(run.by_step_size("SGD", sizes)) == len(sizes)
-    found = run.best_of(sizes, "SGD")
-    assert found not in (sizes[0], sizes[-1])
+    numbers = run.searched("SGD")
+    assert numbers == sorted(numbers)
+    assert len(run.told("SGD", numbers)) == len(numbers)
+    found = run.best_of("SGD", numbers)
+    assert found not in (numbers[0], numbers[-1])
     assert found == pytest.approx(best * far, rel=0.8)
+    off = abs(np.log(found / (best * far)))
+    assert run.judged("SGD", found) == pytest.approx(-off - 0.5)  # the mean over both seeds
+
+
+def test_each_rule_has_one_number_and_learned_ones_begin_as_descent():
+    run = Runs("navigation", 3, 2, (0,), False)
+    run.begins_with = 0.7
+    assert run.config("SGD", 0.2).inner_lr == run.config("Adam", 0.2).inner_lr == 0.2
+    slow, fast = (run.config("Meta-SGD", rate) for rate in (0.1, 0.2))
+    assert (slow.step_size_lr, fast.step_size_lr, fast.inner_lr) == (0.1, 0.2, 0.7)
+    assert run.config("learned network", 0.2).network_lr == 0.2
+    assert run.config("learned network", 0.2).inner_lr == 0.7
 
 
 def test_rules_are_meta_trained_for_as_many_steps_as_they_are_judged_after():
-    assert [Runs("navigation", k, 2, False).config("SGD", 1.0).inner_steps for k in (1, 3)] == [
-        1,
-        3,
-    ]
+    runs = [Runs("navigation", k, 2, (0,), False) for k in (1, 3)]
+    assert [run.config("SGD", 1.0).inner_steps for run in runs] == [1, 3]
 
 
-def test_a_step_size_that_ends_in_no_number_is_never_the_best():
+def test_a_number_that_ends_in_none_is_never_the_best():
     run = Guessed(1, np.nan)
     assert run.judged("SGD", 1.0) == -np.inf
-    assert run.by_step_size("SGD", [0.1, 1.0]) == {"0.1": None, "1": None}
+    assert run.told("SGD", [0.1, 1.0]) == {"0.1": None, "1": None}
