@@ -7,7 +7,7 @@ import pytest
 from benchmarks import combination
 from benchmarks.combination import reach
 from benchmarks.rows.combination import METHODS
-from benchmarks.rows.update_rules import Runs
+from benchmarks.rows.update_rules import BEGIN, FACTOR, FINE, Runs
 from metarlhf import envs
 from metarlhf.feedback import blank, empty, record_comparison
 from metarlhf.meta.evaluate import Curve, References
@@ -74,47 +74,39 @@ def test_all_meta_learners_have_as_many_episodes(family):
 
 
 class Guessed(Runs):
-    """Each rule does best at a number of its own, farther off after three steps."""
+    """Each rule does best at a step size and a rate of its own, farther off after three steps."""
 
     def __init__(self, steps, best):
         super().__init__("navigation", steps, 2, (0, 1), False)
-        self.best = best
+        self.best = best * (0.3 if steps == 3 else 1.0)
 
-    def returns(self, rule, number, seed):
-        off = [abs(np.log(number / (self.best * far))) for far in (1.0, 1.0, 1.0, 0.3)]
-        return {"validation": -np.array(off)[:, None] - seed}
+    def returns(self, rule, numbers, seed):
+        off = sum(abs(np.log(number / self.best)) for number in numbers.values())
+        return {"validation": -np.full((4, 1), off) - seed}
 
 
 @pytest.mark.parametrize("best", [1.0, 0.1, 10.0])
-@pytest.mark.parametrize(("steps", "far"), [(1, 1.0), (3, 0.3)])
-def test_a_rules_number_is_searched_for_until_the_best_is_not_at_an_end(best, steps, far):
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("rule", ["SGD", "Meta-SGD"])
+def test_a_rules_numbers_are_searched_for_until_the_best_is_not_at_an_end(rule, best, steps):
     run = Guessed(steps, best)
-    numbers = run.searched("SGD")
-    assert numbers == sorted(numbers)
-    assert len(run.told("SGD", numbers)) == len(numbers)
-    found = run.best_of("SGD", numbers)
-    assert found not in (numbers[0], numbers[-1])
-    assert found == pytest.approx(best * far, rel=0.8)
-    off = abs(np.log(found / (best * far)))
-    assert run.judged("SGD", found) == pytest.approx(-off - 0.5)  # the mean over both seeds
-
-
-def test_each_rule_has_one_number_and_learned_ones_begin_as_descent():
-    run = Runs("navigation", 3, 2, (0,), False)
-    run.begins_with = 0.7
-    assert run.config("SGD", 0.2).inner_lr == run.config("Adam", 0.2).inner_lr == 0.2
-    slow, fast = (run.config("Meta-SGD", rate) for rate in (0.1, 0.2))
-    assert (slow.step_size_lr, fast.step_size_lr, fast.inner_lr) == (0.1, 0.2, 0.7)
-    assert run.config("learned network", 0.2).network_lr == 0.2
-    assert run.config("learned network", 0.2).inner_lr == 0.7
+    begin = BEGIN[rule] | {"inner_lr": 1.0}
+    found = run.searched(rule, begin)
+    assert list(found) == list(begin)
+    off = [abs(np.log(number / run.best)) for number in found.values()]
+    assert max(off) <= np.log(FINE if rule == "SGD" else FACTOR) / 2
+    assert run.judged(rule, found) == pytest.approx(-sum(off) - 0.5)  # the mean over both seeds
+    assert len(run.tried[rule]) <= 12
 
 
 def test_rules_are_meta_trained_for_as_many_steps_as_they_are_judged_after():
     runs = [Runs("navigation", k, 2, (0,), False) for k in (1, 3)]
-    assert [run.config("SGD", 1.0).inner_steps for run in runs] == [1, 3]
+    assert [run.config("SGD", {}).inner_steps for run in runs] == [1, 3]
+    config = runs[0].config("Meta-SGD", {"step_size_lr": 0.2, "inner_lr": 0.7})
+    assert (config.step_size_lr, config.inner_lr) == (0.2, 0.7)
 
 
 def test_a_number_that_ends_in_none_is_never_the_best():
     run = Guessed(1, np.nan)
-    assert run.judged("SGD", 1.0) == -np.inf
-    assert run.told("SGD", [0.1, 1.0]) == {"0.1": None, "1": None}
+    assert run.judged("SGD", {"inner_lr": 1.0}) == -np.inf
+    assert run.tried == {"SGD": {"inner_lr 1": None}}

@@ -2,10 +2,12 @@
 
 The task's own reward. For each number of inner steps every rule is meta-trained for what comes
 after just so many; what differs is the rule: SGD; Adam; Meta-SGD, a learned step size for each
-parameter; a learned network that bends descent. Each has one number that is searched for alike, by
-what it brings on validation tasks: SGD and Adam their step size, the learned ones how fast they are
-learned, beginning as descent with SGD's best step size. All else is the same. No rule has offsets,
-which are another idea. Differences are paired by seed and task, in units of return.
+parameter; a learned network that bends descent. Each has one or two numbers that are searched for,
+by what they bring on validation tasks over all seeds: SGD and Adam their step size, at first in
+threes and then in roots of three; the learned ones how fast they are learned, and then the step
+size that they begin with, both in threes, which is about as many tries. All else is the same. No
+rule has offsets, which are another idea. Differences are paired by seed and task, in units of
+return.
 """
 
 import math
@@ -27,11 +29,17 @@ from metarlhf.statistics import mean_interval
 
 ROW = "update-rules"
 STEPS = (1, 3)
-# Where the search for a rule's number begins; from there it goes on as long as it gets better.
-BEGIN = {"SGD": 1.0, "Adam": 0.03, "Meta-SGD": 0.1, "learned network": 0.01}
-FACTOR, MOST = 3.0, 4
-SEARCHED = {"SGD": "inner_lr", "Adam": "inner_lr", "Meta-SGD": "step_size_lr",
-            "learned network": "network_lr"}  # fmt: skip
+# Where the search for a rule's numbers begins, one after the other; learned rules begin with the
+# step size that is SGD's best.
+BEGIN = {
+    "SGD": {"inner_lr": 1.0},
+    "Adam": {"inner_lr": 0.03},
+    "Meta-SGD": {"step_size_lr": 0.1, "inner_lr": None},
+    "learned network": {"network_lr": 0.01, "inner_lr": None},
+}
+# What a number is multiplied by as long as that makes it better, so many times at most beyond the
+# first two; and at last around the best of a rule that has no other number.
+FACTOR, MOST, FINE = 3.0, 4, 3.0**0.5
 RULES = {
     "SGD": {"learn_inner_lr": "none"},
     "Adam": {"inner_rule": "adam", "learn_inner_lr": "none"},
@@ -46,18 +54,15 @@ def measure(options):
     seeds = tuple(range(options.seeds or (2 if options.quick else 3)))
     for family in FAMILIES:
         for steps in STEPS:
-            count = options.tasks or (3 if options.quick else 40)
+            count = options.tasks or (3 if options.quick else 100)
             yield from _gains(Runs(family, steps, count, seeds, options.quick))
 
 
 def _gains(run):
     """On the better of the fixed rules, by what that brings on validation tasks."""
-    tried = {rule: run.searched(rule) for rule in FIXED}
-    chosen = {rule: run.best_of(rule, tried[rule]) for rule in FIXED}
+    chosen = {rule: run.searched(rule, BEGIN[rule]) for rule in FIXED}
     best = max(chosen, key=lambda rule: run.judged(rule, chosen[rule]))
-    run.begins_with = chosen["SGD"]
-    tried |= {rule: run.searched(rule) for rule in LEARNED}
-    chosen |= {rule: run.best_of(rule, tried[rule]) for rule in LEARNED}
+    chosen |= {rule: run.searched(rule, BEGIN[rule] | chosen["SGD"]) for rule in LEARNED}
     found = {rule: run.tested(rule, chosen[rule]) for rule in (best, *LEARNED)}
     for rule in LEARNED:
         gain = found[rule][:, run.steps] - found[best][:, run.steps]
@@ -70,9 +75,8 @@ def _gains(run):
             details={
                 "held_out_tasks": run.num_tasks,
                 "best_fixed_rule": best,
-                "searched": SEARCHED,
                 "chosen": chosen,
-                "validation_return": {rule: run.told(rule, tried[rule]) for rule in tried},
+                "validation_return": run.tried,
                 "returns": {name: each[:, run.steps].mean() for name, each in found.items()},
                 "by_seed": gain.mean(1).round(3),
                 "meta_training_steps": run.environment_steps,
@@ -87,34 +91,32 @@ class Runs:
         self.family, self.num_tasks, self.quick = envs.make(family), num_tasks, quick
         self.name, self.steps, self.seeds = family, steps, seeds
         self.gamma = preset(family).joint.ppo.gamma
-        self.begins_with = BEGIN["SGD"]  # step size of the rules that are learned
+        self.tried = {}  # by rule, of all numbers that were
 
-    def config(self, rule, number):
-        """The same for all rules, but for what `RULES` says, and their number."""
+    def config(self, rule, numbers):
+        """The same for all rules, but for what `RULES` says, and their numbers."""
         config = MetaRLConfig(
-            inner_lr=self.begins_with,
             inner_steps=self.steps,
             meta_batch=2 if self.quick else 10,
             episodes=2 if self.quick else 10,
             iterations=2 if self.quick else 40,
             hidden=(32, 32),
             gamma=self.gamma,
-            step_size_lr=0.02,
             lr=2e-3,
             **RULES[rule],
         )
-        return replace(config, **{SEARCHED[rule]: number})
+        return replace(config, **numbers)
 
     @property
     def environment_steps(self):
         """Of one meta-training."""
-        config = self.config("SGD", 1.0)
+        config = self.config("SGD", {})
         episodes = config.iterations * config.meta_batch * config.episodes
         return episodes * (config.inner_steps + 1) * self.family.horizon
 
-    def returns(self, rule, number, seed):
+    def returns(self, rule, numbers, seed):
         """Mean return before and after each step on both splits, shape (steps + 1, tasks)."""
-        config = self.config(rule, number)
+        config = self.config(rule, numbers)
 
         def make():
             state = outer.init(jax.random.key(seed), self.family, config)
@@ -125,47 +127,55 @@ class Runs:
                 tasks = held_out_tasks(self.family, self.num_tasks, split)
                 found[split] = after_steps(key, self.family, tasks, state, config)
             means = found["validation"].mean(1).round(2)
-            print(f"  {self.name}, {rule} {number:g}, seed {seed}: {means}", flush=True)
+            print(f"  {self.name}, {rule} {_words(numbers)}, seed {seed}: {means}", flush=True)
             if seed == self.seeds[-1]:
-                jax.clear_caches()  # each number compiles anew, and memory maps have an end
+                jax.clear_caches()  # other numbers compile anew, and memory maps have an end
             return found
 
         return kept(path_of("rule", self.name, config, seed, self.num_tasks), make)
 
-    def judged(self, rule, number):
+    def judged(self, rule, numbers):
         """Mean return on validation tasks after so many steps, over all seeds.
 
         Steps that are much too long end in numbers that are none.
         """
-        each = (self.returns(rule, number, seed)["validation"] for seed in self.seeds)
+        each = (self.returns(rule, numbers, seed)["validation"] for seed in self.seeds)
         found = float(np.mean([returns[self.steps] for returns in each]))
-        return found if math.isfinite(found) else -math.inf
+        is_one = math.isfinite(found)
+        self.tried.setdefault(rule, {})[_words(numbers)] = found if is_one else None
+        return found if is_one else -math.inf
 
-    def told(self, rule, numbers):
-        """The same of all that were tried, for the results file; None where it was none."""
-        found = {number: self.judged(rule, number) for number in numbers}
-        return {f"{n:.3g}": each if math.isfinite(each) else None for n, each in found.items()}
-
-    def best_of(self, rule, numbers):
-        """The number that does best."""
-        return max(numbers, key=lambda number: self.judged(rule, number))
-
-    def searched(self, rule):
-        """All that were tried: until the best is not at either end."""
-        begin = BEGIN[rule]
+    def searched(self, rule, numbers):
+        """The best numbers that were found, each searched for with those before it."""
         if self.quick:
-            return [begin]
-        numbers = [begin / FACTOR, begin, begin * FACTOR]
-        for _ in range(MOST):
-            best = self.best_of(rule, numbers)
-            if best == numbers[0]:
-                numbers.insert(0, numbers[0] / FACTOR)
-            elif best == numbers[-1]:
-                numbers.append(numbers[-1] * FACTOR)
-            else:
-                break
+            return numbers
+        for name in numbers:
+            numbers = self._along(rule, numbers, name)
+        if len(numbers) == 1:
+            (name, number), *_ = numbers.items()
+            numbers = self._best(rule, [{name: number * x} for x in (1 / FINE, 1.0, FINE)])
         return numbers
 
-    def tested(self, rule, number):
+    def _along(self, rule, numbers, name):
+        """The best of one number, tried until that is not at either end."""
+        tries = [numbers | {name: numbers[name] * x} for x in (1 / FACTOR, 1.0, FACTOR)]
+        for _ in range(MOST):
+            best = self._best(rule, tries)
+            if best == tries[0]:
+                tries.insert(0, best | {name: best[name] / FACTOR})
+            elif best == tries[-1]:
+                tries.append(best | {name: best[name] * FACTOR})
+            else:
+                break
+        return self._best(rule, tries)
+
+    def _best(self, rule, tries):
+        return max(tries, key=lambda numbers: self.judged(rule, numbers))
+
+    def tested(self, rule, numbers):
         """Returns on test tasks, shape (seed, steps + 1, task)."""
-        return np.stack([self.returns(rule, number, seed)["test"] for seed in self.seeds])
+        return np.stack([self.returns(rule, numbers, seed)["test"] for seed in self.seeds])
+
+
+def _words(numbers):
+    return ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())

@@ -96,7 +96,7 @@ class TestANIL:
         assert differ(below(whole), below(part))
 
     def test_a_prior_survives_a_round_trip(self, tmp_path):
-        shape = GradientShape(FAMILY.name, self.CONFIG)
+        shape = GradientShape(FAMILY.name, replace(self.CONFIG, normalise_obs=True))
         prior = blank(jax.random.key(0), shape)
         found = load(publish(prior, tmp_path))
         assert_same(prior, found)

@@ -174,3 +174,23 @@ def test_the_meta_gradient_is_that_of_a_plain_loss(steps):
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         scale = float(jnp.abs(other).max()) if other.size else 0.0
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("method", ["promp", "reptile"])
+def test_what_is_observed_sets_the_scale_of_the_next_collection(method):
+    """The outer loop alone sees all tasks: no inner step moves it, and no optimiser."""
+    config = replace(CONFIG, method=method, normalise_obs=True, hidden=(4,))
+    state = outer.init(jax.random.key(0), FAMILY, config)
+    agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
+    loop = play_and_adapt(
+        jax.random.key(1), FAMILY, TASKS, agents, state.rule, config, config.inner_steps
+    )
+    for agent in (loop.agents.actor.body.moments, loop.agents.critic.body.moments):
+        np.testing.assert_array_equal(agent.mean_variance[..., 0, :], 0.0)
+        np.testing.assert_array_equal(agent.mean_variance[..., 1, :], 1.0)
+    after = outer.learn(state, loop, config)[0].agent
+    seen = np.asarray(loop.played.obs).reshape(-1, 2)
+    for body in (after.actor.body, after.critic.body):
+        assert body.moments.count == len(seen)
+        expected = np.stack([seen.mean(0), seen.var(0)])
+        np.testing.assert_allclose(body.moments.mean_variance, expected, rtol=1e-4, atol=1e-6)

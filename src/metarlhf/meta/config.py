@@ -80,6 +80,9 @@ class MetaRLConfig:
     """Discount per step."""
     gae_lambda: float = 1.0
     """Generalised advantage estimation: 0 is one-step, 1 is Monte Carlo."""
+    normalise_obs: bool = False
+    """Observations to mean 0 and variance 1 by running estimates, which all tasks share and the
+    outer loop alone updates: where their units differ, as joint angles and speeds."""
     normalise_advantage: bool = True
     """Standardise advantages within each task; else their size tells how much there is to gain."""
     value_coefficient: float = 0.5

@@ -139,7 +139,13 @@ def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     """A prior that knows nothing, of the given shape."""
     family, policy, model = find(shape.family), shape.policy, shape.model
     agent_key, model_key = jax.random.split(key)
-    agent = build_agent(agent_key, family, policy.hidden, initial_std=policy.initial_std)
+    agent = build_agent(
+        agent_key,
+        family,
+        policy.hidden,
+        initial_std=policy.initial_std,
+        normalise_obs=policy.normalise_obs,
+    )
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, policy)
     if model is None or not isinstance(family, TaskFamily):
         return GradientPrior(agent, rule, None, None, shape)

@@ -33,7 +33,13 @@ def init(
     """Start meta-training `agent`, or a fresh one."""
     agent_key, key = jax.random.split(key)
     if agent is None:
-        agent = build_agent(agent_key, family, config.hidden, initial_std=config.initial_std)
+        agent = build_agent(
+            agent_key,
+            family,
+            config.hidden,
+            initial_std=config.initial_std,
+            normalise_obs=config.normalise_obs,
+        )
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, config)
     return MetaRLState(
         agent=agent,
@@ -103,7 +109,13 @@ def learn(state: MetaRLState, loop: InnerLoop, config: MetaRLConfig) -> tuple[Me
     # depend on the units of reward.
     scale = jnp.sqrt(jnp.mean(loop.query.advantage**2 / jnp.maximum(loop.query.weight, 1e-8)))
     loop = eqx.tree_at(lambda x: x.query.advantage, loop, loop.query.advantage / (scale + 1e-8))
-    return outer_step(config)(state, loop, config)
+    state, metrics = outer_step(config)(state, loop, config)
+    moments = state.agent.actor.body.moments
+    if moments is not None:
+        # After the update: what was collected was collected with the old ones.
+        agent = state.agent.with_moments(moments.update(loop.played.obs))
+        state = eqx.tree_at(lambda s: s.agent, state, agent)
+    return state, metrics
 
 
 def iterate(
