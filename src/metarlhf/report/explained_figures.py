@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
@@ -15,6 +15,8 @@ from metarlhf.report.figures import Row, ink
 
 # Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
 LESS, MORE = "#d9702b", "#2f7fd6"
+# Of each of the two.
+SHADES = 128
 # So many answers can be told from one another in a figure.
 FEW = 60
 EDGE = withStroke(linewidth=2.2, foreground="#00000090")
@@ -61,16 +63,23 @@ def draw_episode(pair: Row, found: Explanation) -> None:
     above.set_xticklabels([])
     parts = episode.parts[:, order].T
     most = max(float(np.abs(parts).max()), 1e-6)
-    colours = LinearSegmentedColormap.from_list(
-        "parts", [(LESS), (*_rgb(LESS), 0.0), (*_rgb(MORE), 0.0), MORE]
-    )
     image = below.imshow(
-        parts, aspect="auto", cmap=colours, vmin=-most, vmax=most, interpolation="nearest"
+        parts, aspect="auto", cmap=parts_colours(), vmin=-most, vmax=most, interpolation="nearest"
     )
     below.set_yticks(range(len(order)), [found.features[i].name for i in order])
     below.tick_params(axis="y", length=0)
     below.set_xlabel("step")
-    below.figure.colorbar(image, ax=below, shrink=0.9, label="part")
+    below.figure.colorbar(image, ax=below, shrink=0.9, label="part of the reward")
+
+
+def parts_colours() -> ListedColormap:
+    """From what takes over nothing to what adds: see-through at 0 alone, on light and on dark.
+
+    A part of a tenth is a quarter as strong as the largest: what is small is still seen.
+    """
+    value = np.linspace(-1.0, 1.0, 2 * SHADES + 1)
+    colours = np.array([(*_rgb(LESS if v < 0 else MORE), abs(v) ** 0.6) for v in value])
+    return ListedColormap(colours)
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
