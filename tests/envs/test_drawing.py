@@ -152,6 +152,9 @@ def test_a_family_of_your_own_is_drawn_as_its_observations_until_taught(axes):
     assert [line.get_label() for line in axes.get_lines()] == ["inside", "outside"]
     np.testing.assert_allclose(axes.get_lines()[1].get_ydata(), obs[:, 1])
 
+    axes.figure.draw_without_rendering()
+    assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0, "covers curves"
+
     class Cooler(Heater):
         pass
 
@@ -162,3 +165,14 @@ def test_a_family_of_your_own_is_drawn_as_its_observations_until_taught(axes):
     fresh = Figure().subplots()
     draw_trajectory(fresh, Cooler(), obs)
     assert len(fresh.get_lines()) == 1
+
+
+def test_many_observations_can_be_told_from_one_another(axes):
+    class Many(Heater):
+        observation_space = envs.Box(16, 0.0, 1.0, tuple(f"sensor {i}" for i in range(16)))
+
+    draw_trajectory(axes, Many(), np.zeros((3, 16)))
+    looks = {
+        (line.get_color(), str(line._dash_pattern), line.get_alpha()) for line in axes.get_lines()
+    }
+    assert len(looks) == 16

@@ -81,6 +81,29 @@ def test_tasks_from_worst_to_best_with_the_shown_ringed(axes):
     assert axes.get_ylim()[0] < -0.2
 
 
+def pixels(axes, x, y):
+    return axes.transData.transform((x, y))
+
+
+def test_nothing_is_drawn_over_the_curves_and_no_marker_is_cut(axes):
+    family = family_result()
+    figures.draw_curves(axes, family, "labels")
+    axes.figure.draw_without_rendering()
+    inside = axes.get_window_extent()
+    assert axes.get_legend().get_window_extent().y0 >= inside.y1
+    first, mean = (family["by_labels"][key][0] for key in ("labels", "mean"))
+    assert pixels(axes, first, mean)[0] - inside.x0 > 3.5 / 72 * axes.figure.dpi
+
+
+def test_rings_are_whole_however_far_down_the_worst_is(axes):
+    figures.draw_tasks(axes, family_result(per_task=[-9.0, 0.3, 1.4]), marked=[0, 2])
+    assert all(not ring.get_clip_on() for ring in axes.get_lines()[2:])
+    inside = axes.get_window_extent()
+    for x, y in ((0, -9.0), (2, 1.4)):
+        at = pixels(axes, x, y)
+        assert inside.y0 + 7 < at[1] < inside.y1 - 7
+
+
 def test_the_preferred_clip_is_the_framed_one():
     family, task, first, second = episodes("navigation/finn2017")
     for preference, framed in ((0.0, [True, False]), (1.0, [False, True]), (0.5, [False, False])):

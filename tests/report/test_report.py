@@ -77,6 +77,8 @@ def test_holds_the_figures_it_was_given(page):
         "goal position (2 numbers)",
         "target position",
         "40 of navigation/finn2017, 40 of reacher",
+        "the goal, which no agent is told",
+        "the target, which no agent is told",
     ):
         assert figure in words
 

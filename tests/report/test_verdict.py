@@ -95,6 +95,12 @@ def test_every_family_has_signs():
     assert "cart" in cart.means
 
 
+def test_lines_of_observations_have_a_sign_each():
+    found = signs(envs.make_family("gymnax:Pendulum-v1?g=uniform(5,15)"))
+    assert [sign.means for sign in found] == ["cos theta", "sin theta", "theta dot"]
+    assert len({(sign.sign, sign.colour) for sign in found}) == 3
+
+
 def test_what_follows_from_what_is_said_in_one_sentence():
     one, two, three = (Feature(name, "", (i,)) for i, name in enumerate("abc"))
     blank = Explanation(**dict.fromkeys(Explanation._fields))

@@ -10,6 +10,8 @@ A family of your own is drawn as its observations over time until you teach `dra
     def draw_my_family(family, axes, obs, task): ...
 """
 
+import itertools
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
@@ -28,6 +30,9 @@ Axes = Any
 
 AGENT, TARGET = "C0", "C1"
 POSES = 9
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+# Points from the axes down to below their ticks and label.
+KEY = 36
 
 
 def draw_trajectory(axes: Axes, family: TaskFamily, obs: Any, task: Task | None = None) -> None:
@@ -47,10 +52,10 @@ def draw_trajectory(axes: Axes, family: TaskFamily, obs: Any, task: Task | None 
 @singledispatch
 def draw(family: TaskFamily, axes: Axes, obs: np.ndarray, task: Task | None) -> None:
     """How a family draws; dispatched on the family's class. Without any: its observations."""
-    for name, values in zip(family.observation_space.names, obs.T, strict=True):
-        axes.plot(values, label=name)
+    for look, name, values in zip(looks(), family.observation_space.names, obs.T, strict=False):
+        axes.plot(values, label=name, **look)
     axes.set_xlabel("step")
-    axes.legend(fontsize="small")
+    _key_below(axes)
 
 
 @draw.register(Navigation)
@@ -128,7 +133,28 @@ def draw_cartpole(family: CartPole, axes: Axes, obs: np.ndarray, task: Task | No
     axes.set_ylim(-1.2, 1.2)
     axes.set_xlabel("step")
     axes.set_ylabel("fraction of the limit")
-    axes.legend(fontsize="small", loc="upper right", frameon=False)
+    _key_below(axes)
+
+
+def looks() -> Iterator[dict[str, Any]]:
+    """Lines that can be told from one another: three colours, each in four dashes, then fainter.
+
+    No more colours, so that each follows a page in light and in dark.
+    """
+    for alpha in itertools.chain([1.0], itertools.repeat(0.45)):
+        for dash, colour in itertools.product(DASHES, (AGENT, TARGET, _ink())):
+            yield {"color": colour, "linestyle": dash, "alpha": alpha}
+
+
+def _key_below(axes: Axes) -> None:
+    """Which line is which, below the axes and their label, where it covers nothing."""
+    from matplotlib.transforms import ScaledTranslation
+
+    below = ScaledTranslation(0, -KEY / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        fontsize="small", loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0, ncols=3,
+        bbox_transform=axes.transAxes + below, frameon=False, columnspacing=1.2,
+    )  # fmt: skip
 
 
 def _possible_goals(family: Navigation) -> np.ndarray:

@@ -22,6 +22,8 @@ from metarlhf.report.wording import curves, number, percent, ratio
 Row = np.ndarray
 # Learning can do worse for a while than not learning: drawn down to here, and beyond that said.
 LOWEST = -1.0
+# Share of an axis that is left beyond what is drawn, so that no marker is cut.
+EDGE = 0.025
 RESOURCES = {"labels": "answers", "steps": "environment steps"}
 
 
@@ -52,7 +54,12 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(RESOURCES[resource])
     axes.grid(axis="y")
-    axes.legend(loc="best")
+    key_above(axes)
+
+
+def key_above(axes: Axes) -> None:
+    """Which curve is which, above the axes, where it covers none."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
 
 
 def _draw_saving(axes: Axes, family: FamilyResult, resource: str) -> None:
@@ -128,7 +135,9 @@ def _logarithmic_with_zero(axes: Axes, used: np.ndarray) -> None:
     axes.set_xticks([0, *(t for t in ticks if least <= t <= most)])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(float(x))))
-    axes.set_xlim(0, most * 1.15)
+    # What is drawn at zero is drawn whole: a little is left before it.
+    decades = 0.5 + np.log10(1.15 * most / least)
+    axes.set_xlim(-EDGE * decades / 0.5 * least, most * 1.15)
 
 
 def _short(count: float) -> str:
@@ -149,8 +158,10 @@ def draw_tasks(axes: Axes, family: FamilyResult, marked: Sequence[int] = ()) -> 
     axes.plot(scores[order], "o", color=AGENT, markersize=4)
     for position in np.flatnonzero(np.isin(order, list(marked))):
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": TARGET}
-        axes.plot(position, scores[order[position]], "o", **ring)
-    axes.set_ylim(min(0.0, scores.min()) - 0.04, max(1.12, scores.max() + 0.05))
+        axes.plot(position, scores[order[position]], "o", clip_on=False, **ring)
+    low, high = min(0.0, scores.min()), max(1.0, scores.max())
+    room = 0.08 * (high - low)
+    axes.set_ylim(low - room, high + room)
     axes.set_xticks([])
     axes.set_xlabel(f"{len(scores)} held-out tasks, worst to best")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -187,8 +198,9 @@ def draw_before_after(
         if not len(axes.get_xticks()):
             for spine in axes.spines.values():
                 spine.set(visible=True, alpha=0.3)
-    if (legend := pair[0].get_legend()) is not None:
-        legend.remove()  # one for both
+    for axes in pair:  # what is what is said beside them, once for all
+        if (legend := axes.get_legend()) is not None:
+            legend.remove()
     pair[1].set_ylabel("")
     _same_view(pair)
 

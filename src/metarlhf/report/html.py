@@ -20,6 +20,7 @@ from metarlhf.report.schema import (
     Results,
     checked,
 )
+from metarlhf.report.signs import Sign, signs
 from metarlhf.report.style import DARK, LIGHT, page_svg
 
 # Inches, as wide as a phone shows without making the letters small.
@@ -48,6 +49,7 @@ class Section(NamedTuple):
     curves: list[Drawing]
     examples: list[ShownExample]
     more: list[Drawing]
+    signs: Sequence[Sign]
 
 
 def write_report(path: Path, results: Results, pictures: Pictures) -> Path:
@@ -88,7 +90,12 @@ def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str)
     ]
     marked = [e.number for e in examples if e.number is not None]
     return Section(
-        family, anchor, list(_curves(family, anchor)), shown, list(_more(family, marked, anchor))
+        family,
+        anchor,
+        list(_curves(family, anchor)),
+        shown,
+        list(_more(family, marked, anchor)),
+        signs(pictures.family) if pictures else (),
     )
 
 

@@ -12,6 +12,8 @@ from metarlhf.report.style import LIGHT, Palette, picture
 from metarlhf.report.wording import answers, curves, headline, percent
 
 COLUMN, HEIGHT = 4.3, 5.4
+# So many lines can be named below a small drawing.
+NAMED = 6
 
 
 def write_picture(
@@ -44,8 +46,12 @@ def _draw_column(figure: FigureBase, family: FamilyResult, pictures: FamilyPictu
     if pictures and pictures.examples:
         example = pictures.examples[0]
         titles = ("before", f"after {answers(family)}")
+        pair = top.subplots(1, 2)
         draw_before_after(
-            top.subplots(1, 2), pictures.family, example.task, example.before, example.after, titles
+            pair, pictures.family, example.task, example.before, example.after, titles
         )
+        lines = pair[0].get_legend_handles_labels()
+        if 0 < len(lines[0]) <= NAMED:
+            top.legend(*lines, loc="outside lower left", ncols=3, columnspacing=1.2)
     if curves(family, "labels"):
         draw_curves(bottom.subplots(), family, "labels")

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from metarlhf.envs.drawing import AGENT, TARGET
 from metarlhf.files import write_bytes
-from metarlhf.report.figures import ink
+from metarlhf.report.figures import ink, key_above
 from metarlhf.report.schema import Interval
 from metarlhf.report.style import picture
 
@@ -32,7 +32,7 @@ def write_returns(path: Path, curves: Mapping[str, Sequence[Interval]]) -> Path:
         axes.set_xlabel("gradient steps")
         axes.set_ylabel("return")
         axes.grid(axis="y")
-        axes.legend(loc="best")
+        key_above(axes)
 
     write_bytes(path, picture(draw, SIZE, path.suffix))
     return path

@@ -11,10 +11,16 @@ from typing import Literal, NamedTuple
 
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.cartpole import CartPole
+from metarlhf.envs.drawing import AGENT, TARGET, looks
 from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
+
+# As the lines of `looks` are dashed and coloured.
+DASHED = ("\N{EM DASH}", "\N{EN DASH} \N{EN DASH}", "\N{MIDDLE DOT} \N{MIDDLE DOT} \N{MIDDLE DOT}",
+          "\N{EN DASH} \N{MIDDLE DOT}")  # fmt: skip
+ROLES: dict[str, Literal["first", "second"]] = {AGENT: "first", TARGET: "second"}
 
 
 class Sign(NamedTuple):
@@ -30,8 +36,15 @@ class Sign(NamedTuple):
 @singledispatch
 def signs(family: TaskFamily) -> tuple[Sign, ...]:
     """Those of a family's drawings; dispatched on its class, as drawing is."""
-    names = ", ".join(family.observation_space.names)
-    return (Sign("\N{EM DASH}", "first", f"what is observed over the clip's steps: {names}"),)
+    drawn = zip(looks(), family.observation_space.names, strict=False)
+    return tuple(
+        Sign(
+            DASHED[i // 3 % len(DASHED)],
+            ROLES.get(look["color"], "ink"),
+            name if look["alpha"] == 1 else f"{name} (faint)",
+        )
+        for i, (look, name) in enumerate(drawn)
+    )
 
 
 @signs.register(Navigation)
