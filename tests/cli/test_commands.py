@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from metarlhf.cli import main
+from metarlhf.meta.evaluate import References
 from metarlhf.meta.prior import load
 from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO, meta_train
 
@@ -149,10 +150,36 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     adapt = ["adapt", result["prior"], "--run-dir", str(tmp_path / "adapted"), "--json"]
     assert main(adapt) == 0
     capsys.readouterr()
-    evaluate = ["evaluate", result["prior"], *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json"]
-    assert main([*evaluate, "--run-dir", str(tmp_path / "evaluated")]) == 0
-    assert last_line(capsys)["labels"] == 0
+    evaluate = ["evaluate", result["prior"], *ORACLE, "--tasks=2", "--steps=2", "--json"]
+    evaluate += ["--run-dir", str(tmp_path / "evaluated")]
+    assert main(evaluate) == 0
+    measured = last_line(capsys)
+    curves = ("returns", "shares", "random_returns", "random_shares")
+    assert [len(measured[name]) for name in curves] == [3] * 4
+    gained = measured["returns"][2]["mean"] - measured["returns"][0]["mean"]
+    assert measured["gains"][1]["mean"] == pytest.approx(gained)
     assert "<svg" in (tmp_path / "evaluated" / "report.html").read_text()
+    assert main([*evaluate, "--resume"]) == 0
+    assert last_line(capsys) == measured
+
+    for command, option in (
+        ("adapt", "--preset=twenty"), ("adapt", "--config.labels=20"),
+        ("evaluate", "--scratch-tasks=2"), ("evaluate", "--scratch_tasks=2"),
+        ("evaluate", "--preset=ten"),
+    ):  # fmt: skip
+        folder = tmp_path / "refused"
+        assert main([command, result["prior"], option, "--run-dir", str(folder)]) == 2
+        assert f"{option.partition('=')[0]} is about answers" in capsys.readouterr().err
+        assert not folder.exists()
+
+
+def test_a_scale_without_length_is_refused(prior, tmp_path, capsys, monkeypatch):
+    """As where PPO ends in some task just where an untrained policy is."""
+    no_scale = lambda *_: References(np.zeros(2), np.array([1.0, 0.0]))
+    monkeypatch.setattr("metarlhf.cli.measure.references", no_scale)
+    command = ["evaluate", str(prior), "--tasks=2", "--scratch-tasks=0"]
+    assert main([*command, "--run-dir", str(tmp_path / "run")]) == 2
+    assert "there is nothing to compare with" in " ".join(capsys.readouterr().err.split())
 
 
 def test_demo_goes_through_to_its_report(tmp_path, capsys):

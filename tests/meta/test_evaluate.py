@@ -77,6 +77,21 @@ def test_normalised_return_is_0_untrained_and_1_with_the_true_reward():
     assert first.oracle.tolist() == [-20.0]
 
 
+@pytest.mark.parametrize(
+    ("oracle", "hardly", "scale"),
+    [
+        ([-10.0, -5.0, 0.0], False, True),
+        ([-35.0, -18.0, -1.0], True, True),  # gains 6, where tasks differ by 12.2
+        ([10.0, 10.0, -10.5], True, True),  # loses in the last
+        ([10.0, 10.0, -10.0], True, False),
+    ],
+)
+def test_an_oracle_that_gains_less_than_tasks_differ_is_told(oracle, hardly, scale):
+    found = References(np.array([-40.0, -25.0, -10.0]), np.array(oracle))
+    assert found.spread == pytest.approx(150**0.5)
+    assert (found.hardly_learns, found.is_a_scale) == (hardly, scale)
+
+
 def test_from_a_prior_every_answer_is_charged_and_asking_about_its_own_clips_takes_no_step(
     prior, tasks
 ):

@@ -161,6 +161,19 @@ def test_says_what_was_not_measured():
     assert "None" not in words
 
 
+def test_it_says_when_nothing_adapts_and_when_there_is_little_to_compare_with():
+    poor = {
+        "gain": {"mean": 0.01, "low": -0.02, "high": 0.04}, "oracle_hardly_learns": True,
+        "untrained_spread": 90.0,
+    }  # fmt: skip
+    words = Page(render(results(family_result(**poor)), {})).words()
+    assert "Nothing adapts: that is +1 % on what" in words
+    assert "The oracle hardly learns here" in words
+    words = Page(render(results(), {})).words()
+    assert "Nothing adapts" not in words
+    assert "hardly learns" not in words
+
+
 def test_a_family_with_nothing_but_what_is_required():
     whole = family_result()
     kept = ("family", "varies", "labels", "feedback", "num_tasks", "normalised_return")

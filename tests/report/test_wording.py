@@ -61,7 +61,16 @@ def test_ratio(value, at_least, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(3.14, "3.1 s"), (9.99, "10.0 s"), (59.7, "1 min 0 s"), (143, "2 min 23 s"), (12, "12 s")],
+    [
+        (0.0004, "0.4 ms"),
+        (0.0342, "34 ms"),
+        (0.9996, "1.0 s"),
+        (3.14, "3.1 s"),
+        (9.99, "10.0 s"),
+        (59.7, "1 min 0 s"),
+        (143, "2 min 23 s"),
+        (12, "12 s"),
+    ],
 )
 def test_duration(seconds, text):
     assert wording.duration(seconds) == text
@@ -70,6 +79,26 @@ def test_duration(seconds, text):
 def test_percent_has_no_negative_zero():
     assert plain(wording.percent(-0.001)) == "0 %"
     assert plain(wording.percent(-0.12)) == "−12 %"
+
+
+def test_nothing_adapts_where_the_gain_may_be_chance():
+    gain = lambda low: family_result(gain={"mean": 0.03, "low": low, "high": 0.07})
+    said = plain(wording.nothing_adapts(gain(-0.001)))
+    assert said.startswith("Nothing adapts: that is +3 % on what")
+    assert "(0 % to +7 %)" in said
+    assert not wording.nothing_adapts(gain(0.01))
+    assert not wording.nothing_adapts(family_result())
+
+
+def test_a_poor_upper_end_of_the_scale_is_said():
+    family = lambda **more: family_result(oracle_hardly_learns=True, untrained_spread=250.0, **more)
+    said = plain(wording.hardly_learns(family(untrained_return=-1144.0, oracle_return=-947.0)))
+    assert said.startswith("The oracle hardly learns here, so shares of it say little")
+    assert "less than the 250 " in said
+    assert "−1 140 before, −947 after" in said
+    some = wording.hardly_learns(family(untrained_return=-1144.0, oracle_return=-150.0))
+    assert "gains nothing in some task" in some
+    assert not wording.hardly_learns(family_result(oracle_hardly_learns=False))
 
 
 def test_savings_of_several_families_are_no_better_than_the_worst():

@@ -114,13 +114,33 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
         )
     by_gradient = files.kind(folder) == gradient_prior.KIND
+    prior = (gradient_prior.load if by_gradient else load)(folder, found.task)
+    leave_out(argv, prior, ("--preset",))
     if by_gradient and found.preset == "ratings":
         raise UserError(
             f"the prior in {folder} was meta-trained on comparisons, not on ratings: choose "
             "--preset ten or twenty"
         )
-    prior = (gradient_prior.load if by_gradient else load)(folder, found.task)
     return prior, preset(prior.shape.family), found.preset
+
+
+def leave_out(argv: Sequence[str], prior: Prior | GradientPrior, options: Sequence[str]) -> None:
+    """Refuse options about answers where a prior learns from what tasks pay.
+
+    `options` are such, or what they begin with.
+
+    Raises:
+        UserError: one is named.
+    """
+    if not isinstance(prior, GradientPrior) or prior.belief is not None:
+        return
+    for word in argv:
+        name = word.partition("=")[0]
+        if name.replace("_", "-").startswith(tuple(options)):
+            raise UserError(
+                f"{name} is about answers, and this prior learns from what a task pays: nobody is "
+                "asked. Leave it out"
+            )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -130,6 +150,7 @@ def main(argv: Sequence[str]) -> int:
     prior, presets, kind = load_prior(argv, "adapt")
     if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
         return adapt_host.main(argv, prior)
+    leave_out(argv, prior, ("--config.",))
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
     if options.steps and not isinstance(prior, GradientPrior):

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from metarlhf.cli import evaluate_host
-from metarlhf.cli.adapt import Kind, load_prior
+from metarlhf.cli import evaluate_host, evaluate_steps
+from metarlhf.cli.adapt import Kind, leave_out, load_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import PriorPath, file_name, open_run, parse, say, show
+from metarlhf.cli.options import PriorPath, file_name, open_run, parse, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs import is_host
 from metarlhf.files import digest
@@ -20,7 +20,11 @@ from metarlhf.runs import RunDirectory
 
 @dataclass(frozen=True)
 class Evaluate(MeasureOptions):
-    """Teach held-out tasks from a prior, compare with learning from scratch, write a report."""
+    """Teach held-out tasks from a prior, compare with learning from scratch, write a report.
+
+    Of a prior that learns from what tasks pay: what each gradient step gains, beside a random
+    start. It has other options; name the prior before --help to see them.
+    """
 
     prior: PriorPath = Path("prior")
     """Folder that `metarlhf meta-train` published."""
@@ -35,8 +39,11 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = load_prior(argv, "evaluate")
-    if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
-        return evaluate_host.main(argv, prior)
+    if isinstance(prior, GradientPrior) and prior.belief is None:
+        leave_out(argv, prior, ("--scratch-tasks",))
+        if is_host(prior.shape.family):
+            return evaluate_host.main(argv, prior)
+        return evaluate_steps.main(argv, prior, presets)
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
     name = file_name(prior.family.name)
     begins_with = digest(options.prior) or ""
@@ -52,9 +59,6 @@ def _evaluate(
 ) -> int:
     family, config = prior.family, getattr(presets, options.preset)
     begin = time.monotonic()
-    if isinstance(prior, GradientPrior) and prior.belief is None:
-        say("this prior learns from what the task pays: nobody is asked")
-        config, options = replace(config, labels=0), replace(options, scratch_tasks=0)
     what = Measurement.of(options, family, config, presets)
     found = measure(run, prior, what)
     result = conclude(run, "evaluate", what, found, time.monotonic() - begin)

@@ -16,6 +16,7 @@ from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.meta.evaluate import (
     Curve,
+    Lesson,
     References,
     held_out_tasks,
     references,
@@ -37,7 +38,7 @@ from metarlhf.report import (
     write_report,
 )
 from metarlhf.rollout import play_episodes
-from metarlhf.runs import RunDirectory
+from metarlhf.runs import RunDirectory, UserError
 from metarlhf.types import Task
 
 # Tasks that learn from scratch at a time: as many as fit the processor's caches.
@@ -98,6 +99,27 @@ class Measurement:
         )
 
 
+def scale_of(
+    run: RunDirectory, family: TaskFamily, tasks: Task, oracle: PPOConfig, seed: int
+) -> References:
+    """Both ends of the scale, by task.
+
+    Raises:
+        UserError: there is none, as PPO with the true reward ends where an untrained policy is.
+    """
+    say(f"{family.name}: PPO with the true reward on the same tasks, to compare with")
+    key = jax.random.fold_in(jax.random.key(seed), REFERENCES)
+    make = lambda: references(key, family, tasks, oracle)._asdict()
+    scale = References(**run.keep(f"{file_name(family.name)}-references", make))
+    if not scale.is_a_scale:
+        raise UserError(
+            f"PPO with the true reward gains nothing in some task of {family.name}: there is "
+            "nothing to compare with. Give it more (--oracle.total-steps) or other settings, in "
+            "another --run-dir"
+        )
+    return scale
+
+
 def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:
     """The family's figures (see `metarlhf.meta.study.summarise`)."""
     family, name = what.family, file_name(what.family.name)
@@ -112,19 +134,10 @@ def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) 
         f"{name}-seconds",
         lambda: {"seconds": np.array(seconds_to_adapt(key, family, first, prior, what.config))},
     )
-    say(f"{family.name}: PPO with the true reward on the same tasks, to compare with")
-    scale = References(
-        **run.keep(
-            f"{name}-references",
-            lambda: references(
-                jax.random.fold_in(key, REFERENCES), family, tasks, what.oracle
-            )._asdict(),
-        )
-    )
     return summarise(
         family,
         what.config,
-        scale,
+        scale_of(run, family, tasks, what.oracle, what.seed),
         [_curve(taught)],
         _from_scratch(run, what, tasks),
         float(seconds["seconds"]),
@@ -162,12 +175,7 @@ def taught_tasks(
 ) -> dict[str, Any]:
     """The curve, and all that pictures are made of."""
     lesson = teach(key, family, tasks, prior, config)
-    count = jax.tree.leaves(tasks)[0].shape[0]
-    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.untaught)
-    arrays: dict[str, Any] = lesson.curve._asdict()
-    for name, agents in (("before", before), ("after", lesson.agents)):
-        obs, length = _episodes(key, family, tasks, agents)
-        arrays |= {f"{name}_obs": obs, f"{name}_length": length}
+    arrays = curve_and_episodes(key, family, tasks, prior, lesson)
     if lesson.feedback is None:
         return arrays
     comparisons, ratings = lesson.feedback.comparisons, lesson.feedback.ratings
@@ -178,6 +186,23 @@ def taught_tasks(
         "rated": ratings.segment.obs,
         "mark": ratings.value,
     }
+
+
+def curve_and_episodes(
+    key: PRNGKeyArray,
+    family: TaskFamily,
+    tasks: Task,
+    prior: Prior | GradientPrior,
+    lesson: Lesson,
+) -> dict[str, Any]:
+    """A lesson's curve, and an episode of each task before it and after."""
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.untaught)
+    arrays: dict[str, Any] = lesson.curve._asdict()
+    for name, agents in (("before", before), ("after", lesson.agents)):
+        obs, length = _episodes(key, family, tasks, agents)
+        arrays |= {f"{name}_obs": obs, f"{name}_length": length}
+    return arrays
 
 
 @eqx.filter_jit

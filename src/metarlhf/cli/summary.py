@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from metarlhf.report import wording
+
 
 def lines(result: Mapping[str, Any], path: Path) -> list[str]:
     """What came out, family by family, and where the report is."""
@@ -13,25 +15,19 @@ def lines(result: Mapping[str, Any], path: Path) -> list[str]:
     return [*told, f"report: {path / 'report.html'}"]
 
 
-def _family(found: Mapping[str, Any]) -> list[str]:
-    mean, low, high = (found["normalised_return"][name] for name in ("mean", "low", "high"))
-    labels, feedback = found["labels"], found["feedback"]
-    taught = f"{labels} {feedback}" if labels else "gradient steps on the task's own reward"
+def _family(found: Any) -> list[str]:
     told = [
-        f"{found['family']}: {taught} taught {mean:.0%} of what the true reward does "
-        f"(95 % interval {low:.0%} to {high:.0%}, {found['num_tasks']} tasks never seen before), "
-        f"in {found['seconds']:.1f} s a task"
+        f"{found['family']}: {found['labels']} {found['feedback']} taught "
+        f"{wording.interval(found['normalised_return'])} of what the true reward does, with the 95 "
+        f"% interval over {found['num_tasks']} tasks never seen before, in "
+        f"{wording.duration(found['seconds'])} a task"
     ]
-    gain = found.get("gain")
-    if gain and gain["low"] <= 0:
-        told.append(
-            f"  nothing adapts: that is {gain['mean']:+.0%} on what it did before it was taught "
-            f"({gain['low']:+.0%} to {gain['high']:+.0%})"
-        )
+    notes = (wording.hardly_learns(found), wording.nothing_adapts(found))
+    told += [f"  {note}" for note in notes if note]
     if found.get("scratch_tasks"):
         told.append(
             f"  on {found['scratch_tasks']} of them, to reach the same "
-            f"{found['scratch_target']:.0%}:"
+            f"{wording.percent(found['scratch_target'])}:"
         )
     for resource, word in (("labels", "answers"), ("steps", "environment steps")):
         ratio = found[f"scratch_{resource}_ratio"]

@@ -49,6 +49,25 @@ class References(NamedTuple):
         """Returns as shares of the way from untrained to oracle."""
         return (returns - self.untrained) / (self.oracle - self.untrained)
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation from task to task of what an untrained policy gets."""
+        return float(np.std(self.untrained))
+
+    @property
+    def hardly_learns(self) -> bool:
+        """Whether PPO gains less than untrained returns differ from task to task, or in some task
+        nothing: shares of what it gains then say little.
+        """
+        gained = self.oracle - self.untrained
+        return bool(gained.mean() < self.spread or (gained <= 0).any())
+
+    @property
+    def is_a_scale(self) -> bool:
+        """Whether both ends lie apart in every task."""
+        far = np.abs(self.oracle - self.untrained)
+        return bool((far > 1e-6 * np.maximum(np.abs(self.oracle), 1e-6)).all())
+
     def first(self, count: int) -> "References":
         """Those of the first `count` tasks."""
         return References(self.untrained[:count], self.oracle[:count])

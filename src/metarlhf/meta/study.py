@@ -53,6 +53,8 @@ def summarise(
         "gain": mean_interval(gained, shared_tasks=True)._asdict(),
         "untrained_return": float(references.untrained.mean()),
         "oracle_return": float(references.oracle.mean()),
+        "untrained_spread": references.spread,
+        "oracle_hardly_learns": references.hardly_learns,
         "seconds": seconds,
         "steps": float(prior.steps[-1]),
         "by_labels": _band(prior, "labels"),
@@ -111,15 +113,19 @@ def seconds_to_adapt(
     task: Task,
     prior: Prior | GradientPrior,
     config: rlhf.RLHFConfig,
+    steps: int | None = None,
 ) -> float:
-    """Wall-clock seconds of teaching one task, compiled before: the median of three times."""
+    """Wall-clock seconds of teaching one task, compiled before: the median of three times.
+
+    `steps` are gradient steps, of a prior that adapts by them.
+    """
 
     def taught() -> Agent:
         if isinstance(prior, Prior):
             return adapt(key, family, task, prior, config).ppo.agent
         alone = jax.tree.map(lambda x: x[None], task)
-        steps = prior.shape.policy.inner_steps
-        return adapt_by_gradient(key, family, alone, prior, config, steps).loop.agents
+        count = prior.shape.policy.inner_steps if steps is None else steps
+        return adapt_by_gradient(key, family, alone, prior, config, count).loop.agents
 
     times = []
     for _ in range(4):

@@ -14,12 +14,15 @@ from metarlhf.report.schema import (
     Question,
     Results,
     RewardMaps,
+    StepsResult,
 )
+from metarlhf.report.steps import write_steps
 
 __all__ = [
     "write_report",
     "write_picture",
     "write_returns",
+    "write_steps",
     "Results",
     "FamilyResult",
     "Interval",
@@ -30,4 +33,5 @@ __all__ = [
     "Question",
     "Mark",
     "RewardMaps",
+    "StepsResult",
 ]

@@ -45,8 +45,7 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
         )
     for level, text in zip(levels, ("true reward", "target"), strict=True):
         if level is not None:
-            axes.axhline(level, color=ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
-            _label(axes, level, text, above=level == 1.0)
+            draw_level(axes, level, text, above=level == 1.0)
     _draw_saving(axes, family, resource)
     bottom = min(0.0, *(float(np.min(curve["low"])) for _, curve in named)) - 0.04
     axes.set_ylim(max(bottom, LOWEST), _top(named))
@@ -108,14 +107,16 @@ def _band(axes: Axes, curve: Curve, resource: str, colour: str) -> None:
     axes.fill_between(curve[resource], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0)
 
 
-def _label(axes: Axes, level: float, text: str, above: bool) -> None:
-    """Name a level where it meets the left side."""
+def draw_level(axes: Axes, level: float, text: str, above: bool, left: bool = True) -> None:
+    """A dotted line, named where it meets the left side, or the right."""
+    axes.axhline(level, color=ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
     axes.annotate(
         text,
-        (0, level),
-        (3, 2 if above else -2),
+        (0 if left else 1, level),
+        (3 if left else -3, 2 if above else -2),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
+        ha="left" if left else "right",
         va="bottom" if above else "top",
         fontsize="small",
         alpha=0.85,
@@ -152,8 +153,7 @@ def draw_tasks(axes: Axes, family: FamilyResult, marked: Sequence[int] = ()) -> 
     """Every held-out task from worst to best; those that are shown as pictures ringed."""
     scores = np.asarray(family.get("per_task"), float)
     order = np.argsort(scores, kind="stable")
-    axes.axhline(1.0, color=ink(), linewidth=0.9, linestyle=(0, (1, 2)), alpha=0.8)
-    _label(axes, 1.0, "true reward", above=True)
+    draw_level(axes, 1.0, "true reward", above=True)
     axes.vlines(np.arange(len(scores)), 0, scores[order], color=AGENT, alpha=0.35, linewidth=1.5)
     axes.plot(scores[order], "o", color=AGENT, markersize=4)
     for position in np.flatnonzero(np.isin(order, list(marked))):

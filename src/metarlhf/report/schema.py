@@ -71,6 +71,9 @@ class FamilyResult(_Required, total=False):
     # Returns in the family's own units, means over tasks.
     untrained_return: float | None
     oracle_return: float | None
+    # Standard deviation of untrained returns over tasks, and whether the oracle gains less than it.
+    untrained_spread: float
+    oracle_hardly_learns: bool
     # How many times as much learning from scratch needs; `at_least`: it never got there.
     scratch_labels_ratio: float | None
     scratch_labels_at_least: bool
@@ -102,6 +105,39 @@ class Results(TypedDict):
     seconds: float
     versions: Mapping[str, str]
     families: Sequence[FamilyResult]
+
+
+class StepsResult(TypedDict):
+    """What gradient steps on the tasks' own reward come to, on held-out tasks of one family.
+
+    Lists have an entry for each number of steps, from none. Shares are normalised returns.
+    """
+
+    command: str
+    seed: int
+    total_seconds: float
+    versions: Mapping[str, str]
+    family: str
+    varies: str
+    num_tasks: int
+    # What one gradient step learns from.
+    episodes_of_a_step: int
+    environment_steps_of_a_step: int
+    returns: Sequence[Interval]
+    shares: Sequence[Interval]
+    # From the same networks, drawn at random, by the step size that meta-training began with.
+    random_returns: Sequence[Interval]
+    random_shares: Sequence[Interval]
+    # Of the return, by one step and more.
+    gains: Sequence[Interval]
+    untrained_return: float
+    untrained_spread: float
+    oracle_return: float
+    oracle_hardly_learns: bool
+    # Of adapting to one task.
+    seconds: float
+    # Normalised return after all steps.
+    per_task: Sequence[float]
 
 
 class Question(NamedTuple):

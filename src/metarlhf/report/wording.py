@@ -1,6 +1,7 @@
 """Numbers in words: what the page says about what was measured, no more than was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from metarlhf.report.schema import (
     Curve,
@@ -25,6 +26,11 @@ def percent(value: float | int) -> str:
     return str(round(100 * value)).replace("-", "\N{MINUS SIGN}") + PERCENT
 
 
+def signed_percent(value: float | int) -> str:
+    """0.03 as +3 %."""
+    return ("+" if round(100 * value) > 0 else "") + percent(value)
+
+
 def number(value: float | int | None, digits: int = 3) -> str:
     """Rounded to so many digits that count, thousands apart; None as not measured."""
     if value is None:
@@ -40,10 +46,17 @@ def interval(value: Interval) -> str:
     return f"{percent(value['mean'])} ({low} to {high})"
 
 
+def plain_interval(value: Interval) -> str:
+    """The same in a unit of its own."""
+    return f"{number(value['mean'])} ({number(value['low'])} to {number(value['high'])})"
+
+
 def duration(seconds: float | int | None) -> str:
-    """3.1 as 3.1 s, 143 as 2 min 23 s."""
+    """0.034 as 34 ms, 3.1 as 3.1 s, 143 as 2 min 23 s."""
     if seconds is None:
         return NOT_MEASURED
+    if seconds < 0.9995:
+        return f"{number(1000 * seconds, 2)} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -59,18 +72,12 @@ def ratio(value: float | int | None, at_least: bool = False) -> str:
 
 def answers(family: FamilyResult) -> str:
     """What was asked for each task: "10 comparisons"."""
-    if nobody_asked(family):
-        return "the task's own reward"
     kind = family["feedback"]
     return f"{family['labels']} {kind.removesuffix('s') if family['labels'] == 1 else kind}"
 
 
-def nobody_asked(family: FamilyResult) -> bool:
-    """Whether the agents learned from what tasks pay, not from answers."""
-    return family["labels"] == 0
-
-
-def _in_words(count: int) -> str:
+def in_words(count: int) -> str:
+    """Small counts as words."""
     return _NUMBERS.get(count, str(count))
 
 
@@ -83,10 +90,7 @@ def headline(results: Results) -> str:
     families = results["families"]
     counts = sorted({family["labels"] for family in families})
     means = sorted(family["normalised_return"]["mean"] for family in families)
-    if nobody_asked(families[0]):
-        reached = " to ".join(dict.fromkeys(percent(means[i]) for i in (0, -1)))
-        return f"A few gradient steps on the task's own reward reached {reached} of what PPO does"
-    who = _span(_in_words(counts[0]), _in_words(counts[-1])).capitalize()
+    who = _span(in_words(counts[0]), in_words(counts[-1])).capitalize()
     who += " answer" if counts[-1] == 1 else " answers"
     if means[-1] <= 0:
         return f"{who} taught nothing: the agents do no better than untrained ones"
@@ -116,6 +120,37 @@ def savings(families: Sequence[FamilyResult]) -> str:
     partly = any(family.get(key) is None for family in families for key in keys)
     where = ", where it was measured" if partly else ""
     return f"Learning the same from scratch took {' and '.join(parts)}{where}.{_compared(families)}"
+
+
+def hardly_learns(family: Mapping[str, Any]) -> str:
+    """That the upper end of the scale is a poor one, where it is so; else empty."""
+    if not family.get("oracle_hardly_learns"):
+        return ""
+    untrained, oracle = family["untrained_return"], family["oracle_return"]
+    spread = family["untrained_spread"]
+    why = (
+        f"gains less than the {number(spread)} (a standard deviation) by which untrained returns "
+        "differ from task to task"
+        if oracle - untrained < spread
+        else "gains nothing in some task"
+    )
+    return (
+        f"The oracle hardly learns here, so shares of it say little: PPO with the true reward {why}"
+        f" (return {number(untrained)} before, {number(oracle)} after). Give it more, such as "
+        "--oracle.total-steps, or other settings."
+    )
+
+
+def nothing_adapts(family: FamilyResult) -> str:
+    """That being taught gained no more than chance may, where it is so; else empty."""
+    gain = family.get("gain")
+    if gain is None or gain["low"] > 0:
+        return ""
+    low, high = signed_percent(gain["low"]), signed_percent(gain["high"])
+    return (
+        f"Nothing adapts: that is {signed_percent(gain['mean'])} on what these agents did before "
+        f"they were taught ({low} to {high}), and may be chance."
+    )
 
 
 def _compared(families: Sequence[FamilyResult]) -> str:

@@ -1,0 +1,147 @@
+"""The page about a prior that learns from what tasks pay: what each gradient step gains."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
+
+from metarlhf.files import write_text
+from metarlhf.report import figures, wording
+from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing
+from metarlhf.report.returns import draw_returns
+from metarlhf.report.schema import Example, FamilyPictures, StepsResult
+from metarlhf.report.signs import signs
+from metarlhf.report.style import DARK, LIGHT
+
+
+def write_steps(path: Path, found: StepsResult, pictures: FamilyPictures) -> Path:
+    """Write the page to `path`; a failure leaves what was there before.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_text(path, render(found, pictures))
+    return path
+
+
+def render(found: StepsResult, pictures: FamilyPictures) -> str:
+    """The page as a string; the same results give the same page, byte for byte."""
+    environment = Environment(
+        loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals.update(w=wording, light=LIGHT, dark=DARK)
+    return environment.get_template("steps.html.j2").render(
+        found=found,
+        headline=headline(found),
+        notes=notes(found),
+        steps=_steps(len(found["gains"])),
+        curve=_curve(found),
+        tasks=_tasks(found, pictures),
+        examples=[_example(found, pictures, one, i) for i, one in enumerate(pictures.examples)],
+        signs=signs(pictures.family),
+    )
+
+
+def nothing_adapts(found: StepsResult) -> bool:
+    """Whether no number of steps gains more than chance may."""
+    return all(gain["low"] <= 0 for gain in found["gains"])
+
+
+def headline(found: StepsResult) -> str:
+    """The result in one sentence."""
+    if nothing_adapts(found):
+        return "Nothing adapts: no number of gradient steps gains more than chance may"
+    taken, last = len(found["gains"]), found["shares"][-1]
+    reach = "reaches" if taken == 1 else "reach"
+    return (
+        f"{_steps(taken).capitalize()} on a task's own reward {reach} "
+        f"{wording.percent(last['mean'])} of what PPO does"
+    )
+
+
+def notes(found: StepsResult) -> list[str]:
+    """What has to be known beside it, where there is something."""
+    told = [wording.hardly_learns(found)]
+    shares, gains = found["shares"], found["gains"]
+    best = max(range(len(shares)), key=lambda step: shares[step]["mean"])
+    if not nothing_adapts(found) and shares[best]["low"] > shares[-1]["mean"]:
+        told += [
+            f"It was more after {_steps(best)}, {wording.interval(shares[best])}: what comes after "
+            "that does harm."
+        ]
+    if not nothing_adapts(found) and gains[-1]["low"] <= 0:
+        told += ["After all steps it is no more than before the first, but for chance."]
+    return [note for note in told if note]
+
+
+def lines(found: StepsResult) -> list[str]:
+    """The same for a person at a terminal."""
+    told = [
+        f"{found['family']}: {headline(found)}. {found['num_tasks']} held-out tasks, each step "
+        f"from {found['episodes_of_a_step']} episodes, {wording.duration(found['seconds'])} a task",
+        *(f"  {note}" for note in notes(found)),
+        "  return, its 95 % interval and its share of what PPO gains on an untrained policy:",
+    ]
+    curves = (
+        zip(found["returns"], found["shares"], strict=True),
+        zip(found["random_returns"], found["random_shares"], strict=True),
+    )
+    one = lambda pay, share: f"{wording.plain_interval(pay)}, {wording.percent(share['mean'])}"
+    for step, (here, random) in enumerate(zip(*curves, strict=True)):
+        when = f"after {_steps(step)}" if step else "before any step"
+        told.append(f"  {when}: {one(*here)}; from a random start {one(*random)}")
+    untrained, oracle = (
+        wording.number(value) for value in (found["untrained_return"], found["oracle_return"])
+    )
+    return [*told, f"  PPO with the true reward: {oracle}; an untrained policy: {untrained}"]
+
+
+def _steps(count: int) -> str:
+    return f"{wording.in_words(count)} gradient step{'' if count == 1 else 's'}"
+
+
+def _curve(found: StepsResult) -> Drawing:
+    def draw(axes: Axes) -> None:
+        draw_returns(
+            axes,
+            {"meta-learned": found["returns"], "random start": found["random_returns"]},
+            {"PPO": found["oracle_return"], "untrained": found["untrained_return"]},
+        )
+
+    first, last = (wording.number(found["returns"][i]["mean"]) for i in (0, -1))
+    return drawing(
+        draw, ONE, CURVE, "returns",
+        f"Return after each gradient step: from {first} before the first to {last} in the end.",
+        "Return after each gradient step, with 95 % intervals over tasks",
+    )  # fmt: skip
+
+
+def _tasks(found: StepsResult, pictures: FamilyPictures) -> Drawing:
+    marked = [one.number for one in pictures.examples if one.number is not None]
+    family: Any = found
+    worst, best = (wording.percent(end(found["per_task"])) for end in (min, max))
+    return drawing(
+        lambda axes: figures.draw_tasks(axes, family, marked), ONE, CURVE, "tasks",
+        f"Share of what PPO gains on each of {found['num_tasks']} held-out tasks, from {worst} to "
+        f"{best}.",
+        f"Every held-out task after {_steps(len(found['gains']))}, as a share of what PPO gains; "
+        "ringed: those drawn here",
+    )  # fmt: skip
+
+
+def _example(
+    found: StepsResult, pictures: FamilyPictures, example: Example, number: int
+) -> Drawing:
+    family: Any = found
+    taken = _steps(len(found["gains"])).replace("gradient ", "")
+    standing = wording.standing(family, example.number)
+    return drawing(
+        lambda pair: figures.draw_before_after(
+            pair, pictures.family, example.task, example.before, example.after,
+            ("before", f"after {taken}"),
+        ),
+        TWO, PAIR, f"e{number}", f"What the agent does before and after {taken} ({standing}).",
+        standing[0].upper() + standing[1:],
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""The page about gradient steps on what tasks pay holds what was measured, in the bad cases too."""
+
+import pytest
+
+from metarlhf.report import steps
+from tests.report.made_up import pictures
+from tests.report.test_report import Page
+
+
+def intervals(means, width=1.0):
+    return [{"mean": m, "low": m - width, "high": m + width} for m in means]
+
+
+def found(shares=(0.01, 0.4, 0.7), width=0.05, **changes):
+    returns = [-45 + 44 * share for share in shares]
+    return {
+        "command": "evaluate", "seed": 0, "total_seconds": 83.0, "versions": {"jax": "0.10.0"},
+        "family": "navigation/finn2017", "varies": "goal position (2 numbers)", "num_tasks": 40,
+        "episodes_of_a_step": 20, "environment_steps_of_a_step": 2000,
+        "returns": intervals(returns, 44 * width), "shares": intervals(shares, width),
+        "random_returns": intervals([-45.0, -43.0, -53.0]),
+        "random_shares": intervals([0.0, 0.08, -0.2], width),
+        "gains": intervals([r - returns[0] for r in returns[1:]], 44 * width),
+        "untrained_return": -45.0, "untrained_spread": 12.0, "oracle_return": -0.69,
+        "oracle_hardly_learns": False, "seconds": 0.0203,
+        "per_task": [0.7 + 0.001 * i for i in range(40)],
+    } | changes  # fmt: skip
+
+
+def words(result):
+    return Page(steps.render(result, pictures(questions=0))).words()
+
+
+def test_it_holds_every_step_beside_a_random_start_and_the_oracle():
+    page = words(found())
+    for figure in (
+        "Two gradient steps on a task's own reward reach 70 % of what PPO does.",
+        "0 −44.6 (−46.8 to −42.4) 1 % (−4 to 6 %) −45 (−46 to −44) 0 % (−5 to 5 %)",
+        "2 −14.2 (−16.4 to −12) 70 % (65 to 75 %) −53 (−54 to −52) −20 % (−25 to −15 %)",
+        "PPO, its whole budget −0.69 100 %",
+        "untrained −45 0 %",
+        "each from 20 fresh episodes (2 000 environment steps)",
+        "One task takes 20 ms.",
+        "the goal, which no agent is told",
+    ):
+        assert figure in page.replace("\N{NO-BREAK SPACE}", " ")
+    for about_answers in ("answer", "from scratch", "not measured", "label"):
+        assert about_answers not in page
+
+
+@pytest.mark.parametrize(
+    ("shares", "width", "said", "unsaid"),
+    [
+        ((0.0, 0.02, 0.03), 0.05, "Nothing adapts", "does harm"),
+        ((0.0, 0.7, 0.1), 0.05, "more after one gradient step, 70", "Nothing adapts"),
+        ((0.0, 0.7, 0.02), 0.05, "no more than before the first", "Nothing adapts"),
+        ((0.0, 0.4, 0.7), 0.05, "reach 70", "harm"),
+    ],
+)
+def test_what_goes_wrong_is_said_on_the_page_and_at_the_terminal(shares, width, said, unsaid):
+    result = found(shares, width)
+    for text in (words(result), "\n".join(steps.lines(result))):
+        text = text.replace("\N{NO-BREAK SPACE}", " ")
+        assert said in text
+        assert unsaid not in text
+
+
+def test_a_poor_oracle_is_said():
+    poor = found(oracle_hardly_learns=True, oracle_return=-40.0)
+    assert "hardly learns" in words(poor)
+    assert "hardly learns" in "\n".join(steps.lines(poor))
+    assert "hardly learns" not in words(found())
+
+
+def test_a_terminal_has_a_line_for_each_step():
+    told = "\n".join(steps.lines(found())).replace("\N{NO-BREAK SPACE}", " ")
+    assert "before any step: −44.6 (−46.8 to −42.4), 1 %; from a random start −45" in told
+    assert "after two gradient steps: −14.2 (−16.4 to −12), 70 %" in told
+    assert "20 ms a task" in told
