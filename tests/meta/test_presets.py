@@ -1,5 +1,6 @@
 """What was tuned for each family exists, fits together, and is what its name says."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 
 from metarlhf import envs, ppo, rlhf
 from metarlhf.meta import joint
+from metarlhf.meta.evaluate import held_out_tasks, references
 from metarlhf.meta.presets import FAMILIES, preset
 
 KEY = jax.random.key(0)
@@ -32,6 +34,17 @@ def test_of_the_two_ways_from_scratch_each_spares_what_its_name_says(name):
     few_labels, few_steps = preset(name).few_labels, preset(name).few_steps
     assert few_labels.labels < few_steps.labels
     assert steps(few_steps) < steps(few_labels)
+
+
+@pytest.mark.slow
+def test_the_upper_end_of_the_scale_is_learned_whatever_the_size_of_rewards():
+    """A rod that is paid down to -16 a step; `ORACLE` gains next to nothing there."""
+    name = "gymnax:Pendulum-v1?g=uniform(5,15)"
+    family, config = envs.make_family(name), replace(preset(name).oracle, total_steps=60_000)
+    tasks = held_out_tasks(family, 2, "validation")
+    found = references(KEY, family, tasks, config, untrained=1)
+    assert (found.oracle - found.untrained > 500).all()
+    assert not found.hardly_learns
 
 
 @every_family
