@@ -37,7 +37,14 @@ def runs(tmp_path_factory, prior):
     words = ["--method", "promp", *GRADIENT, "--run-dir", str(gradient)]
     commands = {
         "plain": ["rlhf", "navigation/hazard", *LEARN, *NEVER],
-        "additive": ["rlhf", "pendulum", *LEARN, "--ensemble.network", "additive"],
+        "additive": [
+            "rlhf",
+            "pendulum",
+            *LEARN,
+            "--ensemble.network",
+            "additive",
+            "--config.teacher.mistake=0.1",
+        ],
         "marks": ["adapt", str(prior), "--preset=ratings", "--config.final-updates=0"],
         "by gradient": ["adapt", str(gradient / "prior")],
         "ppo": ["ppo", "navigation", *PPO, "--config.epochs=1", "--config.minibatches=2"],
@@ -113,6 +120,9 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     assert "where the clip begins" in page or FAMILIES.get(run) == "pendulum"
     assert "How often it is right" in page
     assert ("moved the reward" in page) == compared
+    # Whoever never errs is not accused of slips.
+    assert ("a slip, perhaps" in page) == (run == "additive")
+    assert ("the simulated teacher never erred here" in page) == (run in ("plain", "by gradient"))
     for name in names[:3]:
         assert name in page
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.explain import answered, calibration, left_out
+from metarlhf.explain import Answered, answered, calibration, left_out
 from metarlhf.report import explained_words as words
 from metarlhf.reward import ROBUST, Ensemble, LatentPosterior, LatentReward, Learned, wrong_answers
 from metarlhf.reward.calibration import predicted_preferences
@@ -38,22 +38,36 @@ def learned():
     return Learned(before, after, feedback, clips(50, 64), FAMILY, PEOPLE)
 
 
-def test_an_answer_that_the_others_contradict_is_said_so_with_who_gave_it(learned):
+def test_an_answer_that_does_not_fit_the_others_is_said_so_with_who_gave_it(learned):
     others, alone = left_out(KEY, learned)
     assert not alone  # too many for an ensemble to be fitted without each of them
     found = answered(learned, others, alone)
-    assert found[3].contradicted
+    assert found[3].misfit
     assert found[3].by == "ben"
-    assert sum(one.contradicted for one in found) <= 3
+    assert sum(one.misfit for one in found) <= 3
     assert all(one.influence is None for one in found)
-    told = words.contradicted(found)
+    told = words.misfits(found, errs=True)
     assert "4" in told
-    assert "contradict" in told
+    assert "does not fit" in told or "do not fit" in told
     wrong = wrong_answers(learned.after, learned.feedback, PEOPLE)
     ana, ben = words.people(found, wrong)
     assert (ana.name, ana.answers, ben.answers) == ("ana", 12, 12)
     assert wrong["ben"] > wrong["ana"]
-    assert int(ben.contradict) >= 1
+    assert int(ben.misfits) >= 1
+
+
+def test_of_a_teacher_who_never_errs_the_model_is_to_be_doubted():
+    clip = (np.zeros((2, 2)),) * 2
+    fits, not_fits = (Answered(n, clip, 1.0, 0.5, 0.9, others=o) for n, o in ((1, 0.9), (2, 0.1)))
+    assert words.misfits([fits], errs=False) == "Every answer fits the others."
+    said = {errs: words.misfits([fits, not_fits], errs) for errs in (True, False)}
+    assert all(one.startswith("Answer 2 does not fit") for one in said.values())
+    assert "a slip, perhaps" in said[True]
+    assert "slip" not in said[False]
+    assert "it is the model that has not understood" in said[False]
+    many = words.misfits([not_fits] * 9, errs=False)
+    assert many.startswith("9 of 9 answers do not fit")
+    assert many.endswith("not the answer that is wrong.")
 
 
 def test_few_answers_are_left_out_one_by_one(learned):

@@ -20,11 +20,11 @@ def found_to_be(distances, calibration=None, **importance):
     return blank._replace(distances=distances, calibration=calibration, importance=importance)
 
 
-def to_true(epic, before=0.7):
+def to_true(epic, before=0.7, dard=None):
     return [
         Distance("after", "before", 0.1, 0.1),
-        Distance("after", "true", epic, 0.5),
-        Distance("before", "true", before, 0.5),
+        Distance("after", "true", epic, epic if dard is None else dard),
+        Distance("before", "true", before, before),
     ]
 
 
@@ -39,9 +39,30 @@ def to_true(epic, before=0.7):
 def test_learned_and_true_reward_agree_or_part(epic, words):
     found = verdict(found_to_be(to_true(epic, before=0.66)))
     assert found.sentences[0].startswith(f"Learned and true reward {words}")
-    assert f"distance is {epic:.2f} (0 is the same" in found.text
-    assert "before the answers it was 0.66" in found.text
+    assert f"EPIC distance is {epic:.2f}, their DARD distance {epic:.2f} (0 is the" in found.text
+    assert "before the answers they were 0.66 and 0.66" in found.text
+    assert "They differ" not in found.text
     assert (found.epic, found.epic_before, found.right) == (epic, 0.66, None)
+
+
+@pytest.mark.parametrize(
+    ("epic", "dard", "words", "means"),
+    [
+        (0.16, 0.78, "over all steps (EPIC) largely agree; among those open at one moment (DARD) "
+         "they have next to nothing to do", "good situations from bad ones better"),
+        (0.6, 0.1, "over all steps (EPIC) have next to nothing to do with one another; among those "
+         "open at one moment (DARD) they agree.", "errs most where no agent chooses"),
+        (0.14, 0.2, "largely agree.", ""),  # as good as the same: the further one counts
+        (0.2, 0.14, "largely agree.", ""),
+        (0.36, 0.5, "agree only in part.", "good situations from bad ones better"),
+    ],
+)  # fmt: skip
+def test_both_distances_count_and_what_it_means_where_they_differ(epic, dard, words, means):
+    found = verdict(found_to_be(to_true(epic, dard=dard)))
+    assert found.sentences[0].startswith(f"Learned and true reward {words}")
+    assert means in found.sentences[1]
+    assert ("They differ" in found.text) == bool(means)
+    assert (found.dard, found.dard_before) == (dard, 0.7)
 
 
 def test_with_a_true_reward_that_is_the_same_everywhere_nothing_can_agree():

@@ -14,6 +14,7 @@ from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
 from metarlhf.envs import TaskFamily
 from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
+from metarlhf.feedback import Teacher
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, write_explanation
 from metarlhf.report.explained_verdict import verdict
@@ -76,9 +77,20 @@ def main(argv: Sequence[str]) -> int:
     page = write_explanation(
         folder, found, family, task=task if simulated else None,
         references=options.config.references, other=str(options.other) if other else None,
+        errs=not (simulated and _errorless(begun)),
     )  # fmt: skip
     result = _result(found, page) | {"seconds": time.monotonic() - begin}
     return show(result, _lines(found, page), options.json)
+
+
+def _errorless(begun: dict[str, Any]) -> bool:
+    """Whether the simulated teacher of a run answered by the true reward, always."""
+    teacher = (begun.get("config") or {}).get("teacher")
+    if teacher is None:
+        return False
+    usual = Teacher()
+    kept = (float(teacher.get(name, "nan")) for name in ("beta", "mistake", "myopic"))
+    return tuple(kept) == (usual.beta, usual.mistake, usual.myopic)
 
 
 def _learned(run: Path) -> Learned:

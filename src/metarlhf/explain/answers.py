@@ -14,8 +14,8 @@ from metarlhf.reward.influence import Influence
 from metarlhf.reward.losses import rating_log_likelihood
 from metarlhf.types import Rating
 
-CONTRADICTS = 0.75
-"""An answer that others give a quarter at most contradicts them."""
+FITS_NOT = 0.75
+"""An answer that a fit to others gives a quarter at most does not fit them."""
 
 
 class Answered(NamedTuple):
@@ -51,9 +51,13 @@ class Answered(NamedTuple):
         return self.surprise - abs(self.said - self.after) / ((self.levels or 2) - 1)
 
     @property
-    def contradicted(self) -> bool:
-        """Whether the other answers speak against this one."""
-        return self.others is not None and abs(self.said - self.others) > CONTRADICTS
+    def misfit(self) -> bool:
+        """Whether a fit to the other answers expects another than this one.
+
+        Who is wrong is not said: the answer, or the model, to which the others have not yet told
+        enough.
+        """
+        return self.others is not None and abs(self.said - self.others) > FITS_NOT
 
 
 _preferences = jax.jit(predicted_preferences)

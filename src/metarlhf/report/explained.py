@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metarlhf.envs import Shown, TaskFamily
 from metarlhf.explain import Answered, Calibration, Explanation
-from metarlhf.explain.answers import CONTRADICTS
+from metarlhf.explain.answers import FITS_NOT
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
 from metarlhf.report import explained_words as words
@@ -35,6 +35,7 @@ def write_explanation(
     task: Task | None,
     references: int,
     other: str | None = None,
+    errs: bool = True,
 ) -> Path:
     """Write the page and the same as JSON into `folder`; returns the page's path.
 
@@ -45,9 +46,10 @@ def write_explanation(
         task: what was to be learned, drawn as a star; None where nobody knows.
         references: steps that attributions are counted from.
         other: what the other run that it is compared with is called.
+        errs: whether who answered may have erred, as people do.
     """
     write_json(folder / JSON, as_json(found))
-    write_text(folder / PAGE, render(found, family, task, references, other))
+    write_text(folder / PAGE, render(found, family, task, references, other, errs))
     return folder / PAGE
 
 
@@ -57,6 +59,7 @@ def render(
     task: Task | None,
     references: int,
     other: str | None = None,
+    errs: bool = True,
 ) -> str:
     """The page as a string; the same explanation gives the same page, byte for byte."""
     environment = Environment(
@@ -83,10 +86,11 @@ def render(
         foreseen=words.foreseen(answers),
         calibration=_calibration(found.calibration),
         calibrated=words.calibrated(found.calibration),
-        quarter=wording.percent(1 - CONTRADICTS),
+        quarter=wording.percent(1 - FITS_NOT),
         signs=_signs(family, task),
         forbids=any(one.forbidden is not None for one in found.maps),
-        contradicted=words.contradicted(answers),
+        misfits=words.misfits(answers, errs),
+        doubted=words.doubted(errs),
         people=words.people(answers, found.wrong),
         beliefs=_beliefs(answers),
         questions=_questions(found, family, task) if drawn else [],
@@ -198,8 +202,8 @@ def _questions(found: Explanation, family: TaskFamily, task: Task | None) -> lis
 
 
 def _odd(found: Explanation, family: TaskFamily, task: Task | None) -> list[Drawing]:
-    """The questions whose answers the others contradict most."""
-    odd = [one for one in found.answers if one.contradicted]
+    """The questions whose answers fit the others least."""
+    odd = [one for one in found.answers if one.misfit]
     odd = sorted(odd, key=lambda one: -abs(one.said - (one.others or 0.0)))[:ODD]
     return [_question(one, family, task, odd=True) for one in odd]
 

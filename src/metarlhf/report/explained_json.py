@@ -73,7 +73,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
                 "expected_before": one.before,
                 "expected_after": one.after,
                 "expected_by_others": one.others,
-                "contradicted": one.contradicted,
+                "misfit": one.misfit,
                 "influence": one.influence,
                 "by": one.by,
             }

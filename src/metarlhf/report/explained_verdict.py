@@ -5,12 +5,13 @@ right. One source for the page, its JSON and the command's last lines.
 from typing import NamedTuple
 
 from metarlhf.explain import Calibration, Explanation
+from metarlhf.explain.found import Distance
 from metarlhf.report import wording
 
 SCALE = (
     "0 is the same but for scale, offset and shaping, 0.71 is unrelated, and 1 is the very opposite"
 )
-# Up to which EPIC distance two rewards are said to do so. Of the correlation rho of what is left of
+# Up to which distance two rewards are said to do so. Of the correlation rho of what is left of
 # them without shaping it is sqrt((1 - rho) / 2): 0.15 is a rho of 0.96, 0.35 of 0.76, 0.55 of 0.4.
 AGREEMENT = (
     (0.15, "agree"),
@@ -19,6 +20,8 @@ AGREEMENT = (
     (0.8, "have next to nothing to do with one another"),
     (float("inf"), "part: what is liked by the one is disliked by the other"),
 )
+# The two distances say the same when they are no further apart.
+APART = 0.1
 
 # Shares of answers that differ by less are called the same.
 PLAIN = 0.05
@@ -33,6 +36,9 @@ class Verdict(NamedTuple):
     """Distance of the learned reward and the true one."""
     epic_before: float | None
     """The same before the first answer."""
+    dard: float | None
+    """Distance of the two by steps that can follow from one another."""
+    dard_before: float | None
     right: float | None
     """Share of held-out answers that the model foresees."""
     believed: float | None
@@ -47,17 +53,18 @@ class Verdict(NamedTuple):
 
 def verdict(found: Explanation) -> Verdict:
     """What it comes to, as far as there is something to judge it by."""
-    to_true = {d.one: d.epic for d in found.distances if d.other == "true"}
-    epic, before = to_true.get("after"), to_true.get("before")
+    to_true = {d.one: d for d in found.distances if d.other == "true"}
+    after, before = to_true.get("after"), to_true.get("before")
     agreement, sentences = None, []
     if _flat(found):
         sentences += ["The true reward is the same in every step: there is nothing to agree on."]
-    elif epic is not None and before is not None:
-        agreement = next(word for most, word in AGREEMENT if epic <= most)
+    elif after is not None and before is not None:
+        agreement = _agreement(after)
         sentences += [
             f"Learned and true reward {agreement}.",
-            f"Over steps of the agent and random ones their EPIC distance is {epic:.2f} ({SCALE}); "
-            f"before the answers it was {before:.2f}.",
+            f"Over steps of the agent and random ones their EPIC distance is {after.epic:.2f}, "
+            f"their DARD distance {after.dard:.2f} ({SCALE}); before the answers they were "
+            f"{before.epic:.2f} and {before.dard:.2f}.{_why_they_differ(after)}",
         ]
     elif found.calibration is not None:
         sentences += ["What was wanted is known from answers alone."]
@@ -66,7 +73,40 @@ def verdict(found: Explanation) -> Verdict:
     if told is not None:
         right, believed = float(told.accuracy), float(told.mean_confidence)
         sentences += [how_often_right(found.calibration)]
-    return Verdict(agreement, epic, before, right, believed, tuple(sentences))
+    return Verdict(
+        agreement,
+        *((after.epic, before.epic) if after and before else (None, None)),
+        *((after.dard, before.dard) if after and before else (None, None)),
+        right,
+        believed,
+        tuple(sentences),
+    )
+
+
+def _agreement(found: Distance) -> str:
+    """By both distances: where they are near, the further one counts."""
+    by = lambda value: next(word for most, word in AGREEMENT if value <= most)
+    epic, dard = by(found.epic), by(found.dard)
+    if abs(found.epic - found.dard) <= APART or epic == dard:
+        return by(max(found.epic, found.dard))
+    return f"over all steps (EPIC) {epic}; among those open at one moment (DARD) they {dard}"
+
+
+def _why_they_differ(found: Distance) -> str:
+    """What it means that one of the distances is much the larger."""
+    if abs(found.epic - found.dard) <= APART:
+        return ""
+    if found.dard > found.epic:
+        return (
+            " They differ: EPIC compares steps from all over, DARD only such as one action more or "
+            "less can change. So the model tells good situations from bad ones better than a good "
+            "action from a bad one where it stands, and what an agent is led to do from step to "
+            "step may not be what was wanted."
+        )
+    return (
+        " They differ: EPIC also compares steps that no action leads to, DARD only such as one "
+        "action more or less can change. So the model errs most where no agent chooses."
+    )
 
 
 def _flat(found: Explanation) -> bool:

@@ -96,23 +96,28 @@ FEW = 50
 """Answers of which no more than a hint of calibration can be told."""
 
 
-def contradicted(answers: Sequence[Answered]) -> str:
-    """Which answers the others speak against."""
+def misfits(answers: Sequence[Answered], errs: bool) -> str:
+    """Which answers do not fit the others, and who is to be doubted, if teachers may err or not."""
     if all(one.others is None for one in answers):
         return ""
-    numbers = [str(one.number) for one in answers if one.contradicted]
+    numbers = [str(one.number) for one in answers if one.misfit]
     if not numbers:
-        return "No answer contradicts the others."
-    most = ", ".join(numbers[:-1][:MOST]) + (" and " if len(numbers) > 1 else "") + numbers[-1]
+        return "Every answer fits the others."
     if len(numbers) > MOST:
-        return (
-            f"{len(numbers)} of {len(answers)} answers contradict what the others say; the table "
-            "below marks them."
-        )
-    one = len(numbers) == 1
+        which = f"{len(numbers)} of {len(answers)} answers do"
+        return f"{which} not fit what the model takes from the others: {doubted(errs)}."
+    most = ", ".join(numbers[:-1]) + (" and " if len(numbers) > 1 else "") + numbers[-1]
+    which = f"Answer {most} does" if len(numbers) == 1 else f"Answers {most} do"
+    return f"{which} not fit what the model takes from the others: {doubted(errs)}."
+
+
+def doubted(errs: bool) -> str:
+    """What may be wrong where an answer does not fit the others."""
+    if errs:
+        return "a slip, perhaps, a change of mind, or something that the model has not understood"
     return (
-        f"Answer{'' if one else 's'} {most} contradict{'s' if one else ''} what the others say: a "
-        "slip, perhaps, or something that the model cannot see."
+        "the simulated teacher never erred here, so it is the model that has not understood this, "
+        "and not the answer that is wrong"
     )
 
 
@@ -126,7 +131,7 @@ class Person(NamedTuple):
     name: str
     answers: int
     wrong: str
-    contradict: str
+    misfits: str
 
 
 def people(answers: Sequence[Answered], wrong: dict[str, float]) -> list[Person]:
@@ -137,7 +142,7 @@ def people(answers: Sequence[Answered], wrong: dict[str, float]) -> list[Person]
     told = []
     for name in names:
         theirs = [one for one in answers if one.by == name]
-        against = sum(one.contradicted for one in theirs)
+        against = sum(one.misfit for one in theirs)
         share = wording.percent(wrong[name]) if name in wrong else "-"
         told.append(Person(name, len(theirs), share, str(against)))
     return told
