@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
+from metarlhf.envs import registry
 from metarlhf.envs.distributions import distribution
 from metarlhf.feedback import Library
 from metarlhf.meta.evaluate import held_out_tasks
@@ -135,3 +136,18 @@ def test_a_number_is_so_in_every_task():
     assert short.segment_length == 3
     assert float(short.sample(KEY).m) == 2
     assert short.varies == "g uniform(5,15)"
+
+
+@pytest.mark.parametrize("name", [ROD, POLE])
+def test_a_family_may_be_first_asked_for_while_something_is_traced(name, monkeypatch):
+    """As where a prior is read in a process of its own."""
+    monkeypatch.setattr(registry, "_made", {})
+
+    def begin(key):
+        family = envs.make_family(name)
+        return family.reset(key, family.sample(key))[0]
+
+    traced = jax.eval_shape(begin, KEY)
+    family = envs.make_family(name)  # nothing of the trace is left in it
+    assert traced.shape == (family.observation_space.size,)
+    assert np.isfinite(begin(KEY)).all()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import jax
+
 from metarlhf.envs.base import Environment, TaskFamily, Tasks
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.distributions import Distribution, distribution
@@ -69,7 +71,9 @@ def make(name: str, **options: Any) -> Environment:
     if call not in _made:
         factory = _factory(name)
         try:
-            _made[call] = factory(**options)
+            # Also where it is first asked for while something else is traced: a prior's shapes.
+            with jax.ensure_compile_time_eval():
+                _made[call] = factory(**options)
         except TypeError as error:
             raise ValueError(
                 f"the environment {name!r} does not take the options {options}: {error}"
