@@ -174,6 +174,17 @@ def test_it_says_when_nothing_adapts_and_when_there_is_little_to_compare_with():
     assert "hardly learns" not in words
 
 
+def test_a_single_point_is_not_drawn_as_a_curve():
+    once = {"steps": [0.0], "mean": [0.9], "low": [0.8], "high": [1.0]}
+    alone = {"scratch_by_labels": None, "scratch_by_steps": None, "prior_by_steps": once}
+    page = Page(render(results(family_result(**alone)), {}))
+    labels = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert [label for label in labels if "number of environment steps" in label] == []
+    assert len([label for label in labels if "number of answers" in label]) == 1
+    assert "beside learning from scratch" not in page.words()
+    assert "beside learning from scratch" in Page(render(results(), {})).words()
+
+
 def test_a_family_with_nothing_but_what_is_required():
     whole = family_result()
     kept = ("family", "varies", "labels", "feedback", "num_tasks", "normalised_return")

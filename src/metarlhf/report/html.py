@@ -124,7 +124,8 @@ def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
         "steps": "The same by how long the agent acted in the environment",
     }
     for resource, caption in captions.items():
-        if wording.curves(family, resource):
+        # One point by itself is no curve, and is told in words.
+        if any(len(curve["mean"]) > 1 for _, curve in wording.curves(family, resource)):
             yield drawing(
                 lambda axes: figures.draw_curves(axes, family, resource),
                 ONE,
