@@ -36,6 +36,14 @@ def reached(mean, **changes):
             "Five to 20 answers were enough for 90 % of what the true reward teaches",
         ),
         (
+            [reached(0.89, gain={"mean": 0.01, "low": -0.02, "high": 0.04})],
+            "Ten answers added no more than chance may to what meta-training alone brought: 89 %",
+        ),
+        (
+            [reached(0.89, oracle_hardly_learns=True, untrained_spread=99.0)],
+            "PPO with the true reward hardly learns here: there is little to compare with",
+        ),
+        (
             [reached(-0.2)],
             "Ten answers taught nothing: the agents do no better than untrained ones",
         ),

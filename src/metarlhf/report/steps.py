@@ -53,6 +53,8 @@ def headline(found: StepsResult) -> str:
     """The result in one sentence."""
     if nothing_adapts(found):
         return "Nothing adapts: no number of gradient steps gains more than chance may"
+    if found["oracle_hardly_learns"]:
+        return wording.LITTLE_TO_COMPARE
     taken, last = len(found["gains"]), found["shares"][-1]
     reach = "reaches" if taken == 1 else "reach"
     return (

@@ -16,6 +16,7 @@ from metarlhf.report.schema import (
 # A line must not break before it.
 PERCENT = "\N{NO-BREAK SPACE}%"
 NOT_MEASURED = "not measured"
+LITTLE_TO_COMPARE = "PPO with the true reward hardly learns here: there is little to compare with"
 _NUMBERS = dict(
     enumerate(("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
 )
@@ -92,10 +93,14 @@ def headline(results: Results) -> str:
     means = sorted(family["normalised_return"]["mean"] for family in families)
     who = _span(in_words(counts[0]), in_words(counts[-1])).capitalize()
     who += " answer" if counts[-1] == 1 else " answers"
+    if any(hardly_learns(family) for family in families):
+        return LITTLE_TO_COMPARE
     if means[-1] <= 0:
         return f"{who} taught nothing: the agents do no better than untrained ones"
     low, high = percent(means[0]), percent(means[-1])
     much = high if low == high else f"{low.removesuffix(PERCENT)} to {high}"
+    if all(nothing_adapts(family) for family in families):
+        return f"{who} added no more than chance may to what meta-training alone brought: {much}"
     verb = "was enough for" if counts[-1] == 1 else "were enough for"
     return f"{who} {verb if means[0] >= 0.75 else 'reached'} {much} of what the true reward teaches"
 
