@@ -49,9 +49,11 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
 
     prior = straight["prior"]
     measure = ["evaluate", prior, "--tasks=2", "--steps=1", "--run-dir", str(tmp_path / "m")]
+    measure += ["--pretraining-steps=2048"]
     assert main([*measure, "--json"]) == 0
     result = last_line(capsys)
-    assert len(result["returns"]) == len(result["random_returns"]) == 2
+    for start in ("", "random_", "pretrained_"):
+        assert (len(result[f"{start}returns"]), len(result[f"{start}gains"])) == (2, 1)
     gained = result["returns"][1]["mean"] - result["returns"][0]["mean"]
     assert result["gains"][0]["mean"] == pytest.approx(gained)
     assert "<svg" in (tmp_path / "m" / "returns.svg").read_text()

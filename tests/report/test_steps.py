@@ -11,6 +11,14 @@ def intervals(means, width=1.0):
     return [{"mean": m, "low": m - width, "high": m + width} for m in means]
 
 
+def start(returns, shares, step_size):
+    return {
+        "returns": intervals(returns),
+        "shares": intervals(shares, 0.05),
+        "step_size": step_size,
+    }
+
+
 def found(shares=(0.01, 0.4, 0.7), width=0.05, **changes):
     returns = [-45 + 44 * share for share in shares]
     return {
@@ -18,8 +26,11 @@ def found(shares=(0.01, 0.4, 0.7), width=0.05, **changes):
         "family": "navigation/finn2017", "varies": "goal position (2 numbers)", "num_tasks": 40,
         "episodes_of_a_step": 20, "environment_steps_of_a_step": 2000,
         "returns": intervals(returns, 44 * width), "shares": intervals(shares, width),
-        "random_returns": intervals([-45.0, -43.0, -53.0]),
-        "random_shares": intervals([0.0, 0.08, -0.2], width),
+        "starts": {
+            "random": start([-45.0, -43.0, -53.0], [0.0, 0.08, -0.2], 4.0),
+            "pretrained": start([-38.0, -36.0, -35.0], [0.16, 0.2, 0.23], 0.5),
+        },
+        "meta_training_steps": 9_600_000,
         "gains": intervals([r - returns[0] for r in returns[1:]], 44 * width),
         "untrained_return": -45.0, "untrained_spread": 12.0, "oracle_return": -0.69,
         "oracle_hardly_learns": False, "seconds": 0.0203,
@@ -35,13 +46,16 @@ def test_it_holds_every_step_beside_a_random_start_and_the_oracle():
     page = words(found())
     for figure in (
         "Two gradient steps on a task's own reward reach 70 % of what PPO does.",
-        "0 −44.6 (−46.8 to −42.4) 1 % (−4 to 6 %) −45 (−46 to −44) 0 % (−5 to 5 %)",
-        "2 −14.2 (−16.4 to −12) 70 % (65 to 75 %) −53 (−54 to −52) −20 % (−25 to −15 %)",
+        "0 −44.6 (−46.8 to −42.4) 1 % (−4 to 6 %) −45 (−46 to −44) 0 % (−5 to 5 %) "
+        "−38 (−39 to −37) 16 % (11 to 21 %)",
+        "2 −14.2 (−16.4 to −12) 70 % (65 to 75 %) −53 (−54 to −52) −20 % (−25 to −15 %) "
+        "−35 (−36 to −34) 23 % (18 to 28 %)",
         "PPO, its whole budget −0.69 100 %",
         "untrained −45 0 %",
         "each from 20 fresh episodes (2 000 environment steps)",
         "One task takes 20 ms.",
         "the goal, which no agent is told",
+        "in as many environment steps as meta-training had: 9 600 000.",
     ):
         assert figure in page.replace("\N{NO-BREAK SPACE}", " ")
     for about_answers in ("answer", "from scratch", "not measured", "label"):
@@ -65,6 +79,19 @@ def test_what_goes_wrong_is_said_on_the_page_and_at_the_terminal(shares, width, 
         assert unsaid not in text
 
 
+def test_a_start_that_does_as_well_is_said():
+    assert "brought nothing" not in words(found())
+    for text in (
+        words(found(shares=(0.0, 0.1, 0.2))),
+        "\n".join(steps.lines(found((0, 0.1, 0.2)))),
+    ):
+        text = text.replace("\N{NO-BREAK SPACE}", " ")
+        assert (
+            "A pretrained start reaches 23 % by as many steps: meta-training brought noth" in text
+        )
+        assert "A random start reaches" not in text
+
+
 def test_a_poor_oracle_is_said():
     poor = found(oracle_hardly_learns=True, oracle_return=-40.0)
     assert steps.headline(poor).startswith("PPO with the true reward hardly learns here")
@@ -76,5 +103,6 @@ def test_a_poor_oracle_is_said():
 def test_a_terminal_has_a_line_for_each_step():
     told = "\n".join(steps.lines(found())).replace("\N{NO-BREAK SPACE}", " ")
     assert "before any step: −44.6 (−46.8 to −42.4), 1 %; from a random start −45" in told
+    assert "from a pretrained start −38 (−39 to −37), 16 %" in told
     assert "after two gradient steps: −14.2 (−16.4 to −12), 70 %" in told
     assert "20 ms a task" in told

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,18 @@ from metarlhf.files import digest
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import GradientPrior, blank
+from metarlhf.meta.presets import STEPPED
+from metarlhf.meta.pretrain_host import pretrain
+from metarlhf.meta.starts import random_start
 from metarlhf.report import Interval, write_returns
 from metarlhf.runs import RunDirectory
 from metarlhf.statistics import mean_interval
 
-# Folded into the seed's key: a random start plays in the same tasks with other noise.
-RANDOM = 0x4A7D
+# Folded into the seed's key: other starts play in the same tasks with other noise.
+RANDOM, PRETRAINED = 0x4A7D, 0x93E7
+# Simulators and steps of each between two updates of pretraining.
+PRETRAINING = replace(STEPPED, num_envs=32, num_steps=64)
+NAMES = {"": "meta-learned", "random_": "random start", "pretrained_": "pretrained start"}
 # Tasks of a benchmark that are tested at a time.
 BATCH = 20
 
@@ -39,12 +45,19 @@ class EvaluateHost(RunOptions):
     steps: int = 3
     """Gradient steps, each from as many fresh episodes as in meta-training; Meta-World's protocol
     has one, from ten."""
+    pretraining_steps: int = 0
+    """Compare with one policy that PPO taught all tasks in so many environment steps, too; as many
+    as meta-training had are fair, and take about as long. 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("tasks", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
+        if self.pretraining_steps < 0:
+            raise ValueError(
+                f"pretraining_steps must be 0 or more, but is {self.pretraining_steps}"
+            )
 
 
 def main(argv: Sequence[str], prior: GradientPrior) -> int:
@@ -68,12 +81,19 @@ def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) ->
     random_key = jax.random.fold_in(key, RANDOM)
     start = blank(random_key, prior.shape)
     random = run.keep("random", lambda: _returns(random_key, family, start, options))["returns"]
+    curves = {"": adapted, "random_": random}
+    if options.pretraining_steps:
+        say(f"{family.name}: and from {options.pretraining_steps} steps of pretraining on all")
+        measure = lambda: _pretrained(family, prior, options)
+        curves["pretrained_"] = run.keep("pretrained", measure)["returns"]
     found = {
-        name: [_interval(returns) for returns in each]
-        for name, each in (("returns", adapted), ("random_returns", random))
+        f"{name}{what}": [_interval(returns) for returns in each]
+        for name, curve in curves.items()
+        for what, each in (("returns", curve), ("gains", curve[1:] - curve[0]))
     }
     write_returns(
-        picture, {"meta-learned": found["returns"], "random start": found["random_returns"]}
+        picture,
+        {NAMES[name]: found[f"{name}returns"] for name in curves},
     )
     return run.finish(
         {
@@ -83,8 +103,6 @@ def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) ->
             "episodes_of_a_step": config.episodes,
             **found,
             "picture": str(picture),
-            "gains": [_interval(returns - adapted[0]) for returns in adapted[1:]],
-            "random_gains": [_interval(returns - random[0]) for returns in random[1:]],
         }
     )
 
@@ -130,6 +148,18 @@ def _returns(
         return {"returns": host.returns_after(key, env, tasks, prior, options.steps)}
 
 
+def _pretrained(
+    family: HostFamily, prior: GradientPrior, options: EvaluateHost
+) -> dict[str, np.ndarray]:
+    """The same from a policy that was taught all tasks at once."""
+    key = jax.random.fold_in(jax.random.key(options.seed), PRETRAINED)
+    config = replace(PRETRAINING, total_steps=options.pretraining_steps)
+    start = random_start(key, prior.shape)
+    with closing(family.connect(config.num_envs)) as env:
+        pretrained = pretrain(key, env, family, start, config)
+    return _returns(key, family, pretrained, options)
+
+
 def _interval(returns: np.ndarray) -> Interval:
     """Of a mean over tasks."""
     found = mean_interval(returns[:, None])
@@ -148,11 +178,15 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"{result['family']}: mean return on {result['num_tasks']} held-out tasks, with its 95 % "
         f"interval; each step learns from {result['episodes_of_a_step']} episodes"
     ]
-    pairs = zip(result["returns"], result["random_returns"], strict=True)
-    for step, (found, random) in enumerate(pairs):
-        lines.append(f"  after {step} steps: {told(found)}; from a random start {told(random)}")
-    gained, random = result["gains"][0], result["random_gains"][0]
-    lines.append(f"  the first step gains {told(gained)}; from a random start {told(random)}")
+    starts = [name for name in NAMES if f"{name}returns" in result]
+
+    def each(what: str, step: int) -> str:
+        whence = lambda name: f"from a {NAMES[name]} " if name else ""
+        return "; ".join(f"{whence(x)}{told(result[f'{x}{what}'][step])}" for x in starts)
+
+    for step in range(len(result["returns"])):
+        lines.append(f"  after {step} steps: {each('returns', step)}")
+    lines.append(f"  the first step gains {each('gains', 0)}")
     if all(gain["low"] <= 0 for gain in result["gains"]):
         lines.append("  nothing adapts: no number of steps gains more than chance may")
     return [*lines, f"picture: {result['picture']}"]

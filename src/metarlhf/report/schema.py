@@ -107,6 +107,15 @@ class Results(TypedDict):
     families: Sequence[FamilyResult]
 
 
+class Start(TypedDict):
+    """What plain gradient steps come to from elsewhere, in tasks and steps those of the prior."""
+
+    returns: Sequence[Interval]
+    shares: Sequence[Interval]
+    # The best of some, on validation tasks.
+    step_size: float
+
+
 class StepsResult(TypedDict):
     """What gradient steps on the tasks' own reward come to, on held-out tasks of one family.
 
@@ -123,11 +132,11 @@ class StepsResult(TypedDict):
     # What one gradient step learns from.
     episodes_of_a_step: int
     environment_steps_of_a_step: int
+    meta_training_steps: int
     returns: Sequence[Interval]
     shares: Sequence[Interval]
-    # From the same networks, drawn at random, by the step size that meta-training began with.
-    random_returns: Sequence[Interval]
-    random_shares: Sequence[Interval]
+    # random, and where it was measured pretrained (see `metarlhf.meta.starts`).
+    starts: Mapping[str, Start]
     # Of the return, by one step and more.
     gains: Sequence[Interval]
     untrained_return: float

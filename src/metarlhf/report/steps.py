@@ -10,7 +10,7 @@ from metarlhf.files import write_text
 from metarlhf.report import figures, wording
 from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing
 from metarlhf.report.returns import draw_returns
-from metarlhf.report.schema import Example, FamilyPictures, StepsResult
+from metarlhf.report.schema import Example, FamilyPictures, Start, StepsResult
 from metarlhf.report.signs import signs
 from metarlhf.report.style import DARK, LIGHT
 
@@ -38,6 +38,7 @@ def render(found: StepsResult, pictures: FamilyPictures) -> str:
         notes=notes(found),
         steps=_steps(len(found["gains"])),
         curve=_curve(found),
+        starts={key: key.capitalize() for key in found["starts"]},
         tasks=_tasks(found, pictures),
         examples=[_example(found, pictures, one, i) for i, one in enumerate(pictures.examples)],
         signs=signs(pictures.family),
@@ -75,7 +76,19 @@ def notes(found: StepsResult) -> list[str]:
         ]
     if not nothing_adapts(found) and gains[-1]["low"] <= 0:
         told += ["After all steps it is no more than before the first, but for chance."]
+    told += [
+        f"{name.capitalize()} reaches {wording.percent(start['shares'][-1]['mean'])} by as many "
+        "steps: meta-training brought nothing to that."
+        for name, start in _named_starts(found)
+        if start["shares"][-1]["mean"] >= shares[-1]["mean"]
+    ]
     return [note for note in told if note]
+
+
+def _named_starts(found: StepsResult) -> list[tuple[str, Start]]:
+    """The other starts, and what they are called."""
+    names = {"random": "a random start", "pretrained": "a pretrained start"}
+    return [(names[name], start) for name, start in found["starts"].items()]
 
 
 def lines(found: StepsResult) -> list[str]:
@@ -86,14 +99,16 @@ def lines(found: StepsResult) -> list[str]:
         *(f"  {note}" for note in notes(found)),
         "  return, its 95 % interval and its share of what PPO gains on an untrained policy:",
     ]
-    curves = (
-        zip(found["returns"], found["shares"], strict=True),
-        zip(found["random_returns"], found["random_shares"], strict=True),
-    )
-    one = lambda pay, share: f"{wording.plain_interval(pay)}, {wording.percent(share['mean'])}"
-    for step, (here, random) in enumerate(zip(*curves, strict=True)):
+    curves: list[tuple[str, Any]] = [("", found)]
+    curves += [(f"from {name} ", start) for name, start in _named_starts(found)]
+    for step in range(len(found["returns"])):
         when = f"after {_steps(step)}" if step else "before any step"
-        told.append(f"  {when}: {one(*here)}; from a random start {one(*random)}")
+        each = (
+            f"{name}{wording.plain_interval(curve['returns'][step])}, "
+            f"{wording.percent(curve['shares'][step]['mean'])}"
+            for name, curve in curves
+        )
+        told.append(f"  {when}: {'; '.join(each)}")
     untrained, oracle = (
         wording.number(value) for value in (found["untrained_return"], found["oracle_return"])
     )
@@ -108,7 +123,8 @@ def _curve(found: StepsResult) -> Drawing:
     def draw(axes: Axes) -> None:
         draw_returns(
             axes,
-            {"meta-learned": found["returns"], "random start": found["random_returns"]},
+            {"meta-learned": found["returns"]}
+            | {name.split(" ", 1)[1]: start["returns"] for name, start in _named_starts(found)},
             {"PPO": found["oracle_return"], "untrained": found["untrained_return"]},
         )
 
