@@ -154,6 +154,12 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     evaluate += ["--run-dir", str(tmp_path / "evaluated")]
     assert main(evaluate) == 0
     measured = last_line(capsys)
+    both = [*evaluate[:-1], str(tmp_path / "both"), "--also", result["prior"]]
+    assert main(both) == 0
+    twice = last_line(capsys)
+    assert (twice["num_priors"], len(twice["starts"]["random"]["step_sizes"])) == (2, 2)
+    # The very same prior, in other episodes.
+    assert twice["returns"] != measured["returns"]
     for curves in (measured, measured["starts"]["random"], measured["starts"]["pretrained"]):
         assert [len(curves[name]) for name in ("returns", "shares")] == [3, 3]
     gained = measured["returns"][2]["mean"] - measured["returns"][0]["mean"]

@@ -49,7 +49,11 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
 
     prior = straight["prior"]
     measure = ["evaluate", prior, "--tasks=2", "--steps=1", "--run-dir", str(tmp_path / "m")]
-    measure += ["--pretraining-steps=2048"]
+    measure += [
+        "--pretraining-steps=2048",
+        "--also",
+        json.loads((tmp_path / "stopped" / "result.json").read_text())["prior"],
+    ]
     assert main([*measure, "--json"]) == 0
     result = last_line(capsys)
     for start in ("", "random_", "pretrained_"):

@@ -15,7 +15,7 @@ def start(returns, shares, step_size):
     return {
         "returns": intervals(returns),
         "shares": intervals(shares, 0.05),
-        "step_size": step_size,
+        "step_sizes": [step_size],
     }
 
 
@@ -24,6 +24,7 @@ def found(shares=(0.01, 0.4, 0.7), width=0.05, **changes):
     return {
         "command": "evaluate", "seed": 0, "total_seconds": 83.0, "versions": {"jax": "0.10.0"},
         "family": "navigation/finn2017", "varies": "goal position (2 numbers)", "num_tasks": 40,
+        "num_priors": 1,
         "episodes_of_a_step": 20, "environment_steps_of_a_step": 2000,
         "returns": intervals(returns, 44 * width), "shares": intervals(shares, width),
         "starts": {

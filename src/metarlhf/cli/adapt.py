@@ -94,6 +94,7 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     scan.add_argument("--task")
     scan.add_argument("--preset", default="ten")
     scan.add_argument("--run-dir", "--run_dir")
+    scan.add_argument("--also", action="append")
     found, rest = peek(scan, argv)
     folders = [Path(word) for word in rest if not word.startswith("-")]
     if not folders:

@@ -1,29 +1,30 @@
 """`metarlhf evaluate` of a prior whose simulators step outside the program: what adapting gains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
-from metarlhf.files import digest
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
-from metarlhf.meta.gradient_prior import GradientPrior, blank
+from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, blank
 from metarlhf.meta.presets import STEPPED
 from metarlhf.meta.pretrain_host import pretrain
 from metarlhf.meta.starts import random_start
 from metarlhf.report import Interval, write_returns
-from metarlhf.runs import RunDirectory
+from metarlhf.runs import RunDirectory, UserError
 from metarlhf.statistics import mean_interval
 
 # Folded into the seed's key: other starts play in the same tasks with other noise.
-RANDOM, PRETRAINED = 0x4A7D, 0x93E7
+STARTS = {"random_": 0x4A7D, "pretrained_": 0x93E7}
 # Simulators and steps of each between two updates of pretraining.
 PRETRAINING = replace(STEPPED, num_envs=32, num_steps=64)
 NAMES = {"": "meta-learned", "random_": "random start", "pretrained_": "pretrained start"}
@@ -37,6 +38,9 @@ class EvaluateHost(RunOptions):
 
     prior: PriorPath = Path("prior")
     """Folder that `metarlhf meta-train` published."""
+    also: Also = ()
+    """A prior more of the same kind, meta-trained with another --seed, as often as there are such:
+    intervals are then over seeds and tasks."""
     task: str | None = None
     """The family that the tasks are of; refused if the prior is of another."""
     tasks: int = 40
@@ -63,44 +67,57 @@ class EvaluateHost(RunOptions):
 def main(argv: Sequence[str], prior: GradientPrior) -> int:
     """Run the command for a prior that was read already."""
     options = parse(EvaluateHost, argv, "evaluate", EvaluateHost())
-    begins_with = digest(options.prior) or ""
+    priors = with_others(prior, options.also)
+    begins_with = digests(options.prior, options.also)
     name = f"evaluate-{file_name(prior.shape.family)}-{begins_with[:6]}"
     with open_run(options, name, begins_with) as run:
-        result = run.result or _evaluate(options, run, prior)
+        result = run.result or _evaluate(options, run, priors)
         return show(result, _lines(result), options.json)
 
 
-def _evaluate(options: EvaluateHost, run: RunDirectory, prior: GradientPrior) -> dict[str, Any]:
-    family, config = make_host(prior.shape.family), prior.shape.policy
+def _evaluate(
+    options: EvaluateHost, run: RunDirectory, priors: Sequence[GradientPrior]
+) -> dict[str, Any]:
+    family, shape = make_host(priors[0].shape.family), priors[0].shape
     if isinstance(family, TestedFamily):
-        return _test(options, run, family, prior)
-    key, picture = jax.random.key(options.seed), run.path / "returns.svg"
+        if options.also:
+            raise UserError(f"--also: {family.name} has a protocol of its own, for one prior")
+        return _test(options, run, family, priors[0])
+    picture = run.path / "returns.svg"
+
+    def measured(name: str, begin: Callable[[jax.Array, int], GradientPrior]) -> np.ndarray:
+        """Returns of each prior, or of as many other starts."""
+
+        def make(i: int) -> dict[str, np.ndarray]:
+            key = jax.random.key(options.seed)
+            key = jax.random.fold_in(key, STARTS[name]) if name else key
+            key = jax.random.fold_in(key, i) if i else key
+            return _returns(key, family, begin(key, i), options)
+
+        each = range(len(priors))
+        return stacked([run.keep(f"{name}adapted-{i}", partial(make, i)) for i in each], "returns")
+
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {options.steps} steps each")
-    adapted = run.keep("adapted", lambda: _returns(key, family, prior, options))["returns"]
+    curves = {"": measured("", lambda key, i: priors[i])}
     say(f"{family.name}: the same from a random start, to compare with")
-    random_key = jax.random.fold_in(key, RANDOM)
-    start = blank(random_key, prior.shape)
-    random = run.keep("random", lambda: _returns(random_key, family, start, options))["returns"]
-    curves = {"": adapted, "random_": random}
+    curves["random_"] = measured("random_", lambda key, i: blank(key, shape))
     if options.pretraining_steps:
         say(f"{family.name}: and from {options.pretraining_steps} steps of pretraining on all")
-        measure = lambda: _pretrained(family, prior, options)
-        curves["pretrained_"] = run.keep("pretrained", measure)["returns"]
+        begin = lambda key, i: _pretrained(key, family, shape, options.pretraining_steps)
+        curves["pretrained_"] = measured("pretrained_", begin)
     found = {
-        f"{name}{what}": [_interval(returns) for returns in each]
+        f"{name}{what}": intervals(each)
         for name, curve in curves.items()
-        for what, each in (("returns", curve), ("gains", curve[1:] - curve[0]))
+        for what, each in (("returns", curve), ("gains", curve[:, 1:] - curve[:, :1]))
     }
-    write_returns(
-        picture,
-        {NAMES[name]: found[f"{name}returns"] for name in curves},
-    )
+    write_returns(picture, {NAMES[name]: found[f"{name}returns"] for name in curves})
     return run.finish(
         {
             "command": "evaluate",
             "family": family.name,
             "num_tasks": options.tasks,
-            "episodes_of_a_step": config.episodes,
+            "num_priors": len(priors),
+            "episodes_of_a_step": shape.policy.episodes,
             **found,
             "picture": str(picture),
         }
@@ -149,21 +166,22 @@ def _returns(
 
 
 def _pretrained(
-    family: HostFamily, prior: GradientPrior, options: EvaluateHost
-) -> dict[str, np.ndarray]:
-    """The same from a policy that was taught all tasks at once."""
-    key = jax.random.fold_in(jax.random.key(options.seed), PRETRAINED)
-    config = replace(PRETRAINING, total_steps=options.pretraining_steps)
-    start = random_start(key, prior.shape)
+    key: jax.Array, family: HostFamily, shape: GradientShape, steps: int
+) -> GradientPrior:
+    """A start that was taught all tasks at once."""
+    config, start = replace(PRETRAINING, total_steps=steps), random_start(key, shape)
     with closing(family.connect(config.num_envs)) as env:
-        pretrained = pretrain(key, env, family, start, config)
-    return _returns(key, family, pretrained, options)
+        return pretrain(key, env, family, start, config)
 
 
 def _interval(returns: np.ndarray) -> Interval:
     """Of a mean over tasks."""
     found = mean_interval(returns[:, None])
     return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _of_priors(count: int) -> str:
+    return f" from each of {count} priors" if count > 1 else ""
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
@@ -175,8 +193,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
         ]
     told = lambda one: f"{one['mean']:.1f} ({one['low']:.1f} to {one['high']:.1f})"
     lines = [
-        f"{result['family']}: mean return on {result['num_tasks']} held-out tasks, with its 95 % "
-        f"interval; each step learns from {result['episodes_of_a_step']} episodes"
+        f"{result['family']}: mean return on {result['num_tasks']} held-out tasks"
+        f"{_of_priors(result['num_priors'])}, with its 95 % interval; each step learns from "
+        f"{result['episodes_of_a_step']} episodes"
     ]
     starts = [name for name in NAMES if f"{name}returns" in result]
 

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from metarlhf.cli.measure import curve_and_episodes, pictures, scale_of
+from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.cli.summary import versions
-from metarlhf.files import digest
 from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
@@ -26,10 +26,9 @@ from metarlhf.meta.starts import (
 )
 from metarlhf.meta.study import seconds_to_adapt
 from metarlhf.ppo import PPOConfig
-from metarlhf.report import Interval, StepsResult, write_steps
+from metarlhf.report import StepsResult, write_steps
 from metarlhf.report.steps import lines
 from metarlhf.runs import RunDirectory
-from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
 # Folded into the seed's key: other starts act in the same tasks with other noise.
@@ -44,6 +43,9 @@ class EvaluateSteps(RunOptions):
 
     prior: PriorPath = Path("prior")
     """Folder that `metarlhf meta-train` published."""
+    also: Also = ()
+    """A prior more of the same kind, meta-trained with another --seed, as often as there are such:
+    intervals are then over seeds and tasks."""
     task: str | None = None
     """The family that the tasks are of; refused if the prior is of another."""
     tasks: int = 40
@@ -66,25 +68,31 @@ class EvaluateSteps(RunOptions):
 def main(argv: Sequence[str], prior: GradientPrior, presets: Preset) -> int:
     """Run the command for a prior that was read already."""
     options = parse(EvaluateSteps, argv, "evaluate", EvaluateSteps(oracle=presets.oracle))
-    begins_with = digest(options.prior) or ""
+    priors = with_others(prior, options.also)
+    begins_with = digests(options.prior, options.also)
     name = f"evaluate-{file_name(prior.shape.family)}-{begins_with[:6]}"
     with open_run(options, name, begins_with) as run:
-        result: Any = run.result or _evaluate(options, run, prior)
+        result: Any = run.result or _evaluate(options, run, priors)
         return show(result, [*lines(result), f"report: {run.path / 'report.html'}"], options.json)
 
 
-def _evaluate(options: EvaluateSteps, run: RunDirectory, prior: GradientPrior) -> StepsResult:
-    family, shape, begin = prior.family, prior.shape, time.monotonic()
+def _evaluate(
+    options: EvaluateSteps, run: RunDirectory, priors: Sequence[GradientPrior]
+) -> StepsResult:
+    family, shape, begin = priors[0].family, priors[0].shape, time.monotonic()
     steps = shape.policy.inner_steps if options.steps is None else options.steps
     tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {steps} steps each")
-    taught = run.keep("adapted", lambda: _adapted(key, tasks, prior, steps))
-    starts = _starts(options, run, prior, tasks, steps)
+    each = [
+        run.keep(f"adapted-{i}", partial(_adapted, _seed(key, i), tasks, prior, steps))
+        for i, prior in enumerate(priors)
+    ]
+    starts = _starts(options, run, priors, tasks, steps)
     alone = jax.tree.map(lambda x: x[0], tasks)
-    clock = lambda: {"s": np.array(seconds_to_adapt(key, family, alone, prior, NOBODY, steps))}
+    clock = lambda: {"s": np.array(seconds_to_adapt(key, family, alone, priors[0], NOBODY, steps))}
     seconds = float(run.keep("seconds", clock)["s"])
     scale = scale_of(run, family, tasks, options.oracle, options.seed)
-    returns = taught["returns"]
+    returns = stacked(each, "returns")
     result: StepsResult = {
         "command": "evaluate",
         "seed": options.seed,
@@ -93,29 +101,30 @@ def _evaluate(options: EvaluateSteps, run: RunDirectory, prior: GradientPrior) -
         "family": family.name,
         "varies": family.varies,
         "num_tasks": options.tasks,
+        "num_priors": len(priors),
         "episodes_of_a_step": shape.policy.episodes,
         "environment_steps_of_a_step": shape.policy.episodes * family.horizon,
         "meta_training_steps": meta_training_steps(shape, family),
-        "returns": _intervals(returns),
-        "shares": _intervals(scale.normalise(returns)),
+        "returns": intervals(returns),
+        "shares": intervals(scale.normalise(returns)),
         "starts": {
             name: {
-                "returns": _intervals(start["returns"]),
-                "shares": _intervals(scale.normalise(start["returns"])),
-                "step_size": float(start["step_size"]),
+                "returns": intervals(stacked(found, "returns")),
+                "shares": intervals(scale.normalise(stacked(found, "returns"))),
+                "step_sizes": stacked(found, "step_size").tolist(),
             }
-            for name, start in starts.items()
+            for name, found in starts.items()
         },
-        "gains": _intervals(returns[1:] - returns[0]),
+        "gains": intervals(returns[:, 1:] - returns[:, :1]),
         "untrained_return": float(scale.untrained.mean()),
         "untrained_spread": scale.spread,
         "oracle_return": float(scale.oracle.mean()),
         "oracle_hardly_learns": scale.hardly_learns,
         "seconds": seconds,
-        "per_task": scale.normalise(returns[-1]).tolist(),
+        "per_task": scale.normalise(returns[:, -1]).mean(0).tolist(),
     }
     say("writing the report")
-    drawn = pictures(family, options.tasks, taught, result["per_task"])
+    drawn = pictures(family, options.tasks, each[0], result["per_task"])
     write_steps(run.path / "report.html", result, drawn)
     run.finish(dict(result))
     return result
@@ -128,19 +137,23 @@ def _adapted(key: jax.Array, tasks: Task, start: GradientPrior, steps: int) -> d
 
 
 def _starts(
-    options: EvaluateSteps, run: RunDirectory, prior: GradientPrior, tasks: Task, steps: int
-) -> dict[str, dict[str, np.ndarray]]:
-    """The same from elsewhere, to compare with."""
-    family, shape = prior.family, prior.shape
+    options: EvaluateSteps,
+    run: RunDirectory,
+    priors: Sequence[GradientPrior],
+    tasks: Task,
+    steps: int,
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    """The same from elsewhere, to compare with: as many starts as there are priors."""
+    family, shape = priors[0].family, priors[0].shape
 
-    def measured(name: str, begin: Callable[[jax.Array], GradientPrior]) -> dict[str, np.ndarray]:
-        def make() -> dict[str, Any]:
-            key = jax.random.fold_in(jax.random.key(options.seed), STARTS[name])
+    def measured(name: str, begin: Callable[[jax.Array], GradientPrior]) -> list[dict[str, Any]]:
+        def make(key: jax.Array) -> dict[str, Any]:
             found = tuned(key, begin(key), steps)
             step_size = np.array(found.step_size)
             return _adapted(key, tasks, found.start, steps) | {"step_size": step_size}
 
-        return run.keep(name, make)
+        key = jax.random.fold_in(jax.random.key(options.seed), STARTS[name])
+        return [run.keep(f"{name}-{i}", partial(make, _seed(key, i))) for i in range(len(priors))]
 
     say(f"{family.name}: the same from a random start, to compare with")
     starts = {"random": measured("random", lambda key: random_start(key, shape))}
@@ -152,7 +165,6 @@ def _starts(
     return starts
 
 
-def _intervals(values: Float[np.ndarray, "step task"]) -> list[Interval]:
-    """Of means over tasks."""
-    found = [mean_interval(row[:, None]) for row in values]
-    return [{"mean": one.mean, "low": one.low, "high": one.high} for one in found]
+def _seed(key: jax.Array, number: int) -> jax.Array:
+    """A key for each prior; the first has the key itself."""
+    return jax.random.fold_in(key, number) if number else key

@@ -112,8 +112,8 @@ class Start(TypedDict):
 
     returns: Sequence[Interval]
     shares: Sequence[Interval]
-    # The best of some, on validation tasks.
-    step_size: float
+    # The best of some, on validation tasks: one for each prior.
+    step_sizes: Sequence[float]
 
 
 class StepsResult(TypedDict):
@@ -129,6 +129,8 @@ class StepsResult(TypedDict):
     family: str
     varies: str
     num_tasks: int
+    # Of as many seeds, and as many of each other start.
+    num_priors: int
     # What one gradient step learns from.
     episodes_of_a_step: int
     environment_steps_of_a_step: int

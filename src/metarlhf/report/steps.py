@@ -93,9 +93,10 @@ def _named_starts(found: StepsResult) -> list[tuple[str, Start]]:
 
 def lines(found: StepsResult) -> list[str]:
     """The same for a person at a terminal."""
+    episodes, took = found["episodes_of_a_step"], wording.duration(found["seconds"])
     told = [
-        f"{found['family']}: {headline(found)}. {found['num_tasks']} held-out tasks, each step "
-        f"from {found['episodes_of_a_step']} episodes, {wording.duration(found['seconds'])} a task",
+        f"{found['family']}: {headline(found)}. {_priors(found)}{found['num_tasks']} held-out "
+        f"tasks, each step from {episodes} episodes, {took} a task",
         *(f"  {note}" for note in notes(found)),
         "  return, its 95 % interval and its share of what PPO gains on an untrained policy:",
     ]
@@ -115,6 +116,11 @@ def lines(found: StepsResult) -> list[str]:
     return [*told, f"  PPO with the true reward: {oracle}; an untrained policy: {untrained}"]
 
 
+def _priors(found: StepsResult) -> str:
+    count = found["num_priors"]
+    return f"{wording.in_words(count).capitalize()} priors, " if count > 1 else ""
+
+
 def _steps(count: int) -> str:
     return f"{wording.in_words(count)} gradient step{'' if count == 1 else 's'}"
 
@@ -132,7 +138,7 @@ def _curve(found: StepsResult) -> Drawing:
     return drawing(
         draw, ONE, CURVE, "returns",
         f"Return after each gradient step: from {first} before the first to {last} in the end.",
-        "Return after each gradient step, with 95 % intervals over tasks",
+        "Return after each gradient step, with 95 % intervals",
     )  # fmt: skip
 
 

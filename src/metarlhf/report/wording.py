@@ -77,6 +77,11 @@ def answers(family: FamilyResult) -> str:
     return f"{family['labels']} {kind.removesuffix('s') if family['labels'] == 1 else kind}"
 
 
+def several(values: Sequence[float]) -> str:
+    """The numbers that there are among `values`, each once."""
+    return " or ".join(map(number, sorted(set(values))))
+
+
 def in_words(count: int) -> str:
     """Small counts as words."""
     return _NUMBERS.get(count, str(count))

@@ -1,0 +1,57 @@
+"""Several priors that differ by the seed of their meta-training, measured as one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from jaxtyping import Float
+
+from metarlhf.files import digest
+from metarlhf.meta import gradient_prior
+from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.report import Interval
+from metarlhf.runs import UserError
+from metarlhf.statistics import mean_interval
+
+Also = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FOLDER")]
+
+
+def with_others(prior: GradientPrior, also: Sequence[Path]) -> list[GradientPrior]:
+    """`prior`, and those in the other folders.
+
+    Raises:
+        UserError: one was meta-trained otherwise, on another family or in another way.
+        PublishedFileError: see `metarlhf.files.load`.
+    """
+    others = [gradient_prior.load(folder) for folder in also]
+    for folder, other in zip(also, others, strict=True):
+        if other.shape != prior.shape:
+            raise UserError(
+                f"--also {folder}: that prior was meta-trained otherwise. Intervals are over seeds "
+                "alone: name priors of the same family and --config"
+            )
+    return [prior, *others]
+
+
+def digests(folder: Path, also: Sequence[Path]) -> str:
+    """Tells apart what is measured."""
+    return "-".join(digest(each) or "" for each in (folder, *also))
+
+
+def intervals(values: Float[np.ndarray, "prior step task"]) -> list[Interval]:
+    """Of means over priors and tasks, one for each step; of one prior over tasks alone."""
+    alone = values.shape[0] == 1
+    each = (
+        mean_interval(values[0, step][:, None])
+        if alone
+        else mean_interval(values[:, step], shared_tasks=True)
+        for step in range(values.shape[1])
+    )
+    return [{"mean": one.mean, "low": one.low, "high": one.high} for one in each]
+
+
+def stacked(each: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """One entry of what was found for each prior, with a leading dimension for them."""
+    return np.stack([found[name] for found in each])
