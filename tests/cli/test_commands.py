@@ -168,6 +168,12 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     assert main([*evaluate, "--resume"]) == 0
     assert last_line(capsys) == measured
 
+    with pytest.raises(SystemExit):
+        main(["evaluate", result["prior"], "--help"])
+    helped = capsys.readouterr().out
+    assert "--pretraining" in helped
+    assert "FOLDER" in helped
+
     for command, option in (
         ("adapt", "--preset=twenty"), ("adapt", "--config.labels=20"),
         ("evaluate", "--scratch-tasks=2"), ("evaluate", "--scratch_tasks=2"),

@@ -29,6 +29,7 @@ from metarlhf.cli.held import (
 from metarlhf.cli.options import (
     PriorPath,
     TrainOptions,
+    asks_for_help,
     file_name,
     open_run,
     parse,
@@ -81,6 +82,11 @@ class Adapt(TrainOptions):
         check_number(self.number)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be 1 or more, but is {self.steps}")
+
+
+def names_prior(argv: Sequence[str]) -> bool:
+    """Whether a word is the folder of a prior: options depend on what it is."""
+    return any((Path(word) / files.DESCRIPTION).exists() for word in argv)
 
 
 def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior, Preset, str]:
@@ -146,7 +152,7 @@ def leave_out(argv: Sequence[str], prior: Prior | GradientPrior, options: Sequen
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if {"-h", "--help"} & set(argv):
+    if asks_for_help(argv) and not names_prior(argv):
         parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
     prior, presets, kind = load_prior(argv, "adapt")
     if isinstance(prior, GradientPrior) and is_host(prior.shape.family):

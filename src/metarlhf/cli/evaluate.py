@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarlhf.cli import evaluate_host, evaluate_steps
-from metarlhf.cli.adapt import Kind, leave_out, load_prior
+from metarlhf.cli.adapt import Kind, leave_out, load_prior, names_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import PriorPath, file_name, open_run, parse, show
+from metarlhf.cli.options import PriorPath, asks_for_help, file_name, open_run, parse, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs import is_host
 from metarlhf.files import digest
@@ -36,7 +36,7 @@ class Evaluate(MeasureOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if {"-h", "--help"} & set(argv):
+    if asks_for_help(argv) and not names_prior(argv):
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = load_prior(argv, "evaluate")
     if isinstance(prior, GradientPrior) and prior.belief is None:

@@ -71,10 +71,17 @@ def parse(command: type[Command], argv: Sequence[str], prog: str, default: Comma
         UserError: a value that a configuration refuses. (What tyro refuses, it says itself and
             leaves with exit status 2.)
     """
+    # Help alone: tyro leaves out of it what has been said already, such as the task.
+    words = ["--help"] if asks_for_help(argv) else list(argv)
     try:
-        return tyro.cli(command, args=list(argv), prog=f"metarlhf {prog}", default=default)
+        return tyro.cli(command, args=words, prog=f"metarlhf {prog}", default=default)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether the words of a command line do."""
+    return bool({"-h", "--help"} & set(argv))
 
 
 def parse_task(
@@ -88,9 +95,8 @@ def parse_task(
         UnknownTaskError: there is no such task.
     """
     usual: str = command.task  # type: ignore[attr-defined]
-    if {"-h", "--help"} & set(argv):
-        # Alone: tyro leaves out of its help what has been said already, such as the task.
-        return parse(command, ["--help"], prog, default_of(family_in(argv, usual)))
+    if asks_for_help(argv):
+        return parse(command, argv, prog, default_of(family_in(argv, usual)))
     # Which word is the task, and which an option's value, is known once the options are read.
     options = parse(command, argv, prog, default_of(usual))
     given: Any = options  # a dataclass that has a task
