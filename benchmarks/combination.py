@@ -44,8 +44,8 @@ def config_of(family: str, chosen: dict[str, Any], plan: Plan) -> JointGradientC
     config = by_gradient(family, chosen.get("method", "promp"))
     default = plan.preset(family).joint
     policy = replace(config.policy, meta_batch=10, episodes=10, **chosen)
-    of_an_iteration = policy.meta_batch * policy.episodes * (policy.inner_steps + 1)
-    iterations = default.iterations * default.tasks * default.episodes // of_an_iteration
+    episodes = default.iterations * default.tasks * default.episodes
+    iterations = episodes // policy.episodes_of_iteration
     config = replace(
         config,
         policy=replace(policy, iterations=iterations),

@@ -99,4 +99,4 @@ def episodes_of(family, method, plan):
         joint = plan.preset(family).joint
         return joint.iterations * joint.tasks * joint.episodes
     policy = config_of(family, METHODS[method], plan).policy
-    return policy.iterations * policy.meta_batch * policy.episodes * (policy.inner_steps + 1)
+    return policy.iterations * policy.episodes_of_iteration

@@ -67,7 +67,7 @@ def measure(options):
                 "by_seed": (adapted[:, 1] - adapted[:, 0]).mean(1).round(1),
                 "held_out_tasks": count,
                 "episodes_of_a_step": config.episodes,
-                "meta_training_steps": config.iterations * episodes_of(config) * 200,
+                "meta_training_steps": config.iterations * config.episodes_of_iteration * 200,
             },
         )
 
@@ -76,11 +76,6 @@ def config_of(task, quick):
     """Its preset."""
     config = by_gradient(f"finn2017/{task}", reward="task").policy
     return replace(config, iterations=1, meta_batch=2, episodes=2) if quick else config
-
-
-def episodes_of(config):
-    """Episodes of one iteration."""
-    return config.meta_batch * config.episodes * (config.inner_steps + 1)
 
 
 def of_seed(name, seed, count, config):

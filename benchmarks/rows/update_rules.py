@@ -111,8 +111,7 @@ class Runs:
     def environment_steps(self):
         """Of one meta-training."""
         config = self.config("SGD", {})
-        episodes = config.iterations * config.meta_batch * config.episodes
-        return episodes * (config.inner_steps + 1) * self.family.horizon
+        return config.iterations * config.episodes_of_iteration * self.family.horizon
 
     def returns(self, rule, numbers, seed):
         """Mean return before and after each step on both splits, shape (steps + 1, tasks)."""

@@ -154,12 +154,16 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     evaluate += ["--run-dir", str(tmp_path / "evaluated")]
     assert main(evaluate) == 0
     measured = last_line(capsys)
-    both = [*evaluate[:-1], str(tmp_path / "both"), "--also", result["prior"]]
+    more = ("--config.policy.inner-rule", rule, "--seed=1")
+    assert by_gradient(tmp_path / "other", method, "task", *more) == 0
+    other = last_line(capsys)["prior"]
+    both = [*evaluate[:-1], str(tmp_path / "both"), "--no-pretraining", "--also", other]
     assert main(both) == 0
     twice = last_line(capsys)
     assert (twice["num_priors"], len(twice["starts"]["random"]["step_sizes"])) == (2, 2)
-    # The very same prior, in other episodes.
-    assert twice["returns"] != measured["returns"]
+    assert "pretrained" not in twice["starts"]
+    assert main([*both, "--also", other]) == 2
+    assert "named twice" in capsys.readouterr().err
     for curves in (measured, measured["starts"]["random"], measured["starts"]["pretrained"]):
         assert [len(curves[name]) for name in ("returns", "shares")] == [3, 3]
     gained = measured["returns"][2]["mean"] - measured["returns"][0]["mean"]

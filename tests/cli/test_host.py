@@ -49,15 +49,16 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
 
     prior = straight["prior"]
     measure = ["evaluate", prior, "--tasks=2", "--steps=1", "--run-dir", str(tmp_path / "m")]
-    measure += [
-        "--pretraining-steps=2048",
-        "--also",
-        json.loads((tmp_path / "stopped" / "result.json").read_text())["prior"],
-    ]
+    measure += ["--pretraining-steps=6400"]
+    # The other is the same to the last bit.
+    stopped = json.loads((tmp_path / "stopped" / "result.json").read_text())["prior"]
+    assert main([*measure, "--also", stopped]) == 2
+    assert "named twice" in capsys.readouterr().err
     assert main([*measure, "--json"]) == 0
     result = last_line(capsys)
-    for start in ("", "random_", "pretrained_"):
-        assert (len(result[f"{start}returns"]), len(result[f"{start}gains"])) == (2, 1)
+    for curve in (result, result["starts"]["random"], result["starts"]["pretrained"]):
+        assert (len(curve["returns"]), len(curve["gains"])) == (2, 1)
+    assert result["starts"]["pretrained"]["step_sizes"][0] > 0
     gained = result["returns"][1]["mean"] - result["returns"][0]["mean"]
     assert result["gains"][0]["mean"] == pytest.approx(gained)
     assert "<svg" in (tmp_path / "m" / "returns.svg").read_text()

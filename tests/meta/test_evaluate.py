@@ -82,14 +82,22 @@ def test_normalised_return_is_0_untrained_and_1_with_the_true_reward():
     [
         ([-10.0, -5.0, 0.0], False, True),
         ([-35.0, -18.0, -1.0], True, True),  # gains 6, where tasks differ by 12.2
-        ([10.0, 10.0, -10.5], True, True),  # loses in the last
-        ([10.0, 10.0, -10.0], True, False),
+        ([10.0, 10.0, -10.5], False, True),  # loses in the last
+        ([10.0, 10.0, -10.0], False, False),
     ],
 )
 def test_an_oracle_that_gains_less_than_tasks_differ_is_told(oracle, hardly, scale):
     found = References(np.array([-40.0, -25.0, -10.0]), np.array(oracle))
     assert found.spread == pytest.approx(150**0.5)
     assert (found.hardly_learns, found.is_a_scale) == (hardly, scale)
+    assert found.gains_nothing_in == sum(oracle[i] <= (-40, -25, -10)[i] for i in range(3))
+
+
+def test_where_ppo_gains_nothing_in_a_task_shares_are_still_of_what_it_gains_over_all():
+    found = References(np.array([-40.0, -40.0]), np.array([-1.0, -40.01]))
+    returns = np.array([[-20.5, -40.0], [-40.0, -20.5]])
+    np.testing.assert_allclose(found.share(returns).mean(1), 19.5 / 38.99)
+    assert found.normalise(returns)[1].mean() < -900
 
 
 def test_from_a_prior_every_answer_is_charged_and_asking_about_its_own_clips_takes_no_step(

@@ -104,8 +104,8 @@ def test_a_poor_upper_end_of_the_scale_is_said():
     assert said.startswith("The oracle hardly learns here, so shares of it say little")
     assert "less than the 250 " in said
     assert "−1 140 before, −947 after" in said
-    some = wording.hardly_learns(family(untrained_return=-1144.0, oracle_return=-150.0))
-    assert "gains nothing in some task" in some
+    some = wording.hardly_learns(family_result(oracle_gains_nothing_in=2, num_tasks=40))
+    assert some.startswith("In 2 of 40 tasks PPO with the true reward gains nothing")
     assert not wording.hardly_learns(family_result(oracle_hardly_learns=False))
 
 

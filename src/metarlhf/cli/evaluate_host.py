@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
@@ -15,19 +16,20 @@ from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, par
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, blank
+from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.presets import STEPPED
-from metarlhf.meta.pretrain_host import pretrain
-from metarlhf.meta.starts import random_start
+from metarlhf.meta.starts import pretrained_start_on_host, random_start, tuned
 from metarlhf.report import Interval, write_returns
+from metarlhf.report.steps import START_NAMES, curves
 from metarlhf.runs import RunDirectory, UserError
 from metarlhf.statistics import mean_interval
+from metarlhf.types import Task
 
 # Folded into the seed's key: other starts play in the same tasks with other noise.
-STARTS = {"random_": 0x4A7D, "pretrained_": 0x93E7}
-# Simulators and steps of each between two updates of pretraining.
-PRETRAINING = replace(STEPPED, num_envs=32, num_steps=64)
-NAMES = {"": "meta-learned", "random_": "random start", "pretrained_": "pretrained start"}
+STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
+VALIDATION_TASKS = 8
+# Simulators in which pretraining plays an episode each between two updates.
+SIMULATORS = 16
 # Tasks of a benchmark that are tested at a time.
 BATCH = 20
 
@@ -80,48 +82,104 @@ def _evaluate(
 ) -> dict[str, Any]:
     family, shape = make_host(priors[0].shape.family), priors[0].shape
     if isinstance(family, TestedFamily):
-        if options.also:
-            raise UserError(f"--also: {family.name} has a protocol of its own, for one prior")
+        _check_protocol(options, family)
         return _test(options, run, family, priors[0])
+    tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
     picture = run.path / "returns.svg"
 
-    def measured(name: str, begin: Callable[[jax.Array, int], GradientPrior]) -> np.ndarray:
-        """Returns of each prior, or of as many other starts."""
-
-        def make(i: int) -> dict[str, np.ndarray]:
-            key = jax.random.key(options.seed)
-            key = jax.random.fold_in(key, STARTS[name]) if name else key
-            key = jax.random.fold_in(key, i) if i else key
-            return _returns(key, family, begin(key, i), options)
-
-        each = range(len(priors))
-        return stacked([run.keep(f"{name}adapted-{i}", partial(make, i)) for i in each], "returns")
+    def returns(key: jax.Array, prior: GradientPrior) -> dict[str, np.ndarray]:
+        return {"returns": _returns(key, family, tasks, prior, options.steps)}
 
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {options.steps} steps each")
-    curves = {"": measured("", lambda key, i: priors[i])}
-    say(f"{family.name}: the same from a random start, to compare with")
-    curves["random_"] = measured("random_", lambda key, i: blank(key, shape))
-    if options.pretraining_steps:
-        say(f"{family.name}: and from {options.pretraining_steps} steps of pretraining on all")
-        begin = lambda key, i: _pretrained(key, family, shape, options.pretraining_steps)
-        curves["pretrained_"] = measured("pretrained_", begin)
-    found = {
-        f"{name}{what}": intervals(each)
-        for name, curve in curves.items()
-        for what, each in (("returns", curve), ("gains", curve[:, 1:] - curve[:, :1]))
-    }
-    write_returns(picture, {NAMES[name]: found[f"{name}returns"] for name in curves})
-    return run.finish(
-        {
-            "command": "evaluate",
-            "family": family.name,
-            "num_tasks": options.tasks,
-            "num_priors": len(priors),
-            "episodes_of_a_step": shape.policy.episodes,
-            **found,
-            "picture": str(picture),
+    each = [
+        run.keep(f"adapted-{i}", partial(returns, jax.random.fold_in(key, i), prior))
+        for i, prior in enumerate(priors)
+    ]
+    adapted, starts = stacked(each, "returns"), {}
+    for name in ("random", *["pretrained"] * bool(options.pretraining_steps)):
+        say(f"{family.name}: the same from {START_NAMES[name]}, to compare with")
+        found = [_start(options, run, name, i, shape, returns) for i in range(len(priors))]
+        others = stacked(found, "returns")
+        starts[name] = {
+            "returns": intervals(others),
+            "gains": intervals(others[:, 1:] - others[:, :1]),
+            "behind": intervals(adapted - others),
+            "step_sizes": stacked(found, "step_size").tolist(),
         }
-    )
+    result = {
+        "command": "evaluate",
+        "family": family.name,
+        "num_tasks": options.tasks,
+        "num_priors": len(priors),
+        "episodes_of_a_step": shape.policy.episodes,
+        "returns": intervals(adapted),
+        "gains": intervals(adapted[:, 1:] - adapted[:, :1]),
+        "starts": starts,
+        "picture": str(picture),
+    }
+    write_returns(picture, curves(result))
+    return run.finish(result)
+
+
+def _start(
+    options: EvaluateHost,
+    run: RunDirectory,
+    name: str,
+    number: int,
+    shape: GradientShape,
+    returns: Callable[[jax.Array, GradientPrior], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """Returns from another start, by the step size that does best on validation tasks."""
+    key = jax.random.fold_in(jax.random.key(options.seed), STARTS[name])
+    begin_key, judge_key, play_key = jax.random.split(jax.random.fold_in(key, number), 3)
+    family = make_host(shape.family)
+    tasks = held_out_tasks(family, VALIDATION_TASKS, "validation")
+
+    def judged(start: GradientPrior) -> float:
+        return float(_returns(judge_key, family, tasks, start, options.steps)[-1].mean())
+
+    def make() -> dict[str, np.ndarray]:
+        start = random_start(begin_key, shape)
+        if name == "pretrained":
+            start = _pretrained(options, run, number, begin_key, start)
+        found = tuned(start, judged)
+        return returns(play_key, found.start) | {"step_size": np.array(found.step_size)}
+
+    return run.keep(f"{name}-{number}", make)
+
+
+def _pretrained(
+    options: EvaluateHost, run: RunDirectory, number: int, key: jax.Array, like: GradientPrior
+) -> GradientPrior:
+    """A start that was taught all tasks at once: a stage of its own, as it takes long."""
+    family, shape = make_host(like.shape.family), like.shape
+    steps = options.pretraining_steps
+    config = replace(STEPPED, num_envs=SIMULATORS, num_steps=family.horizon, total_steps=steps)
+
+    def make() -> dict[str, Any]:
+        with closing(family.connect(SIMULATORS)) as env:
+            start = pretrained_start_on_host(key, shape, env, family, config)
+        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(start))}
+
+    say(f"{family.name}: pretraining, {steps} steps")
+    leaves, structure = jax.tree.flatten(like)
+    found = run.keep(f"pretraining-{number}", make)
+    return jax.tree.unflatten(structure, [jnp.asarray(found[str(i)]) for i in range(len(leaves))])
+
+
+def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:
+    """Refuse what its own protocol has no place for.
+
+    Raises:
+        UserError: it is asked for.
+    """
+    usual = EvaluateHost()
+    for name in ("also", "steps", "pretraining_steps"):
+        if getattr(options, name) != getattr(usual, name):
+            raise UserError(
+                f"--{name.replace('_', '-')}: {family.name} is measured by a protocol of its own, "
+                "of one prior and one step. Leave it out"
+            )
 
 
 def _test(
@@ -157,21 +215,11 @@ def _test(
 
 
 def _returns(
-    key: jax.Array, family: HostFamily, prior: GradientPrior, options: EvaluateHost
-) -> dict[str, np.ndarray]:
-    tasks = held_out_tasks(family, options.tasks)
-    sims = host.simulators(options.tasks, prior.shape.policy.episodes)
-    with closing(family.connect(sims)) as env:
-        return {"returns": host.returns_after(key, env, tasks, prior, options.steps)}
-
-
-def _pretrained(
-    key: jax.Array, family: HostFamily, shape: GradientShape, steps: int
-) -> GradientPrior:
-    """A start that was taught all tasks at once."""
-    config, start = replace(PRETRAINING, total_steps=steps), random_start(key, shape)
-    with closing(family.connect(config.num_envs)) as env:
-        return pretrain(key, env, family, start, config)
+    key: jax.Array, family: HostFamily, tasks: Task, prior: GradientPrior, steps: int
+) -> np.ndarray:
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    with closing(family.connect(host.simulators(count, prior.shape.policy.episodes))) as env:
+        return host.returns_after(key, env, tasks, prior, steps)
 
 
 def _interval(returns: np.ndarray) -> Interval:
@@ -197,11 +245,11 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"{_of_priors(result['num_priors'])}, with its 95 % interval; each step learns from "
         f"{result['episodes_of_a_step']} episodes"
     ]
-    starts = [name for name in NAMES if f"{name}returns" in result]
+    curves: list[tuple[str, Any]] = [("", result)]
+    curves += [(f"from {START_NAMES[name]} ", one) for name, one in result["starts"].items()]
 
     def each(what: str, step: int) -> str:
-        whence = lambda name: f"from a {NAMES[name]} " if name else ""
-        return "; ".join(f"{whence(x)}{told(result[f'{x}{what}'][step])}" for x in starts)
+        return "; ".join(f"{name}{told(curve[what][step])}" for name, curve in curves)
 
     for step in range(len(result["returns"])):
         lines.append(f"  after {step} steps: {each('returns', step)}")

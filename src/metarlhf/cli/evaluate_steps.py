@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,29 +10,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from metarlhf.cli.measure import curve_and_episodes, pictures, scale_of
+from metarlhf.cli.measure import common_scale_of, curve_and_episodes, pictures
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.cli.summary import versions
 from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
-from metarlhf.meta.starts import (
-    NOBODY,
-    meta_training_steps,
-    pretrained_start,
-    random_start,
-    tuned,
-)
+from metarlhf.meta.starts import pretrained_start, random_start, tuned
 from metarlhf.meta.study import seconds_to_adapt
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import StepsResult, write_steps
 from metarlhf.report.steps import lines
+from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
 # Folded into the seed's key: other starts act in the same tasks with other noise.
 STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
+VALIDATION_TASKS = 16
+NO_QUESTIONS = RLHFConfig(labels=0)
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,17 @@ def _evaluate(
     steps = shape.policy.inner_steps if options.steps is None else options.steps
     tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {steps} steps each")
+    scale = common_scale_of(run, family, tasks, options.oracle, options.seed)
     each = [
         run.keep(f"adapted-{i}", partial(_adapted, _seed(key, i), tasks, prior, steps))
         for i, prior in enumerate(priors)
     ]
     starts = _starts(options, run, priors, tasks, steps)
     alone = jax.tree.map(lambda x: x[0], tasks)
-    clock = lambda: {"s": np.array(seconds_to_adapt(key, family, alone, priors[0], NOBODY, steps))}
+    clock = lambda: {
+        "s": np.array(seconds_to_adapt(key, family, alone, priors[0], NO_QUESTIONS, steps))
+    }
     seconds = float(run.keep("seconds", clock)["s"])
-    scale = scale_of(run, family, tasks, options.oracle, options.seed)
     returns = stacked(each, "returns")
     result: StepsResult = {
         "command": "evaluate",
@@ -104,13 +103,14 @@ def _evaluate(
         "num_priors": len(priors),
         "episodes_of_a_step": shape.policy.episodes,
         "environment_steps_of_a_step": shape.policy.episodes * family.horizon,
-        "meta_training_steps": meta_training_steps(shape, family),
+        "meta_training_steps": _meta_training_steps(priors[0]),
         "returns": intervals(returns),
-        "shares": intervals(scale.normalise(returns)),
+        "shares": intervals(scale.share(returns)),
         "starts": {
             name: {
                 "returns": intervals(stacked(found, "returns")),
-                "shares": intervals(scale.normalise(stacked(found, "returns"))),
+                "shares": intervals(scale.share(stacked(found, "returns"))),
+                "behind": intervals(returns - stacked(found, "returns")),
                 "step_sizes": stacked(found, "step_size").tolist(),
             }
             for name, found in starts.items()
@@ -120,8 +120,9 @@ def _evaluate(
         "untrained_spread": scale.spread,
         "oracle_return": float(scale.oracle.mean()),
         "oracle_hardly_learns": scale.hardly_learns,
+        "oracle_steps": options.oracle.total_steps,
         "seconds": seconds,
-        "per_task": scale.normalise(returns[:, -1]).mean(0).tolist(),
+        "per_task": scale.share(returns[:, -1]).mean(0).tolist(),
     }
     say("writing the report")
     drawn = pictures(family, options.tasks, each[0], result["per_task"])
@@ -132,7 +133,7 @@ def _evaluate(
 
 def _adapted(key: jax.Array, tasks: Task, start: GradientPrior, steps: int) -> dict[str, Any]:
     """What so many steps come to in every task, and an episode of each."""
-    lesson = teach_by_gradient(key, start.family, tasks, start, NOBODY, steps=steps)
+    lesson = teach_by_gradient(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
     return curve_and_episodes(key, start.family, tasks, start, lesson)
 
 
@@ -148,7 +149,8 @@ def _starts(
 
     def measured(name: str, begin: Callable[[jax.Array], GradientPrior]) -> list[dict[str, Any]]:
         def make(key: jax.Array) -> dict[str, Any]:
-            found = tuned(key, begin(key), steps)
+            begin_key, judge_key, key = jax.random.split(key, 3)
+            found = tuned(begin(begin_key), partial(_judged, judge_key, steps=steps))
             step_size = np.array(found.step_size)
             return _adapted(key, tasks, found.start, steps) | {"step_size": step_size}
 
@@ -158,11 +160,24 @@ def _starts(
     say(f"{family.name}: the same from a random start, to compare with")
     starts = {"random": measured("random", lambda key: random_start(key, shape))}
     if options.pretraining:
-        count = meta_training_steps(shape, family)
-        say(f"{family.name}: and from {count} steps of pretraining on all tasks")
-        begin = lambda key: pretrained_start(key, shape, family, options.oracle)
+        config = replace(options.oracle, total_steps=_meta_training_steps(priors[0]))
+        say(f"{family.name}: and from {config.total_steps} steps of pretraining on all tasks")
+        begin = lambda key: pretrained_start(key, shape, family, config)
         starts["pretrained"] = measured("pretrained", begin)
     return starts
+
+
+def _judged(key: jax.Array, start: GradientPrior, steps: int) -> float:
+    """What so many steps come to on validation tasks."""
+    tasks = held_out_tasks(start.family, VALIDATION_TASKS, "validation")
+    lesson = teach_by_gradient(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
+    return float(np.mean(lesson.curve.returns[-1]))
+
+
+def _meta_training_steps(prior: GradientPrior) -> int:
+    """Environment steps that it was made in."""
+    policy = prior.shape.policy
+    return policy.iterations * policy.episodes_of_iteration * prior.family.horizon
 
 
 def _seed(key: jax.Array, number: int) -> jax.Array:

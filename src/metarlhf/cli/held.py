@@ -19,7 +19,8 @@ from metarlhf.types import Task
 
 # What metrics of a leash, and of what must never be, are called.
 HOLDING = ("never_", "leash_")
-# What a run's result tells of each check.
+# What a run's result tells of each check: what the newest agent was liked, and what the agent that
+# is left after the check returns, which of the last one, or where practice halts, is the best.
 CHECKED = ("steps", "return", "return_as_shown", "liked", "foreseen")
 # The same of forbidden steps.
 COSTS = ("cost", "cost_exploring")

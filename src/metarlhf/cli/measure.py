@@ -102,22 +102,46 @@ class Measurement:
 def scale_of(
     run: RunDirectory, family: TaskFamily, tasks: Task, oracle: PPOConfig, seed: int
 ) -> References:
-    """Both ends of the scale, by task.
+    """Both ends of the scale, by task; each has one of its own.
 
     Raises:
         UserError: there is none, as PPO with the true reward ends where an untrained policy is.
     """
+    scale = ends_of(run, family, tasks, oracle, seed)
+    if not scale.is_a_scale:
+        raise _no_scale("in some task of", family)
+    return scale
+
+
+def common_scale_of(
+    run: RunDirectory, family: TaskFamily, tasks: Task, oracle: PPOConfig, seed: int
+) -> References:
+    """Both ends of a scale that all tasks share (see `References.share`).
+
+    Raises:
+        UserError: there is none, as PPO gains nothing over all.
+    """
+    scale = ends_of(run, family, tasks, oracle, seed)
+    if scale.gained <= 0:
+        raise _no_scale("over all tasks of", family)
+    return scale
+
+
+def _no_scale(where: str, family: TaskFamily) -> UserError:
+    return UserError(
+        f"PPO with the true reward gains nothing {where} {family.name}: there is nothing to "
+        "compare with. Give it more (--oracle.total-steps) or other settings, in another --run-dir"
+    )
+
+
+def ends_of(
+    run: RunDirectory, family: TaskFamily, tasks: Task, oracle: PPOConfig, seed: int
+) -> References:
+    """What an untrained policy gets in each task, and what PPO does."""
     say(f"{family.name}: PPO with the true reward on the same tasks, to compare with")
     key = jax.random.fold_in(jax.random.key(seed), REFERENCES)
     make = lambda: references(key, family, tasks, oracle)._asdict()
-    scale = References(**run.keep(f"{file_name(family.name)}-references", make))
-    if not scale.is_a_scale:
-        raise UserError(
-            f"PPO with the true reward gains nothing in some task of {family.name}: there is "
-            "nothing to compare with. Give it more (--oracle.total-steps) or other settings, in "
-            "another --run-dir"
-        )
-    return scale
+    return References(**run.keep(f"{file_name(family.name)}-references", make))
 
 
 def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:

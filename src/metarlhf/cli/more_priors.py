@@ -1,6 +1,7 @@
 """Several priors that differ by the seed of their meta-training, measured as one."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,8 +37,15 @@ def with_others(prior: GradientPrior, also: Sequence[Path]) -> list[GradientPrio
 
 
 def digests(folder: Path, also: Sequence[Path]) -> str:
-    """Tells apart what is measured."""
-    return "-".join(digest(each) or "" for each in (folder, *also))
+    """Tells apart what is measured.
+
+    Raises:
+        UserError: a prior is named twice.
+    """
+    each = [digest(one) or "" for one in (folder, *also)]
+    if len({*each}) < len(each):
+        raise UserError("--also: one of the priors is named twice, which says nothing of seeds")
+    return each[0] if not also else sha256("-".join(each).encode()).hexdigest()
 
 
 def intervals(values: Float[np.ndarray, "prior step task"]) -> list[Interval]:

@@ -57,10 +57,10 @@ def integrated_gradients(
         return total + (x - reference) * jnp.tensordot(weights, slopes, 1), None
 
     total, _ = jax.lax.scan(along, jnp.zeros_like(x), references)
-    return Attribution(total / references.shape[0], _beside(reward(x), reward(references).mean()))
+    return Attribution(total / references.shape[0], _beyond(reward(x), reward(references).mean()))
 
 
-def _beside(paid: Float[Array, " step"], usual: Float[Array, ""]) -> Float[Array, " step"]:
+def _beyond(paid: Float[Array, " step"], usual: Float[Array, ""]) -> Float[Array, " step"]:
     """What is paid beyond the usual; nothing where that is lost in rounding, as of a constant."""
     beyond = paid - usual
     return jnp.where(jnp.abs(beyond) > 8 * jnp.finfo(paid.dtype).eps * jnp.abs(usual), beyond, 0.0)

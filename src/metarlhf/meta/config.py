@@ -129,6 +129,11 @@ class MetaRLConfig:
             )
 
     @property
+    def episodes_of_iteration(self) -> int:
+        """Episodes that one meta-update collects, in all tasks and before and after each step."""
+        return self.meta_batch * self.episodes * (self.inner_steps + 1)
+
+    @property
     def inner_estimator(self) -> Estimator:
         """The estimator, with what `auto` stands for."""
         if self.estimator != "auto":

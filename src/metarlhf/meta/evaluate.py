@@ -55,12 +55,27 @@ class References(NamedTuple):
         return float(np.std(self.untrained))
 
     @property
+    def gained(self) -> float:
+        """What PPO gains on an untrained policy, over all tasks."""
+        return float(np.mean(self.oracle - self.untrained))
+
+    @property
     def hardly_learns(self) -> bool:
-        """Whether PPO gains less than untrained returns differ from task to task, or in some task
-        nothing: shares of what it gains then say little.
+        """Whether that is less than untrained returns differ from task to task: shares of it then
+        say little.
         """
-        gained = self.oracle - self.untrained
-        return bool(gained.mean() < self.spread or (gained <= 0).any())
+        return self.gained < self.spread
+
+    @property
+    def gains_nothing_in(self) -> int:
+        """In how many tasks PPO gains nothing: a share of that says nothing, or anything."""
+        return int(np.sum(self.oracle <= self.untrained))
+
+    def share(self, returns: Float[np.ndarray, "*any task"]) -> Float[np.ndarray, "*any task"]:
+        """Gains on an untrained policy as shares of what PPO gains over all tasks: their mean is
+        the share of means, and a task in which PPO gains little weighs no more than others.
+        """
+        return (returns - self.untrained) / self.gained
 
     @property
     def is_a_scale(self) -> bool:

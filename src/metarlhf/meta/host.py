@@ -116,9 +116,8 @@ def iterate(
     state, metrics = _learn(state, loop, config)
     done = state.iteration + 1
     state = eqx.tree_at(lambda s: (s.iteration, s.key), state, (done, key))
-    episodes = config.meta_batch * config.episodes * (config.inner_steps + 1)
     return state, {
-        "steps": int(done) * episodes * family.horizon,
+        "steps": int(done) * config.episodes_of_iteration * family.horizon,
         "return_before": float(loop.returns[0].mean()),
         "return": float(loop.returns[-1].mean()),
         **{name: float(value) for name, value in metrics.items()},

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import Environment
-from metarlhf.meta.trials import AnyTask, Trials
+from metarlhf.meta.trials import AnyTask, Trials, any_task
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.rollout import play_episodes
@@ -51,9 +51,8 @@ def trials_of(family: Environment, config: RL2Config) -> Trials:
     return Trials(family, config.episodes)
 
 
-@cache
 def _training_on(family: Environment, config: RL2Config) -> AnyTask:
-    return AnyTask(trials_of(family, config))
+    return any_task(trials_of(family, config))
 
 
 def init(key: PRNGKeyArray, family: Environment, config: RL2Config) -> TrainState:

@@ -5,31 +5,30 @@ meta-training had (the baseline of Finn et al. 2017). Neither has learned how to
 the step size that does best on validation tasks.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs import TaskFamily
-from metarlhf.envs.base import Environment
-from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
+from metarlhf.envs.base import Tasks
+from metarlhf.envs.host import TaskedEnv
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, blank
-from metarlhf.meta.trials import AnyTask
-from metarlhf.ppo import PPOConfig
-from metarlhf.rlhf import RLHFConfig
+from metarlhf.meta.trials import any_task
+from metarlhf.networks import Agent
+from metarlhf.ppo import PPOConfig, TrainState
 
 MULTIPLES = tuple(3.0**power for power in range(-4, 3))
 """Step sizes that are tried, in units of the one that meta-training began with."""
-VALIDATION_TASKS = 16
-# What other rules than descent have begun with is no step size of descent.
 STEP_SIZE = 1.0
-NOBODY = RLHFConfig(labels=0)
+"""Step size in whose units, where meta-training began with another rule than descent."""
 
 
 class Tuned(NamedTuple):
@@ -47,46 +46,60 @@ def random_start(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
 def pretrained_start(
     key: PRNGKeyArray, shape: GradientShape, family: TaskFamily, config: PPOConfig
 ) -> GradientPrior:
-    """The same after PPO on a task of its own for each episode.
+    """The same after PPO on a task of its own for each episode, until its budget is spent.
 
-    `config` says how it learns; its budget and what its networks are like follow from `shape`.
+    What its networks are like follows from `shape`, whatever `config` says.
     """
-    start, policy = random_start(key, shape), shape.policy
-    config = replace(
-        config,
-        total_steps=meta_training_steps(shape, family),
-        normalise_obs=policy.normalise_obs,
-        memory=None,
-        squash=False,
-        shared_torso=False,
-    )
-    env, no_task = _any_task(family), jnp.zeros(())
-    state = ppo.init(key, env, no_task, config, start.agent)
-    state, _ = ppo.iterate_many(state, env, no_task, config, config.num_updates)
-    return eqx.tree_at(lambda s: s.agent, start, state.agent)
+    start_key, train_key = jax.random.split(key)
+    start, env, no_task = random_start(start_key, shape), any_task(family), jnp.zeros(())
+    state = ppo.init(train_key, env, no_task, config, start.agent)
+    while (left := config.num_updates - int(state.updates)) > 0:
+        # In parts, between which it can be stopped.
+        part = min(config.evaluate_every, left)
+        state, _ = ppo.iterate_many(state, env, no_task, config, part)
+    return eqx.tree_at(lambda s: s.agent, start, _in_units_of_reward(state))
 
 
-def meta_training_steps(shape: GradientShape, family: TaskFamily) -> int:
-    """Environment steps that meta-training had."""
-    policy = shape.policy
-    episodes = policy.iterations * policy.meta_batch * policy.episodes
-    return episodes * (policy.inner_steps + 1) * family.horizon
+def pretrained_start_on_host(
+    key: PRNGKeyArray, shape: GradientShape, env: TaskedEnv, family: Tasks, config: PPOConfig
+) -> GradientPrior:
+    """The same in simulators that step outside the compiled program, which get new tasks, and begin
+    new episodes, before each update.
+    """
+    start_key, task_key, train_key = jax.random.split(key, 3)
+    start, draw = random_start(start_key, shape), jax.jit(jax.vmap(family.sample))
+
+    def tell(update: int) -> None:
+        keys = jax.random.split(jax.random.fold_in(task_key, update), env.num_envs)
+        env.set_tasks(jax.tree.map(np.asarray, draw(keys)))
+
+    tell(0)
+    state = ppo.host.init(train_key, env, config, start.agent)
+    for update in range(config.num_updates):
+        tell(update)
+        state, _ = ppo.host.iterate(ppo.host.restart(state, env), env, config)
+    return eqx.tree_at(lambda s: s.agent, start, _in_units_of_reward(state))
 
 
-def tuned(key: PRNGKeyArray, start: GradientPrior, steps: int) -> Tuned:
-    """With the step size from which the last of so many steps leads highest, in validation."""
-    family = start.family
-    tasks = held_out_tasks(family, VALIDATION_TASKS, "validation")
+def tuned(start: GradientPrior, judged: Callable[[GradientPrior], float]) -> Tuned:
+    """With the step size that leads highest, as `judged` on tasks that nothing is reported of."""
 
-    def judged(multiple: float) -> float:
-        lesson = teach_by_gradient(
-            key, family, tasks, _scaled(start, multiple), NOBODY, steps=steps
-        )
-        found = float(np.mean(lesson.curve.returns[-1]))
+    def finite(multiple: float) -> float:
+        found = judged(_scaled(start, multiple))
         return found if np.isfinite(found) else -np.inf
 
-    best = max(MULTIPLES, key=judged)
+    best = max(MULTIPLES, key=finite)
     return Tuned(_scaled(start, best), best * start.shape.policy.inner_lr)
+
+
+def _in_units_of_reward(state: TrainState) -> Agent:
+    """The agent, whose value function was taught rewards on a running scale, if they had one."""
+    agent = state.agent
+    if state.reward_scale is None:
+        return agent
+    std = jnp.sqrt(state.reward_scale.moments.mean_variance[1] + 1e-8)
+    last = lambda a: (a.critic.network.weights[-1], a.critic.network.biases[-1])
+    return eqx.tree_at(last, agent, [std * leaf for leaf in last(agent)])
 
 
 def _plain(shape: GradientShape) -> GradientShape:
@@ -103,12 +116,6 @@ def _plain(shape: GradientShape) -> GradientShape:
     return replace(shape, policy=policy)
 
 
-def _scaled(start: GradientPrior, multiple: Float[Array, ""] | float) -> GradientPrior:
+def _scaled(start: GradientPrior, multiple: float) -> GradientPrior:
     multiples = jax.tree.map(partial(jnp.full_like, fill_value=multiple), start.rule.multiples)
     return eqx.tree_at(lambda s: s.rule.multiples, start, multiples)
-
-
-@cache
-def _any_task(family: Environment) -> AnyTask:
-    """Always the same object, so that compiled programs are found again."""
-    return AnyTask(family)

@@ -55,6 +55,7 @@ def summarise(
         "oracle_return": float(references.oracle.mean()),
         "untrained_spread": references.spread,
         "oracle_hardly_learns": references.hardly_learns,
+        "oracle_gains_nothing_in": references.gains_nothing_in,
         "seconds": seconds,
         "steps": float(prior.steps[-1]),
         "by_labels": _band(prior, "labels"),

@@ -5,6 +5,7 @@ one task from another (RL^2: Duan et al. 2016, section 2.2). A trial ends with i
 only then is memory emptied; the ends within are no ends to an agent that learns from trials.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -109,6 +110,12 @@ class OwnTask(NamedTuple):
 
     task: Task
     state: State
+
+
+@cache
+def any_task(env: Environment) -> "AnyTask":
+    """`AnyTask` of it; always the same object, so that compiled programs are found again."""
+    return AnyTask(env)
 
 
 class AnyTask:

@@ -71,9 +71,11 @@ class FamilyResult(_Required, total=False):
     # Returns in the family's own units, means over tasks.
     untrained_return: float | None
     oracle_return: float | None
-    # Standard deviation of untrained returns over tasks, and whether the oracle gains less than it.
+    # Standard deviation of untrained returns over tasks, whether the oracle gains less than it, and
+    # in how many tasks it gains nothing.
     untrained_spread: float
     oracle_hardly_learns: bool
+    oracle_gains_nothing_in: int
     # How many times as much learning from scratch needs; `at_least`: it never got there.
     scratch_labels_ratio: float | None
     scratch_labels_at_least: bool
@@ -112,6 +114,8 @@ class Start(TypedDict):
 
     returns: Sequence[Interval]
     shares: Sequence[Interval]
+    # How much more meta-learning returns in the same tasks.
+    behind: Sequence[Interval]
     # The best of some, on validation tasks: one for each prior.
     step_sizes: Sequence[float]
 
@@ -119,7 +123,8 @@ class Start(TypedDict):
 class StepsResult(TypedDict):
     """What gradient steps on the tasks' own reward come to, on held-out tasks of one family.
 
-    Lists have an entry for each number of steps, from none. Shares are normalised returns.
+    Lists have an entry for each number of steps, from none. Shares are of what PPO gains over all
+    tasks.
     """
 
     command: str
@@ -145,9 +150,11 @@ class StepsResult(TypedDict):
     untrained_spread: float
     oracle_return: float
     oracle_hardly_learns: bool
+    # The oracle's budget.
+    oracle_steps: int
     # Of adapting to one task.
     seconds: float
-    # Normalised return after all steps.
+    # Share after all steps, the mean over priors.
     per_task: Sequence[float]
 
 

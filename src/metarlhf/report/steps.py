@@ -1,5 +1,6 @@
 """The page about a prior that learns from what tasks pay: what each gradient step gains."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from metarlhf.files import write_text
 from metarlhf.report import figures, wording
 from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing
 from metarlhf.report.returns import draw_returns
-from metarlhf.report.schema import Example, FamilyPictures, Start, StepsResult
+from metarlhf.report.schema import Example, FamilyPictures, Interval, StepsResult
 from metarlhf.report.signs import signs
 from metarlhf.report.style import DARK, LIGHT
+
+START_NAMES = {"random": "a random start", "pretrained": "a pretrained start"}
+"""Other starts of the same steps, by their names in results."""
 
 
 def write_steps(path: Path, found: StepsResult, pictures: FamilyPictures) -> Path:
@@ -52,6 +56,9 @@ def nothing_adapts(found: StepsResult) -> bool:
 
 def headline(found: StepsResult) -> str:
     """The result in one sentence."""
+    if found["gains"][-1]["high"] < 0:
+        lost = wording.number(-found["gains"][-1]["mean"])
+        return f"{_steps(len(found['gains'])).capitalize()} do harm: they lose {lost} of the return"
     if nothing_adapts(found):
         return "Nothing adapts: no number of gradient steps gains more than chance may"
     if found["oracle_hardly_learns"]:
@@ -69,26 +76,30 @@ def notes(found: StepsResult) -> list[str]:
     told = [wording.hardly_learns(found)]
     shares, gains = found["shares"], found["gains"]
     best = max(range(len(shares)), key=lambda step: shares[step]["mean"])
-    if not nothing_adapts(found) and shares[best]["low"] > shares[-1]["mean"]:
+    if shares[best]["low"] > shares[-1]["mean"]:
         told += [
-            f"It was more after {_steps(best)}, {wording.interval(shares[best])}: what comes after "
-            "that does harm."
+            f"It was more {'after ' + _steps(best) if best else 'before the first'}, "
+            f"{wording.interval(shares[best])}: what comes after that does harm."
         ]
-    if not nothing_adapts(found) and gains[-1]["low"] <= 0:
+    if not nothing_adapts(found) and gains[-1]["low"] <= 0 <= gains[-1]["high"]:
         told += ["After all steps it is no more than before the first, but for chance."]
-    told += [
-        f"{name.capitalize()} reaches {wording.percent(start['shares'][-1]['mean'])} by as many "
-        "steps: meta-training brought nothing to that."
-        for name, start in _named_starts(found)
-        if start["shares"][-1]["mean"] >= shares[-1]["mean"]
-    ]
+    for name, start in found["starts"].items():
+        if start["behind"][-1]["low"] <= 0:
+            share = wording.percent(start["shares"][-1]["mean"])
+            much = "nothing" if start["behind"][-1]["high"] <= 0 else "no more than chance may"
+            told.append(
+                f"{START_NAMES[name].capitalize()} reaches {share} by as many steps: meta-training "
+                f"gains {much} on that."
+            )
     return [note for note in told if note]
 
 
-def _named_starts(found: StepsResult) -> list[tuple[str, Start]]:
-    """The other starts, and what they are called."""
-    names = {"random": "a random start", "pretrained": "a pretrained start"}
-    return [(names[name], start) for name, start in found["starts"].items()]
+def curves(found: Any) -> dict[str, Sequence[Interval]]:
+    """Returns after each step from everywhere, by what it is called in a picture."""
+    named = {"meta-learned": found["returns"]}
+    for name, start in found["starts"].items():
+        named[START_NAMES[name].split(" ", 1)[1]] = start["returns"]
+    return named
 
 
 def lines(found: StepsResult) -> list[str]:
@@ -101,7 +112,7 @@ def lines(found: StepsResult) -> list[str]:
         "  return, its 95 % interval and its share of what PPO gains on an untrained policy:",
     ]
     curves: list[tuple[str, Any]] = [("", found)]
-    curves += [(f"from {name} ", start) for name, start in _named_starts(found)]
+    curves += [(f"from {START_NAMES[name]} ", one) for name, one in found["starts"].items()]
     for step in range(len(found["returns"])):
         when = f"after {_steps(step)}" if step else "before any step"
         each = (
@@ -129,8 +140,7 @@ def _curve(found: StepsResult) -> Drawing:
     def draw(axes: Axes) -> None:
         draw_returns(
             axes,
-            {"meta-learned": found["returns"]}
-            | {name.split(" ", 1)[1]: start["returns"] for name, start in _named_starts(found)},
+            curves(found),
             {"PPO": found["oracle_return"], "untrained": found["untrained_return"]},
         )
 

@@ -98,7 +98,7 @@ def headline(results: Results) -> str:
     means = sorted(family["normalised_return"]["mean"] for family in families)
     who = _span(in_words(counts[0]), in_words(counts[-1])).capitalize()
     who += " answer" if counts[-1] == 1 else " answers"
-    if any(hardly_learns(family) for family in families):
+    if all(family.get("oracle_hardly_learns") for family in families):
         return LITTLE_TO_COMPARE
     if means[-1] <= 0:
         return f"{who} taught nothing: the agents do no better than untrained ones"
@@ -134,21 +134,21 @@ def savings(families: Sequence[FamilyResult]) -> str:
 
 def hardly_learns(family: Mapping[str, Any]) -> str:
     """That the upper end of the scale is a poor one, where it is so; else empty."""
-    if not family.get("oracle_hardly_learns"):
-        return ""
-    untrained, oracle = family["untrained_return"], family["oracle_return"]
-    spread = family["untrained_spread"]
-    why = (
-        f"gains less than the {number(spread)} (a standard deviation) by which untrained returns "
-        "differ from task to task"
-        if oracle - untrained < spread
-        else "gains nothing in some task"
-    )
-    return (
-        f"The oracle hardly learns here, so shares of it say little: PPO with the true reward {why}"
-        f" (return {number(untrained)} before, {number(oracle)} after). Give it more, such as "
-        "--oracle.total-steps, or other settings."
-    )
+    more = "Give it more, such as --oracle.total-steps, or other settings."
+    if family.get("oracle_hardly_learns"):
+        untrained, oracle = family["untrained_return"], family["oracle_return"]
+        return (
+            "The oracle hardly learns here, so shares of it say little: PPO with the true reward "
+            f"gains less than the {number(family['untrained_spread'])} (a standard deviation) by "
+            f"which untrained returns differ from task to task (return {number(untrained)} before, "
+            f"{number(oracle)} after). {more}"
+        )
+    if count := family.get("oracle_gains_nothing_in"):
+        return (
+            f"In {count} of {family['num_tasks']} tasks PPO with the true reward gains nothing: "
+            f"shares of that may be anything, and the mean with them. {more}"
+        )
+    return ""
 
 
 def nothing_adapts(family: FamilyResult) -> str:
