@@ -104,8 +104,9 @@ def _why_they_differ(found: Distance) -> str:
             "step may not be what was wanted."
         )
     return (
-        " They differ: EPIC also compares steps that no action leads to, DARD only such as one "
-        "action more or less can change. So the model errs most where no agent chooses."
+        " They differ: EPIC compares steps from all over, DARD only such as one action more or "
+        "less can change. So the model tells a good action from a bad one where it stands better "
+        "than good situations from bad ones, and may lead an agent to the wrong place."
     )
 
 
