@@ -51,7 +51,7 @@ def test_learned_and_true_reward_agree_or_part(epic, words):
         (0.16, 0.78, "over all steps (EPIC) largely agree; among those open at one moment (DARD) "
          "they have next to nothing to do", "good situations from bad ones better"),
         (0.6, 0.1, "over all steps (EPIC) have next to nothing to do with one another; among those "
-         "open at one moment (DARD) they agree.", "errs most where no agent chooses"),
+         "open at one moment (DARD) they agree.", "may lead an agent to the wrong place"),
         (0.14, 0.2, "largely agree.", ""),  # as good as the same: the further one counts
         (0.2, 0.14, "largely agree.", ""),
         (0.36, 0.5, "agree only in part.", "good situations from bad ones better"),
