@@ -11,22 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
+from metarlhf.cli.more_priors import Also, digests, interval, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.presets import STEPPED
-from metarlhf.meta.starts import pretrained_start_on_host, random_start, tuned
-from metarlhf.report import Interval, write_returns
-from metarlhf.report.steps import START_NAMES, curves
+from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
+from metarlhf.report import write_returns
+from metarlhf.report.steps import START_NAMES, curves, nothing_adapts
 from metarlhf.runs import RunDirectory, UserError
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
-# Folded into the seed's key: other starts play in the same tasks with other noise.
-STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
 VALIDATION_TASKS = 8
 # Simulators in which pretraining plays an episode each between two updates.
 SIMULATORS = 16
@@ -208,8 +206,8 @@ def _test(
             "family": family.name,
             "varies": family.varies,
             "num_tasks": count,
-            "success_before": _interval(before),
-            "success": _interval(after),
+            "success_before": interval(mean_interval(before[:, None])),
+            "success": interval(mean_interval(after[:, None])),
         }
     )
 
@@ -220,12 +218,6 @@ def _returns(
     count = jax.tree.leaves(tasks)[0].shape[0]
     with closing(family.connect(host.simulators(count, prior.shape.policy.episodes))) as env:
         return host.returns_after(key, env, tasks, prior, steps)
-
-
-def _interval(returns: np.ndarray) -> Interval:
-    """Of a mean over tasks."""
-    found = mean_interval(returns[:, None])
-    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def _of_priors(count: int) -> str:
@@ -254,6 +246,6 @@ def _lines(result: dict[str, Any]) -> list[str]:
     for step in range(len(result["returns"])):
         lines.append(f"  after {step} steps: {each('returns', step)}")
     lines.append(f"  the first step gains {each('gains', 0)}")
-    if all(gain["low"] <= 0 for gain in result["gains"]):
+    if nothing_adapts(result):
         lines.append("  nothing adapts: no number of steps gains more than chance may")
     return [*lines, f"picture: {result['picture']}"]

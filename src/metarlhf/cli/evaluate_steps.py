@@ -17,7 +17,7 @@ from metarlhf.cli.summary import versions
 from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
-from metarlhf.meta.starts import pretrained_start, random_start, tuned
+from metarlhf.meta.starts import STARTS, pretrained_start, random_start, tuned
 from metarlhf.meta.study import seconds_to_adapt
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import StepsResult, write_steps
@@ -26,8 +26,6 @@ from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
-# Folded into the seed's key: other starts act in the same tasks with other noise.
-STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
 VALIDATION_TASKS = 16
 NO_QUESTIONS = RLHFConfig(labels=0)
 

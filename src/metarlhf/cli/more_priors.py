@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
+from metarlhf import statistics
 from metarlhf.files import digest
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -57,7 +58,12 @@ def intervals(values: Float[np.ndarray, "prior step task"]) -> list[Interval]:
         else mean_interval(values[:, step], shared_tasks=True)
         for step in range(values.shape[1])
     )
-    return [{"mean": one.mean, "low": one.low, "high": one.high} for one in each]
+    return [interval(one) for one in each]
+
+
+def interval(found: statistics.Interval) -> Interval:
+    """As results have it."""
+    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def stacked(each: Sequence[dict[str, Any]], name: str) -> np.ndarray:

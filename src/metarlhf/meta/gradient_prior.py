@@ -16,10 +16,11 @@ from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
+from metarlhf.meta.outer import new_agent
 from metarlhf.meta.prior import check_family
 from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.meta.update_rules import RULE, LearnedRule, initial_rule
-from metarlhf.networks import Agent, build_agent
+from metarlhf.networks import Agent
 from metarlhf.reward import GradientReward, LearnedReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
@@ -139,13 +140,7 @@ def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     """A prior that knows nothing, of the given shape."""
     family, policy, model = find(shape.family), shape.policy, shape.model
     agent_key, model_key = jax.random.split(key)
-    agent = build_agent(
-        agent_key,
-        family,
-        policy.hidden,
-        initial_std=policy.initial_std,
-        normalise_obs=policy.normalise_obs,
-    )
+    agent = new_agent(agent_key, family, policy)
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, policy)
     if model is None or not isinstance(family, TaskFamily):
         return GradientPrior(agent, rule, None, None, shape)

@@ -24,6 +24,17 @@ from metarlhf.networks import Agent, build_agent
 from metarlhf.types import Task
 
 
+def new_agent(key: PRNGKeyArray, spaces: Spaces, config: MetaRLConfig) -> Agent:
+    """An untrained agent as `config` says, which fits an environment's spaces."""
+    return build_agent(
+        key,
+        spaces,
+        config.hidden,
+        initial_std=config.initial_std,
+        normalise_obs=config.normalise_obs,
+    )
+
+
 def init(
     key: PRNGKeyArray,
     family: Spaces,
@@ -33,13 +44,7 @@ def init(
     """Start meta-training `agent`, or a fresh one."""
     agent_key, key = jax.random.split(key)
     if agent is None:
-        agent = build_agent(
-            agent_key,
-            family,
-            config.hidden,
-            initial_std=config.initial_std,
-            normalise_obs=config.normalise_obs,
-        )
+        agent = new_agent(agent_key, family, config)
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, config)
     return MetaRLState(
         agent=agent,

@@ -25,6 +25,8 @@ from metarlhf.meta.trials import any_task
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig, TrainState
 
+STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
+"""Folded into a seed's key for each: they act in the same tasks as a prior, with other noise."""
 MULTIPLES = tuple(3.0**power for power in range(-4, 3))
 """Step sizes that are tried, in units of the one that meta-training began with."""
 STEP_SIZE = 1.0

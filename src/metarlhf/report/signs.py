@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.cartpole import CartPole
-from metarlhf.envs.drawing import AGENT, TARGET, looks
+from metarlhf.envs.drawing import AGENT, DASHES, TARGET, looks
 from metarlhf.envs.hazard import Hazard
 from metarlhf.envs.navigation import Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 
-# As the lines of `looks` are dashed and coloured.
+# The dashes of `looks` as signs, and its colours as roles.
 DASHED = ("\N{EM DASH}", "\N{EN DASH} \N{EN DASH}", "\N{MIDDLE DOT} \N{MIDDLE DOT} \N{MIDDLE DOT}",
           "\N{EN DASH} \N{MIDDLE DOT}")  # fmt: skip
 ROLES: dict[str, Literal["first", "second"]] = {AGENT: "first", TARGET: "second"}
@@ -36,14 +36,15 @@ class Sign(NamedTuple):
 @singledispatch
 def signs(family: TaskFamily) -> tuple[Sign, ...]:
     """Those of a family's drawings; dispatched on its class, as drawing is."""
+    dashed = dict(zip(DASHES, DASHED, strict=True))
     drawn = zip(looks(), family.observation_space.names, strict=False)
     return tuple(
         Sign(
-            DASHED[i // 3 % len(DASHED)],
+            dashed[look["linestyle"]],
             ROLES.get(look["color"], "ink"),
             name if look["alpha"] == 1 else f"{name} (faint)",
         )
-        for i, (look, name) in enumerate(drawn)
+        for look, name in drawn
     )
 
 

@@ -49,7 +49,7 @@ def render(found: StepsResult, pictures: FamilyPictures) -> str:
     )
 
 
-def nothing_adapts(found: StepsResult) -> bool:
+def nothing_adapts(found: Any) -> bool:
     """Whether no number of steps gains more than chance may."""
     return all(gain["low"] <= 0 for gain in found["gains"])
 
