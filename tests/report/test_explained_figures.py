@@ -5,8 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from metarlhf.explain import Explanation, Feature
+from metarlhf.explain.additive import fit_additive
 from metarlhf.explain.found import Episode, Importance
-from metarlhf.report.explained_figures import draw_episode, parts_colours
+from metarlhf.report.explained_figures import draw_episode, draw_shape, parts_colours
 from metarlhf.report.style import DARK, LIGHT, styled
 
 
@@ -47,3 +48,31 @@ def test_an_episode_has_its_scale_beside_it(palette):
     assert image.get_clim() == (-2.0, 2.0)
     assert bar.get_ylabel() == "part of the reward"
     assert bar.get_ylim() == (-2.0, 2.0)
+
+
+def test_a_map_of_two_features_is_blank_where_nothing_was_seen_and_has_ticks_on_both_axes():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (600, 2))
+    x = x[(x[:, 0] < 0) | (x[:, 1] < 0)]  # a corner that nothing was seen of
+    one, two = Feature("x", "", (0,)), Feature("y", "", (1,))
+    found = fit_additive(x, x[:, 0] * x[:, 1], [one, two])
+    (shape,) = found.shapes
+    corner = np.ix_(*(knots[:-1] > 0 for knots in shape.knots))
+    assert not shape.seen[corner].any()
+    assert shape.seen.sum() > shape.seen.size / 2
+    with styled(LIGHT):
+        figure = Figure(layout="constrained")
+        axes = figure.subplots()
+        draw_shape(axes, shape, (-1.0, 1.0))
+        figure.draw_without_rendering()
+    values = np.ma.masked_invalid(axes.collections[0].get_array())
+    assert 0.05 < np.ma.getmaskarray(values).mean() < 0.5
+    # Drawn where it belongs: x to the right, y upwards, what is between knots in between.
+    edges = axes.collections[0].get_coordinates()
+    middle = (edges[1:, 1:] + edges[:-1, :-1]).reshape(-1, 2) / 2
+    held = ~np.ma.getmaskarray(values).ravel()
+    mean = np.mean(x[:, 0] * x[:, 1])
+    spread = np.std(x[:, 0] * x[:, 1])
+    true = (middle.prod(-1) - mean) / spread
+    np.testing.assert_allclose(values.ravel()[held], true[held], atol=0.5)
+    assert [line.get_marker() for line in axes.lines] == ["|", "_"]

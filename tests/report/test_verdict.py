@@ -129,3 +129,16 @@ def test_what_follows_from_what_is_said_in_one_sentence():
     said = following(blank._replace(follows=follows))
     assert said.startswith("In all that was seen, a follows from b, and c from a and b: what")
     assert "in any way" in following(blank._replace(follows=[]))
+
+
+def test_it_is_said_where_answers_led_away_from_the_true_reward():
+    found = verdict(found_to_be(to_true(0.3, before=0.2, dard=0.2)))
+    assert "By EPIC the answers led it away from the true reward, not towards it." in found.text
+    assert "By EPIC and DARD" in verdict(found_to_be(to_true(0.3, before=0.2))).text
+    assert "led it away" not in verdict(found_to_be(to_true(0.24, before=0.2))).text
+
+
+def test_a_model_that_foresees_answers_may_be_far_from_the_true_reward_and_why_is_said():
+    given = Calibration("fresh questions", 80, {"after": DIAGRAM})
+    assert "no contradiction" in verdict(found_to_be(to_true(0.71), given)).text
+    assert "no contradiction" not in verdict(found_to_be(to_true(0.2), given)).text

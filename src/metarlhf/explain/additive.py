@@ -45,6 +45,8 @@ class Shape(NamedTuple):
     """Of each feature, as inputs: where steps are. Empty for a choice."""
     spread: np.ndarray | None = None
     """How far the members of a belief disagree about a curve, where it is read from them."""
+    seen: np.ndarray | None = None
+    """Of a map, [first, second] between its knots: whether any step was there."""
 
 
 class Additive(NamedTuple):
@@ -121,6 +123,7 @@ class _Term(NamedTuple):
     knots: tuple[np.ndarray, ...]
     basis: np.ndarray
     deciles: tuple[np.ndarray, ...]
+    seen: np.ndarray | None
 
     @staticmethod
     def of(x: np.ndarray, features: tuple[Feature, ...]) -> "_Term":
@@ -130,7 +133,11 @@ class _Term(NamedTuple):
         basis = bases[0]
         for other in bases[1:]:
             basis = (basis[:, :, None] * other[:, None, :]).reshape(len(x), -1)
-        return _Term(features, knots, basis, _deciles(x, features))
+        seen = None
+        if len(features) == 2:
+            places = (np.asarray(x)[:, feature.columns[0]] for feature in features)
+            seen = np.histogram2d(*places, bins=knots)[0] > 0
+        return _Term(features, knots, basis, _deciles(x, features), seen)
 
 
 class _Fit(NamedTuple):
@@ -170,7 +177,11 @@ def _fit(terms: Sequence[_Term], paid: np.ndarray, fitted: np.ndarray, judged: n
         begin += term.basis.shape[1]
         value = term.basis @ own
         shape = own.reshape([len(knots) for knots in term.knots]) - value.mean()
-        shapes.append(Shape(term.features, term.knots, shape, float(value.std()), term.deciles))
+        shapes.append(
+            Shape(
+                term.features, term.knots, shape, float(value.std()), term.deciles, seen=term.seen
+            )
+        )
     return _Fit(shapes, r2)
 
 

@@ -72,10 +72,11 @@ class References(NamedTuple):
         return int(np.sum(self.oracle <= self.untrained))
 
     def share(self, returns: Float[np.ndarray, "*any task"]) -> Float[np.ndarray, "*any task"]:
-        """Gains on an untrained policy as shares of what PPO gains over all tasks: their mean is
-        the share of means, and a task in which PPO gains little weighs no more than others.
+        """1 less what returns are short of PPO's on the same task, in units of what PPO gains over
+        all tasks. So 1 is as PPO in every task, the mean is the share of means, and a task in
+        which PPO gains little weighs no more than others.
         """
-        return (returns - self.untrained) / self.gained
+        return 1.0 - (self.oracle - returns) / self.gained
 
     @property
     def is_a_scale(self) -> bool:

@@ -19,6 +19,8 @@ LESS, MORE = "#d9702b", "#2f7fd6"
 SHADES = 128
 # So many answers can be told from one another in a figure.
 FEW = 60
+# Of a map between two knots, either way.
+FINE = 8
 EDGE = withStroke(linewidth=2.2, foreground="#00000090")
 TITLES = {"before": "before", "after": "after", "true": "true reward"}
 
@@ -164,16 +166,17 @@ def _levels(density: np.ndarray) -> list[float]:
 
 
 def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
-    """A curve over its feature, with ticks where steps are; or a map over two."""
+    """A curve over its feature, or a map over two; with ticks where steps are."""
     knots = [f.shown(k) for f, k in zip(shape.features, shape.knots, strict=True)]
     first = shape.features[0]
     if len(shape.features) == 2:
+        across, up, values = _between_knots(*knots, shape)
         image = axes.pcolormesh(
-            *knots, shape.values.T, shading="gouraud", cmap="viridis", rasterized=True,
-            vmin=limits[0], vmax=limits[1],
-        )  # fmt: skip
+            across, up, values.T, cmap="viridis", rasterized=True, vmin=limits[0], vmax=limits[1]
+        )
         axes.figure.colorbar(image, ax=axes)
         axes.set_ylabel(shape.features[1].label)
+        _ticks_where_steps_are(axes, shape)
     elif first.options:
         axes.bar(first.options, shape.values, color=AGENT)
     else:
@@ -181,14 +184,37 @@ def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
             low, high = shape.values - shape.spread, shape.values + shape.spread
             axes.fill_between(knots[0], low, high, color=AGENT, alpha=0.2, lw=0)
         axes.plot(knots[0], shape.values, color=AGENT)
-        where = first.shown(shape.deciles[0])
-        axes.plot(where, np.zeros(len(where)), "|", color=ink(), alpha=0.5, markersize=7,
-                  transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        _ticks_where_steps_are(axes, shape)
     if len(shape.features) == 1:
         axes.axhline(0, color=ink(), linewidth=0.6, alpha=0.4)
         axes.set_ylim(*limits)
         axes.grid(axis="y")
     axes.set_xlabel(first.label)
+
+
+def _ticks_where_steps_are(axes: Axes, shape: Shape) -> None:
+    """At every tenth of the steps, on the axis of each feature."""
+    tick = {"color": ink(), "alpha": 0.5, "markersize": 7, "clip_on": False, "ls": ""}
+    for feature, deciles, mark in zip(shape.features, shape.deciles, "|_", strict=False):
+        where, edge = feature.shown(deciles), np.zeros(len(deciles))
+        place = (where, edge) if mark == "|" else (edge, where)
+        along = axes.get_xaxis_transform() if mark == "|" else axes.get_yaxis_transform()
+        axes.plot(*place, marker=mark, transform=along, **tick)
+
+
+def _between_knots(
+    across: np.ndarray, up: np.ndarray, shape: Shape
+) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
+    """Edges of small cells and what a map is inside of each, masked where nothing was seen."""
+    spots = np.arange(FINE) / FINE
+    fine = lambda count: np.append((np.arange(count - 1)[:, None] + spots).ravel(), count - 1)
+    edges = [np.interp(fine(len(k)), np.arange(len(k)), k) for k in (across, up)]
+    inside = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    rows = np.stack([np.interp(inside[0], across, row) for row in shape.values.T])
+    values = np.stack([np.interp(inside[1], up, column) for column in rows.T])
+    seen = np.ones((len(across) - 1, len(up) - 1), bool) if shape.seen is None else shape.seen
+    whole = np.repeat(np.repeat(seen, FINE, 0), FINE, 1)
+    return edges[0], edges[1], np.ma.masked_array(values, ~whole)
 
 
 def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:

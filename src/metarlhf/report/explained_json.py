@@ -59,6 +59,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
                     ],
                     "values": shape.values,
                     "spread": shape.spread,
+                    "seen": shape.seen,
                     "weight": shape.weight,
                 }
                 for shape in found.additive.shapes

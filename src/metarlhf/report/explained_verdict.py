@@ -23,8 +23,16 @@ AGREEMENT = (
 # The two distances say the same when they are no further apart.
 APART = 0.1
 
-# Shares of answers that differ by less are called the same.
+# Shares of answers that differ by less are called the same, and distances too.
 PLAIN = 0.05
+# A model that foresees so many answers is of use, however far its reward is from the true one ...
+FORESEEN = 0.75
+# ... as it may be beyond this distance.
+UNALIKE = 0.35
+RIGHT_NEVERTHELESS = (
+    "That it foresees answers and is far from the true reward is no contradiction: an answer "
+    "compares two whole clips, a distance every single step, also such as no clip showed."
+)
 
 
 class Verdict(NamedTuple):
@@ -65,6 +73,7 @@ def verdict(found: Explanation) -> Verdict:
             f"Over steps of the agent and random ones their EPIC distance is {after.epic:.2f}, "
             f"their DARD distance {after.dard:.2f} ({SCALE}); before the answers they were "
             f"{before.epic:.2f} and {before.dard:.2f}.{_why_they_differ(after)}",
+            *_further_than_before(before, after),
         ]
     elif found.calibration is not None:
         sentences += ["What was wanted is known from answers alone."]
@@ -73,6 +82,8 @@ def verdict(found: Explanation) -> Verdict:
     if told is not None:
         right, believed = float(told.accuracy), float(told.mean_confidence)
         sentences += [how_often_right(found.calibration)]
+        if agreement is not None and after and after.epic > UNALIKE and right >= FORESEEN:
+            sentences += [RIGHT_NEVERTHELESS]
     return Verdict(
         agreement,
         *((after.epic, before.epic) if after and before else (None, None)),
@@ -90,6 +101,17 @@ def _agreement(found: Distance) -> str:
     if abs(found.epic - found.dard) <= APART or epic == dard:
         return by(max(found.epic, found.dard))
     return f"over all steps (EPIC) {epic}; among those open at one moment (DARD) they {dard}"
+
+
+def _further_than_before(before: Distance, after: Distance) -> list[str]:
+    """That the answers led away from the true reward, where they did."""
+    names = {"EPIC": after.epic - before.epic, "DARD": after.dard - before.dard}
+    worse = [name for name, more in names.items() if more > PLAIN]
+    if not worse:
+        return []
+    return [
+        f"By {' and '.join(worse)} the answers led it away from the true reward, not towards it."
+    ]
 
 
 def _why_they_differ(found: Distance) -> str:

@@ -69,7 +69,7 @@ def foreseen(answers: Sequence[Answered]) -> str:
     after = before + (float(np.mean([one.moved for one in answers])) if answers else 0.0)
     return (
         f"Before the first answer the model's expectations were {wording.percent(before)} right on "
-        f"average, after the last one {wording.percent(after)}."
+        f"average; after the last one, fitted to these very answers, {wording.percent(after)}."
     )
 
 
@@ -80,14 +80,14 @@ def calibrated(found: Calibration | None) -> str:
     error = {name: small_share(float(one.expected_error)) for name, one in found.diagrams.items()}
     if found.of == "fresh questions":
         return (
-            f"{how_often_right(found)} However sure it is, it is right as often, give or take "
-            f"{error['after']} on average (the expected calibration error; before the answers it "
-            f"was {error['before']})."
+            f"{how_often_right(found)} Among answers that it is as sure of, how sure it is and how "
+            f"often it is right are {error['after']} apart on average (the expected calibration "
+            f"error; before the answers it was {error['before']})."
         )
     return (
         f"{how_often_right(found)} Guesses that people are believed to make are counted in. "
-        f"However sure the model is, it is right as often, give or take {error['after']} on "
-        "average (the expected calibration "
+        "Among answers that it is as sure of, how sure it is and how often it is right are "
+        f"{error['after']} apart on average (the expected calibration "
         f"error{'; so few answers say little of it' if found.questions < FEW else ''})."
     )
 

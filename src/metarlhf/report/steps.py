@@ -42,7 +42,7 @@ def render(found: StepsResult, pictures: FamilyPictures) -> str:
         notes=notes(found),
         steps=_steps(len(found["gains"])),
         curve=_curve(found),
-        starts={key: key.capitalize() for key in found["starts"]},
+        starts={key: START_NAMES[key].removeprefix("a ") for key in found["starts"]},
         tasks=_tasks(found, pictures),
         examples=[_example(found, pictures, one, i) for i, one in enumerate(pictures.examples)],
         signs=signs(pictures.family),
@@ -158,9 +158,9 @@ def _tasks(found: StepsResult, pictures: FamilyPictures) -> Drawing:
     worst, best = (wording.percent(end(found["per_task"])) for end in (min, max))
     return drawing(
         lambda axes: figures.draw_tasks(axes, family, marked), ONE, CURVE, "tasks",
-        f"Share of what PPO gains on each of {found['num_tasks']} held-out tasks, from {worst} to "
+        f"How near each of {found['num_tasks']} held-out tasks comes to PPO, from {worst} to "
         f"{best}.",
-        f"Every held-out task after {_steps(len(found['gains']))}, as a share of what PPO gains; "
+        f"Every held-out task after {_steps(len(found['gains']))}: 100 % is as PPO does in it; "
         "ringed: those drawn here",
     )  # fmt: skip
 
