@@ -155,7 +155,7 @@ def test_a_run_directory_in_use_or_used_is_refused_and_left_as_it_was(capsys, tm
     assert "is in use by process" in said(capsys, [*command, "--resume"])
     used.close()
     assert "holds a run already" in said(capsys, command)
-    assert "another configuration" in said(capsys, [*command, "--resume"])
+    assert "a run of another command" in said(capsys, [*command, "--resume"])
     assert contents(tmp_path) == before
 
 
@@ -211,3 +211,24 @@ def test_a_task_is_the_first_word_or_said_by_an_option():
 @pytest.mark.parametrize("command", NAME_A_TASK)
 def test_a_task_said_by_an_option_is_looked_up(command, capsys):
     assert "called 'navigaton'" in said(capsys, [command, "--task", "navigaton"])
+
+
+def test_a_misspelt_simulator_is_guessed(capsys):
+    told = said(capsys, ["meta-train", "finn2017/HalfCheetahDri"])
+    assert "Did you mean 'finn2017/HalfCheetahDir'?" in told
+
+
+def test_a_task_s_reward_needs_a_method_by_gradients(capsys):
+    told = said(capsys, ["meta-train", "navigation", "--config.reward", "task"])
+    assert "add --method promp" in told
+
+
+def test_without_an_answer_there_is_nothing_to_learn_from(capsys):
+    assert "labels must be 1 or more" in said(capsys, ["rlhf", "--config.labels", "0"])
+
+
+def test_play_says_that_a_file_is_none(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "is a file: name the directory of a run" in said(
+        capsys, ["play", str(tmp_path / "file")]
+    )

@@ -16,7 +16,7 @@ def test_the_share_that_is_forbidden_is_said_against_the_limit():
     (line,) = held_words(found, CONFIG)
     assert "200 clips were looked over, and 31 of them marked" in line
     assert "0.40% of the last update's steps are forbidden, within the limit of 1.00%" in line
-    assert "the multiplier is 12.3" in line
+    assert "charged 12.3 times a standard deviation of a step's reward (the multiplier)" in line
     (line,) = held_words(found | {"never_share": 0.02}, CONFIG)
     assert "2.00% of the last update's steps are forbidden, above the limit" in line
 
@@ -62,3 +62,9 @@ def test_where_a_lesson_stands_is_told_as_it_is_paid_and_as_it_is_shown():
     assert told["return_as_shown"] == shown
     assert told["return"] == true_return(state.key, family, task, state.ppo.agent)
     assert "return_as_shown" not in standing(state, family.without_termination(), task, config)
+
+
+def test_of_many_checks_the_first_and_the_last_are_told():
+    checks = [{"liked": i / 100, "foreseen": 0.5, "return": 0.0} for i in range(10, 25)]
+    line = parted_words({"checks": checks, "check_answers": 30, "halted": False})[0]
+    assert "in 10%, 11%, 12%, ..., 22%, 23%, 24% of episodes" in line

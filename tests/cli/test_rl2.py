@@ -27,6 +27,8 @@ def test_it_trains_goes_on_and_tells_each_episodes_return(tmp_path, capsys):
     assert found["steps"] == 1200
     assert len(found["returns_by_episode"]) == 3
     assert found["returns_by_episode"][-1]["mean"] == found["return"] < 0
+    gained = found["return"] - found["returns_by_episode"][0]["mean"]
+    assert found["gain"]["mean"] == pytest.approx(gained, abs=1e-4)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["steps"] for row in rows] == [800, 1200]
     trials = rl2.trials_of(envs.make("navigation"), RL2Config(episodes=3))

@@ -74,5 +74,5 @@ def test_a_map_of_two_features_is_blank_where_nothing_was_seen_and_has_ticks_on_
     mean = np.mean(x[:, 0] * x[:, 1])
     spread = np.std(x[:, 0] * x[:, 1])
     true = (middle.prod(-1) - mean) / spread
-    np.testing.assert_allclose(values.ravel()[held], true[held], atol=0.5)
+    assert np.corrcoef(values.ravel()[held], true[held])[0, 1] > 0.99
     assert [line.get_marker() for line in axes.lines] == ["|", "_"]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -26,6 +27,35 @@ def test_another_configuration_is_refused_and_named(tmp_path):
     with pytest.raises(UserError, match=r"ppo\.epochs was 4, is 5"):
         RunDirectory(tmp_path, other, resume=True)
     assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+
+
+def test_a_run_of_another_command_is_refused_in_one_short_line(tmp_path):
+    RunDirectory(tmp_path, CONFIG).close()
+    with pytest.raises(UserError, match=r"another command.* \(optimiser, ppo\)"):
+        RunDirectory(tmp_path, {"lr": 0.1, "optimiser": "adam"}, resume=True)
+    many = {"lr": 0.1, "ppo": {f"option_{i}": i for i in range(30)}}
+    with pytest.raises(UserError, match="and 26 more") as error:
+        RunDirectory(tmp_path, many, resume=True)
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
+
+
+def test_a_run_tells_how_long_it_took_over_all_sittings(tmp_path):
+    for _ in range(3):
+        with RunDirectory(tmp_path, CONFIG, resume=True) as run:
+            run.keep("waited", lambda: time.sleep(0.05) or {})
+            run.save(1, {"x": np.ones(1)})
+            last = run.seconds
+    assert last > 0.05
+    with RunDirectory(tmp_path, CONFIG, resume=True) as run:
+        run.keep("again", lambda: time.sleep(0.05) or {})
+        run.finish({"seconds": run.seconds})
+        assert run.seconds > last + 0.04
+    with RunDirectory(tmp_path, CONFIG, resume=True) as run:  # looked at
+        run.keep("again", dict)
+        assert run.seconds < json.loads((tmp_path / "clock.json").read_text())["seconds"] + 0.5
+    (tmp_path / "clock.json").write_text("[]")
+    with RunDirectory(tmp_path, CONFIG, resume=True) as run:
+        assert run.seconds < last
 
 
 def test_a_directory_in_use_by_another_process_is_refused(tmp_path):

@@ -1,8 +1,9 @@
 """`metarlhf demo`: the whole story on a small scale, and a report of it."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
@@ -54,18 +55,18 @@ def _demo(options: Demo, run: RunDirectory, family: TaskFamily, presets: Preset)
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "
         f"all goes to {run.path}."
     )
-    begin = time.monotonic()
     prior = meta_train(run, family, options.seed, options.config)
     publish(prior, run, options.seed)
-    meta_seconds = time.monotonic() - begin
+    # When the run is continued, what it was when meta-training ended.
+    meta = run.keep("meta-training-seconds", lambda: {"s": np.array(run.seconds)})
     what = Measurement.of(options, family, presets.ten, presets)
     found = measure(run, prior, what)
     rows = run.metrics.rows
-    found["meta_seconds"] = meta_seconds
+    found["meta_seconds"] = float(meta["s"])
     found["meta_training"] = {
         "iteration": [row["step"] for row in rows],
         "return": [row["return"] for row in rows],
         "accuracy_hard": [row["accuracy_hard"] for row in rows],
     }
-    result = conclude(run, "demo", what, found, time.monotonic() - begin)
+    result = conclude(run, "demo", what, found, run.seconds)
     return show(result, lines(result, run.path), options.json)

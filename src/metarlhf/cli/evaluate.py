@@ -1,6 +1,5 @@
 """`metarlhf evaluate`: measure a prior on held-out tasks, beside learning from scratch."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +57,7 @@ def _evaluate(
     options: Evaluate, run: RunDirectory, prior: Prior | GradientPrior, presets: Preset
 ) -> int:
     family, config = prior.family, getattr(presets, options.preset)
-    begin = time.monotonic()
     what = Measurement.of(options, family, config, presets)
     found = measure(run, prior, what)
-    result = conclude(run, "evaluate", what, found, time.monotonic() - begin)
+    result = conclude(run, "evaluate", what, found, run.seconds)
     return show(result, lines(result, run.path), options.json)

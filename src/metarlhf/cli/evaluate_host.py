@@ -20,7 +20,7 @@ from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.presets import STEPPED
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.report import write_returns
-from metarlhf.report.steps import START_NAMES, curves, nothing_adapts
+from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.runs import RunDirectory, UserError
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
@@ -244,8 +244,10 @@ def _lines(result: dict[str, Any]) -> list[str]:
         return "; ".join(f"{name}{told(curve[what][step])}" for name, curve in curves)
 
     for step in range(len(result["returns"])):
-        lines.append(f"  after {step} steps: {each('returns', step)}")
+        when = f"after {step} step{'s'[: step != 1]}" if step else "before any step"
+        lines.append(f"  {when}: {each('returns', step)}")
     lines.append(f"  the first step gains {each('gains', 0)}")
     if nothing_adapts(result):
         lines.append("  nothing adapts: no number of steps gains more than chance may")
+    lines += [f"  {note}" for note in behind(result)]
     return [*lines, f"picture: {result['picture']}"]

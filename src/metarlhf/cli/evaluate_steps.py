@@ -1,6 +1,5 @@
 """`metarlhf evaluate` of a prior that learns from what tasks pay: what each gradient step gains."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -74,7 +73,7 @@ def main(argv: Sequence[str], prior: GradientPrior, presets: Preset) -> int:
 def _evaluate(
     options: EvaluateSteps, run: RunDirectory, priors: Sequence[GradientPrior]
 ) -> StepsResult:
-    family, shape, begin = priors[0].family, priors[0].shape, time.monotonic()
+    family, shape = priors[0].family, priors[0].shape
     steps = shape.policy.inner_steps if options.steps is None else options.steps
     tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
     say(f"{family.name}: adapting to {options.tasks} held-out tasks, {steps} steps each")
@@ -93,7 +92,7 @@ def _evaluate(
     result: StepsResult = {
         "command": "evaluate",
         "seed": options.seed,
-        "total_seconds": time.monotonic() - begin,
+        "total_seconds": run.seconds,
         "versions": versions(),
         "family": family.name,
         "varies": family.varies,

@@ -24,6 +24,8 @@ HOLDING = ("never_", "leash_")
 CHECKED = ("steps", "return", "return_as_shown", "liked", "foreseen")
 # The same of forbidden steps.
 COSTS = ("cost", "cost_exploring")
+# Shares in a sentence.
+MOST = 6
 
 
 def standing(
@@ -72,7 +74,8 @@ def _never_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
     against = "within" if share <= limit else "above"
     return [
         f"{line} By the cost model {share:.2%} of the last update's steps are forbidden, {against} "
-        f"the limit of {limit:.2%}; the multiplier is {result['never_multiplier']:.1f}."
+        f"the limit of {limit:.2%}. Such a step is charged {result['never_multiplier']:.1f} times "
+        "a standard deviation of a step's reward (the multiplier)."
     ]
 
 
@@ -177,8 +180,7 @@ def parted_words(result: dict[str, Any]) -> list[str]:
     """The same for a person."""
     if "checks" not in result:
         return []
-    liked = ", ".join(f"{check['liked']:.0%}" for check in result["checks"])
-    foreseen = ", ".join(f"{check['foreseen']:.0%}" for check in result["checks"])
+    liked, foreseen = (_shares(result["checks"], name) for name in ("liked", "foreseen"))
     ended = "Practice was halted, and the" if result["halted"] else "The"
     count = result["check_answers"]
     return [
@@ -187,6 +189,14 @@ def parted_words(result: dict[str, Any]) -> list[str]:
         f"{foreseen}. {ended} best is kept.",
         *_shown_words(result),
     ]
+
+
+def _shares(checks: Sequence[dict[str, Any]], name: str) -> str:
+    """One after the other; of many, the first and the last."""
+    each = [f"{check[name]:.0%}" for check in checks]
+    if len(each) > MOST:
+        each = [*each[: MOST // 2], "...", *each[-MOST // 2 :]]
+    return ", ".join(each)
 
 
 def _shown_words(result: dict[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """`metarlhf meta-train`: learn a family of tasks, and publish a prior for new ones."""
 
 import argparse
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -100,7 +99,6 @@ def meta_train(
     # Both begin, iterate and end by functions of the same names.
     method: Any = joint if isinstance(config, JointConfig) else joint_gradient
     learning = family.without_termination() if method is joint else family
-    begin = time.monotonic()
 
     def step(state, done):
         state, metrics = method.iterate(state, learning, config)
@@ -114,7 +112,7 @@ def meta_train(
         config.iterations,
         unit="iterations",
     )
-    say(f"meta-trained on {family.name} in {time.monotonic() - begin:.0f} s")
+    say(f"meta-trained on {family.name} in {run.seconds:.0f} s")
     return method.prior_of(state, family, config)
 
 
@@ -143,6 +141,11 @@ def main(argv: Sequence[str]) -> int:
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     inner_rule = found.inner_rule if found.inner_rule in get_args(InnerRule) else "sgd"
     by_gradients = found.method in get_args(ByGradient)
+    if found.reward == "task" and found.method == "posterior":
+        raise UserError(
+            "--config.reward task is for methods by gradients, which learn from what a task pays: "
+            "add --method promp, or another of them"
+        )
 
     def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
         if by_gradients:

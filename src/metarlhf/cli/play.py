@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
         "returns": played.returns.tolist(),
         "drawing": str(options.draw) if options.draw else None,
     }
-    lines = [f"episode {i + 1}: {value:.2f}" for i, value in enumerate(played.returns)]
+    lines = _episodes([f"{value:.2f}" for value in played.returns])
     lines.append(
         f"return {mean:.2f} (95 % interval {low:.2f} to {high:.2f}) in {options.episodes} episodes "
         f"of {shape.environment}"
@@ -129,6 +129,13 @@ def main(argv: Sequence[str]) -> int:
     lines += [f"the first of them is drawn in {options.draw}"] if options.draw else []
     lines += [f"all of them are in {options.record}"] if options.record else []
     return show(result, lines, options.json)
+
+
+def _episodes(returns: Sequence[str]) -> list[str]:
+    """A line for each, or one where all came to the same."""
+    if len(returns) > 1 and len(set(returns)) == 1:
+        return [f"episodes 1 to {len(returns)}: {returns[0]} each"]
+    return [f"episode {i + 1}: {value}" for i, value in enumerate(returns)]
 
 
 def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
@@ -142,6 +149,8 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
         # RUN/agent, or RUN/agents/N.
         of_run = run.parent.parent if run.parent.name == "agents" else run.parent
         return run, read_object(of_run / "config.json")
+    if run.is_file():
+        raise UserError(f"{run} is a file: name the directory of a run, or its folder agent")
     config, result = begun_with(run), read_object(run / "result.json")
     if (run / "agent").exists():
         if options.agent:

@@ -24,7 +24,7 @@ from metarlhf.meta.rl2 import RL2Config
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.rollout import EVALUATION
 from metarlhf.runs import RunDirectory, UserError, drive
-from metarlhf.statistics import mean_interval
+from metarlhf.statistics import Interval, mean_interval
 
 # Tasks, and trials of each, by which progress is told.
 WATCHED, TRIALS = 16, 2
@@ -105,6 +105,7 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
     test_key = jax.random.fold_in(key, 0xADA)
     returns = _returns(test_key, family, tasks, state.agent, config, 2 * TRIALS)
     each = [mean_interval(episode[None]) for episode in returns.T]
+    gained = mean_interval((returns[:, -1] - returns[:, 0])[None]) if len(each) > 1 else None
     result = run.finish(
         {
             "command": "rl2",
@@ -113,15 +114,31 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
             "held_out_tasks": options.tasks,
             "return": each[-1].mean,
             "returns_by_episode": [interval._asdict() for interval in each],
+            "gain": gained and gained._asdict(),
             "agent": str(agent),
         }
     )
     told = ", ".join(f"{one.mean:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in each)
-    line = (
+    lines = [
         f"On {options.tasks} held-out tasks, return in each episode of a trial: {told}. The agent "
-        f"is in {agent}; metarlhf.meta.rl2 plays it"
+        f"is in {agent}; metarlhf.meta.rl2 plays it",
+        _adapts(gained),
+    ]
+    return show(result, lines, options.json)
+
+
+def _adapts(gained: Interval | None) -> str:
+    """What the last episode gains on the first, in words."""
+    if gained is None:
+        return "A trial is one episode: nothing says what remembering it is good for."
+    told = f"{gained.mean:.2f} [{gained.low:.2f}, {gained.high:.2f}]"
+    if gained.low > 0:
+        return f"It adapts: the last episode of a trial gains {told} on the first."
+    if gained.high < 0:
+        return f"It forgets: the last episode of a trial loses on the first, {told}."
+    return (
+        f"Nothing adapts: the last episode of a trial gains {told} on the first, which is chance."
     )
-    return show(result, [line], options.json)
 
 
 def _returns(key, family, tasks, agent: Agent, config: RL2Config, count: int) -> np.ndarray:

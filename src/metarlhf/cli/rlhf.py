@@ -79,6 +79,11 @@ class RLHF(TrainOptions, VaryOptions):
         check_number(self.number)
         check_env(self)
         check_members(self.config, self.ensemble)
+        if not self.config.labels:
+            raise ValueError(
+                "config.labels must be 1 or more, but is 0: without an answer nothing says what is "
+                "wanted"
+            )
 
 
 class Training(NamedTuple):
@@ -179,6 +184,16 @@ def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
     )
 
 
+def _held_back(config: RLHFConfig) -> str:
+    """That it may not be the answers, where something holds practice."""
+    if config.held_by is None:
+        return ""
+    return (
+        f" What holds it may be the cause as well: compare with the same run without "
+        f"--config.{config.held_by}."
+    )
+
+
 def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
     config, name = options.config, training.shown.name
     say(f"RLHF on {name}: {config.labels} {config.feedback}, in {run.path}")
@@ -230,8 +245,9 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
         )
     elif last["return"] < before["return"]:
         lines.append(
-            "That is worse than before: so few answers say too little to begin from nothing. Give "
-            "more (--config.labels), or teach it from a prior (metarlhf meta-train, then adapt)."
+            "That is worse than before. Often so few answers say too little to begin from nothing: "
+            "give more (--config.labels), or teach it from a prior (metarlhf meta-train, then "
+            f"adapt).{_held_back(config)}"
         )
     lines += parted_words(result) + cost_words(result) + held_words(result, config)
     return show(result, lines, options.json)

@@ -236,11 +236,12 @@ def _factory(name: str) -> Callable[..., Environment]:
     if name not in _factories and ":" in name:
         module(name.partition(":")[0])
     if name not in _factories:
-        close = difflib.get_close_matches(name, _factories, n=1)
+        close = difflib.get_close_matches(name, (*_factories, *HOST_FAMILIES), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTaskError(
-            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}; your "
-            "own is called MODULE:NAME, which MODULE.py hands to metarlhf.envs.register."
+            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}, and "
+            "those of simulators that metarlhf tasks lists; your own is called MODULE:NAME, which "
+            "MODULE.py hands to metarlhf.envs.register."
         )
     return _factories[name]
 

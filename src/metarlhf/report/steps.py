@@ -83,15 +83,28 @@ def notes(found: StepsResult) -> list[str]:
         ]
     if not nothing_adapts(found) and gains[-1]["low"] <= 0 <= gains[-1]["high"]:
         told += ["After all steps it is no more than before the first, but for chance."]
+    return [note for note in (*told, *behind(found)) if note]
+
+
+def behind(found: Any) -> list[str]:
+    """Which other starts come as far as what was meta-learned, or further."""
+    told = []
     for name, start in found["starts"].items():
-        if start["behind"][-1]["low"] <= 0:
-            share = wording.percent(start["shares"][-1]["mean"])
-            much = "nothing" if start["behind"][-1]["high"] <= 0 else "no more than chance may"
-            told.append(
-                f"{START_NAMES[name].capitalize()} reaches {share} by as many steps: meta-training "
-                f"gains {much} on that."
-            )
-    return [note for note in told if note]
+        lead = start["behind"][-1]
+        if lead["low"] > 0:
+            continue
+        reached = (
+            wording.percent(start["shares"][-1]["mean"])
+            if "shares" in start
+            else wording.number(start["returns"][-1]["mean"])
+        )
+        comes = f"{START_NAMES[name].capitalize()} reaches {reached} by as many steps"
+        if lead["high"] < 0:
+            more = wording.number(-lead["mean"])
+            told.append(f"{comes}, a return {more} higher: meta-training gains nothing on that.")
+        else:
+            told.append(f"{comes}: meta-training gains no more than chance may on that.")
+    return told
 
 
 def curves(found: Any) -> dict[str, Sequence[Interval]]:

@@ -5,13 +5,15 @@ metrics.jsonl    one JSON object a line, as training goes on
 tensorboard/     the same for TensorBoard, where asked for
 checkpoints/     the last two states
 stages/          results of finished parts, which are not computed again
+clock.json       how long it took so far, over all sittings
 result.json      what came out, written last
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ from metarlhf.runs.errors import UserError
 from metarlhf.runs.metrics import MetricsLog
 
 Arrays = Mapping[str, Any]
+
+# Differences between two configurations that an error names: more are those of another command.
+NAMED = 5
 
 
 class RunDirectory:
@@ -45,6 +50,7 @@ class RunDirectory:
                 configuration.
         """
         self.path = path
+        self._sat_down = time.monotonic()
         # As it will be read back: infinity, for one, is a word in JSON.
         wanted = json.loads(json.dumps(_plain(config), default=str), parse_constant=str)
         if path.exists() and not path.is_dir():
@@ -68,6 +74,7 @@ class RunDirectory:
             self.close()
             raise
         self.checkpoints = Checkpoints(path / "checkpoints")
+        self._before = _seconds_in(path)
 
     def _begin(self, wanted: dict[str, Any], begun: bool, resume: bool) -> None:
         if not begun:
@@ -79,6 +86,20 @@ class RunDirectory:
                 f"{self.path} holds a run already: continue it with --resume, or name another "
                 "--run-dir"
             )
+
+    @property
+    def seconds(self) -> float:
+        """How long it took so far, with what was kept of it before it was continued."""
+        return self._before + time.monotonic() - self._sat_down
+
+    def save(self, step: int, state: Any) -> None:
+        """Keep `state` as what there was after `step`."""
+        self.checkpoints.save(step, state)
+        self._keep_time()
+
+    def _keep_time(self) -> None:
+        if self.result is None:  # else somebody looks at it again
+            files.write_json(self.path / "clock.json", {"seconds": self.seconds})
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -95,6 +116,7 @@ class RunDirectory:
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write result.json; returns it as it will be read back."""
+        self._keep_time()
         files.write_json(self.path / "result.json", result)
         found = self.result
         assert found is not None
@@ -110,6 +132,7 @@ class RunDirectory:
                 path.unlink()  # Damaged: it can be made again.
         arrays = {key: np.asarray(value, order="C") for key, value in make().items()}
         files.write_bytes(path, save_arrays(arrays))
+        self._keep_time()
         return arrays
 
     def __enter__(self) -> "RunDirectory":
@@ -159,15 +182,36 @@ def _same(path: Path, wanted: dict[str, Any]) -> None:
         raise UserError(
             f"{path / 'config.json'} is damaged: begin anew in another --run-dir"
         ) from error
-    differ = sorted(
+    if begun_with.keys() != wanted.keys():
+        raise UserError(
+            f"{path} holds a run of another command, or of another version of this one, with other "
+            f"options ({_some(begun_with.keys() ^ wanted.keys())}): resume it with that, or name "
+            "another --run-dir"
+        )
+    differ = [
         f"{name} was {old!r}, is {new!r}"
         for name, (old, new) in _differences(begun_with, wanted).items()
-    )
+    ]
     if differ:
         raise UserError(
-            f"{path} was begun with another configuration ({'; '.join(differ)}): "
+            f"{path} was begun with another configuration ({_some(differ, '; ')}): "
             "resume with the same, or begin anew in another --run-dir"
         )
+
+
+def _some(all_of_them: Iterable[str], between: str = ", ") -> str:
+    """The first few, and how many more there are."""
+    each = sorted(all_of_them)
+    more = len(each) - NAMED
+    return between.join(each[:NAMED]) + (f"{between}and {more} more" if more > 0 else "")
+
+
+def _seconds_in(path: Path) -> float:
+    """What the clock said when the run was stopped."""
+    try:
+        return float(json.loads((path / "clock.json").read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0  # it is told, and nothing hangs on it
 
 
 def _differences(old: Any, new: Any, name: str = "") -> dict[str, tuple[Any, Any]]:

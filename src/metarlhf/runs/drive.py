@@ -90,10 +90,10 @@ def drive(
         while done < total and not stop(run.metrics.rows):
             while not (stop_requested() or ready(state)):
                 if unsaved:  # Nobody knows for how long.
-                    run.checkpoints.save(done, state)
+                    run.save(done, state)
                     saved, unsaved = time.monotonic(), False
             if stop_requested():
-                run.checkpoints.save(done, state)
+                run.save(done, state)
                 where = f"{done} of {total}" if counted is None else f"{done} steps"
                 raise Interrupted(
                     f"stopped after {where}; go on with the same command and --resume"
@@ -104,10 +104,10 @@ def drive(
             run.metrics.append(done, metrics)
             progress.show(done, metrics)
             if time.monotonic() - saved > save_seconds:
-                run.checkpoints.save(done, state)
+                run.save(done, state)
                 saved, unsaved = time.monotonic(), False
         progress.ended(done)
-    run.checkpoints.save(done, state)
+    run.save(done, state)
     return state
 
 
@@ -116,7 +116,7 @@ def _stop_at_nan(run, what: str, done: int, before, state, metrics: Metrics) -> 
     name = first_nan(state)
     if name is None and math.isfinite(metrics.get("return") or 0.0):
         return
-    run.checkpoints.save(done, before)
+    run.save(done, before)
     at = f", at {metrics['steps']} environment steps," if "steps" in metrics else ""
     raise UserError(
         f"{what} diverged: in step {done + 1}{at} {name or 'the return'} is not a number. The last "

@@ -43,13 +43,14 @@ class Progress:
         )
 
     def __enter__(self) -> "Progress":
+        begins = "compiling" if self.first < self.total else "done before"
         if self._console.is_terminal:
             self._bar.start()
             self._task = self._bar.add_task(
-                self.what, total=self.total, completed=self.first, note="compiling"
+                self.what, total=self.total, completed=self.first, note=begins
             )
         else:
-            self.say(f"{self.what}: {self.first}/{self.of}, compiling")
+            self.say(f"{self.what}: {self.first}/{self.of}, {begins}")
         return self
 
     def __exit__(
