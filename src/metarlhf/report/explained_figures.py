@@ -170,7 +170,7 @@ def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
     knots = [f.shown(k) for f, k in zip(shape.features, shape.knots, strict=True)]
     first = shape.features[0]
     if len(shape.features) == 2:
-        across, up, values = _between_knots(*knots, shape)
+        across, up, values = _between_knots(knots, shape)
         image = axes.pcolormesh(
             across, up, values.T, cmap="viridis", rasterized=True, vmin=limits[0], vmax=limits[1]
         )
@@ -203,10 +203,10 @@ def _ticks_where_steps_are(axes: Axes, shape: Shape) -> None:
 
 
 def _between_knots(
-    across: np.ndarray, up: np.ndarray, shape: Shape
+    knots: Sequence[np.ndarray], shape: Shape
 ) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
     """Edges of small cells and what a map is inside of each, masked where nothing was seen."""
-    spots = np.arange(FINE) / FINE
+    (across, up), spots = knots, np.arange(FINE) / FINE
     fine = lambda count: np.append((np.arange(count - 1)[:, None] + spots).ravel(), count - 1)
     edges = [np.interp(fine(len(k)), np.arange(len(k)), k) for k in (across, up)]
     inside = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
