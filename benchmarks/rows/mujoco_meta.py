@@ -24,6 +24,7 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
 from metarlhf.cli.meta_train import meta_train_host
+from metarlhf.devices import in_the_foreground
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import blank
@@ -46,6 +47,7 @@ MAML = {
 
 def measure(options):
     """A figure for each family."""
+    in_the_foreground()
     count = options.tasks or (2 if options.quick else TASKS)
     for task, (before, after) in MAML.items():
         config = config_of(task, options.quick)

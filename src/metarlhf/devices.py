@@ -8,6 +8,7 @@ shared out; alone, on one device, neither does anything.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 import jax
@@ -32,6 +33,16 @@ def one_for_each_core() -> None:
         allowed = getattr(os, "sched_getaffinity", None)  # Linux alone says which.
         cores = len(allowed(0)) if allowed else os.cpu_count()
         jax.config.update("jax_num_cpu_devices", cores)
+
+
+def in_the_foreground() -> None:
+    """A CPU computes when it is told to, and nothing meanwhile.
+
+    Begun in the background, a computation is now and then lost, and who asks for it waits for ever
+    (https://github.com/jax-ml/jax/issues/25861). To be called before JAX has computed anything.
+    """
+    with suppress(AttributeError):  # a version of JAX that knows no background
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def on_all(run: Callable[Given, Found], count: int) -> Callable[Given, Found]:

@@ -18,6 +18,7 @@ from metarlhf.networks import build_agent
 FAMILY = envs.make("navigation")
 CONFIG = MetaRLConfig(episodes=4, meta_batch=2, hidden=(8,), inner_lr=0.3, inner_steps=2)
 TASKS = jnp.array([[0.05, 0.0], [-0.3, 0.4]])
+RIDGE = CONFIG.baseline_ridge
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def trajectory(agent):
     return jax.tree.map(lambda x: x[0], many)
 
 
-def reference_advantage(agent, trajectory, gamma, gae_lambda):
+def reference_advantage(agent, trajectory, gamma, gae_lambda, ridge=RIDGE, seen=np.asarray):
     """By plain loops over first episodes, in double precision."""
     reward, done = np.asarray(trajectory.reward, float), np.asarray(trajectory.done)
     horizon = reward.shape[1]
@@ -56,16 +57,16 @@ def reference_advantage(agent, trajectory, gamma, gae_lambda):
         for t in reversed(range(end)):
             tail = reward[i, t] + gamma * tail
             returns.append(tail)
-            inputs.append(row_features(np.asarray(trajectory.obs[i, t], float), t))
+            inputs.append(row_features(np.asarray(seen(trajectory.obs[i, t]), float), t))
     x, y = np.array(inputs), np.array(returns)
     # A mean over steps that count, not over all, weighs the ridge likewise.
-    w = np.linalg.solve(x.T @ x / len(y) + 1e-5 * np.eye(x.shape[1]), x.T @ y / len(y))
+    w = np.linalg.solve(x.T @ x / len(y) + ridge * np.eye(x.shape[1]), x.T @ y / len(y))
     advantage = np.zeros_like(reward)
     for i, end in enumerate(ends):
         tail = 0.0
         for t in reversed(range(end)):
-            value = row_features(np.asarray(trajectory.obs[i, t], float), t) @ w
-            follows = row_features(np.asarray(trajectory.next_obs[i, t], float), t + 1) @ w
+            value = row_features(np.asarray(seen(trajectory.obs[i, t]), float), t) @ w
+            follows = row_features(np.asarray(seen(trajectory.next_obs[i, t]), float), t + 1) @ w
             if t == end - 1:
                 follows = 0.0 if trajectory.terminated[i, t] else after[i, t]
             tail = reward[i, t] + gamma * follows - value + gamma * gae_lambda * tail
@@ -78,7 +79,7 @@ def reference_advantage(agent, trajectory, gamma, gae_lambda):
 def test_advantages_are_those_of_plain_loops_in_double_precision(agent, trajectory, normalise):
     assert trajectory.terminated.any()
     expected, counts = reference_advantage(agent, trajectory, 0.9, 0.8)
-    samples = judge(agent, trajectory, 0.9, 0.8, normalise)
+    samples = judge(agent, trajectory, 0.9, 0.8, normalise, RIDGE)
     if normalise:
         expected = expected / expected[counts].std()
     weight = counts / counts.mean()
@@ -88,12 +89,26 @@ def test_advantages_are_those_of_plain_loops_in_double_precision(agent, trajecto
     np.testing.assert_allclose(samples.advantage, expected * weight, atol=0.02 * scale)
 
 
+def test_the_baseline_is_held_near_nothing_and_sees_what_the_agent_does(agent, trajectory):
+    scaled = build_agent(jax.random.key(0), FAMILY, CONFIG.hidden, normalise_obs=True)
+    moments = scaled.critic.whole_body.moments.update(trajectory.obs)
+    scaled = scaled.with_moments(moments)
+    expected, counts = reference_advantage(scaled, trajectory, 0.9, 0.8, 0.3, moments.normalise)
+    samples = judge(scaled, trajectory, 0.9, 0.8, False, 0.3)
+    scale = np.abs(expected[counts]).mean()
+    np.testing.assert_allclose(
+        samples.advantage[counts], expected[counts] * counts.size / counts.sum(), atol=0.02 * scale
+    )
+    plain = judge(scaled, trajectory, 0.9, 0.8, False, RIDGE)
+    assert np.abs(plain.advantage - samples.advantage).max() > 0.1 * scale
+
+
 def test_what_follows_the_first_episode_changes_nothing(agent, trajectory):
     """Neither the policy's gradient nor the value function's targets that count."""
     beyond = jnp.cumsum(trajectory.done, -1) - trajectory.done > 0
     assert beyond.any()
     paid = trajectory.with_reward(jnp.where(beyond, 1e3, trajectory.reward))
-    one, other = (judge(agent, t, 0.9, 1.0, True) for t in (trajectory, paid))
+    one, other = (judge(agent, t, 0.9, 1.0, True, RIDGE) for t in (trajectory, paid))
     np.testing.assert_allclose(one.advantage, other.advantage, atol=1e-4)
     np.testing.assert_allclose(
         one.value_target * one.weight, other.value_target * other.weight, atol=1e-4
@@ -106,11 +121,13 @@ def test_the_fit_recovers_a_baseline_of_its_own_features():
     true = jnp.array([1.0, -2.0, 0.5, 3.0, 4.0, -1.0, 2.0, 5.0])
     weight = jnp.ones((6, 30)).at[:3, 10:].set(0.0)
     target = jnp.where(weight > 0, inputs @ true, 1e3)
-    np.testing.assert_allclose(inputs @ fit(inputs, target, weight), inputs @ true, atol=0.05)
+    np.testing.assert_allclose(
+        inputs @ fit(inputs, target, weight, RIDGE), inputs @ true, atol=0.05
+    )
 
 
 def test_an_inner_step_raises_the_probability_of_what_was_better(agent, trajectory):
-    samples = judge(agent, trajectory, 0.9, 1.0, True)
+    samples = judge(agent, trajectory, 0.9, 1.0, True, RIDGE)
     rule = update_rule(initial_rule(jax.random.key(9), agent.actor, CONFIG), CONFIG)
     adapted, _ = gradient_step(agent, rule.init(agent.actor), samples, rule, CONFIG)
     change = adapted.actor(samples.obs)[0].log_prob(samples.action) - samples.log_prob
@@ -166,7 +183,7 @@ def no_reward(trajectory):
 
 
 def test_what_is_paid_is_discounted_and_ends_with_the_episode(agent, trajectory):
-    samples = judge(agent, trajectory, 0.9, 1.0, False)
+    samples = judge(agent, trajectory, 0.9, 1.0, False, RIDGE)
     discount = 0.9 ** np.arange(trajectory.reward.shape[-1])
     np.testing.assert_allclose(
         samples.paid, samples.weight * trajectory.reward * discount, atol=1e-5

@@ -150,7 +150,8 @@ def test_what_pays_is_the_reward_that_each_tasks_own_answers_make(taught):
     def paid_by(told, agent, played):
         belief = prior.belief.adapt(jax.random.key(0), told)
         paid = LearnedReward(belief, prior.library.clips)(played)
-        return judge(agent, paid, POLICY.gamma, POLICY.gae_lambda, POLICY.normalise_advantage)
+        p = POLICY
+        return judge(agent, paid, p.gamma, p.gae_lambda, p.normalise_advantage, p.baseline_ridge)
 
     def by_answers_of(other, task, step):
         told = jax.tree.map(lambda x: x[other], answers.feedback)

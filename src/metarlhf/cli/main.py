@@ -47,6 +47,10 @@ def run() -> NoReturn:
     Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
     threads is killed by a signal instead.
     """
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        from metarlhf.devices import in_the_foreground
+
+        in_the_foreground()
     if sys.argv[1:2] == ["meta-train"]:
         # Before JAX computes anything, and where many tasks are learned at once alone.
         from metarlhf.devices import one_for_each_core

@@ -17,8 +17,6 @@ from metarlhf.networks import Agent, Critic, Distribution
 from metarlhf.ppo import gae
 from metarlhf.types import Trajectory
 
-RIDGE = 1e-5
-
 
 class Samples(eqx.Module):
     """Episodes of one task, one a row, judged: all that a gradient step needs.
@@ -52,22 +50,28 @@ def fit(
     inputs: Float[Array, "*batch features"],
     target: Float[Array, "*batch"],
     weight: Float[Array, "*batch"],
+    ridge: float,
 ) -> Float[Array, " features"]:
     """Coefficients of the weighted ridge regression of `target` on `inputs`."""
     x = inputs.reshape(-1, inputs.shape[-1])
     weighted = x * weight.reshape(-1, 1) / x.shape[0]
     return jnp.linalg.solve(
-        weighted.T @ x + RIDGE * jnp.eye(x.shape[-1]), weighted.T @ target.reshape(-1)
+        weighted.T @ x + ridge * jnp.eye(x.shape[-1]), weighted.T @ target.reshape(-1)
     )
 
 
 def judge(
-    agent: Agent, trajectory: Trajectory, gamma: float, gae_lambda: float, normalise: bool
+    agent: Agent,
+    trajectory: Trajectory,
+    gamma: float,
+    gae_lambda: float,
+    normalise: bool,
+    ridge: float,
 ) -> Samples:
     """Advantages of one task's episodes, centred; only each row's first episode counts.
 
     `trajectory` has dimensions (episode, time), was made by `agent`, and every row starts an
-    episode.
+    episode. `ridge` is how much the baseline is held near nothing. The baseline sees observations as the agent does: on its running scale, if it has one.
     """
     done = trajectory.done
     weight = (jnp.cumsum(done, axis=-1) - done == 0).astype(jnp.float32)
@@ -79,10 +83,11 @@ def judge(
     # Without values and at lambda 1 this is the discounted return, but for what follows truncation.
     nothing = jnp.zeros_like(trajectory.reward)
     returns = gae(trajectory.reward, nothing, after_end, *ends, gamma, 1.0)
-    inputs = features(trajectory.obs, time[:-1])
-    coefficients = fit(inputs, returns, weight)
+    seen = agent.critic.whole_body.normalised
+    inputs = features(seen(trajectory.obs), time[:-1])
+    coefficients = fit(inputs, returns, weight, ridge)
     value = inputs @ coefficients
-    next_value = features(trajectory.next_obs, time[1:]) @ coefficients
+    next_value = features(seen(trajectory.next_obs), time[1:]) @ coefficients
     next_value = jnp.where(trajectory.truncated, after_end, next_value)
     advantage = gae(trajectory.reward, value, next_value, *ends, gamma, gae_lambda)
     advantage = advantage - jnp.mean(weight * advantage)

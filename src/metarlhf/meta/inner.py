@@ -118,6 +118,7 @@ def judge_tasks(agents: Agent, trajectory: Trajectory, config: MetaRLConfig) -> 
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
         normalise=config.normalise_advantage,
+        ridge=config.baseline_ridge,
     )
     return jax.vmap(one)(agents, trajectory)
 

@@ -59,13 +59,15 @@ class Body(eqx.Module):
     def __call__(
         self, obs: Observation, state: State = None
     ) -> tuple[Float[Array, "*batch features"], State]:
-        if self.moments is not None:
-            obs = self.moments.normalise(obs)
-        encoded = self.encoder(obs)
+        encoded = self.encoder(self.normalised(obs))
         context = jax.lax.stop_gradient(self.context)
         told = jnp.broadcast_to(context, (*encoded.shape[:-1], context.shape[-1]))
         seen = jnp.concatenate([encoded, told], axis=-1)
         return self.memory(seen, state) if self.memory else (seen, state)
+
+    def normalised(self, obs: Observation) -> Observation:
+        """To mean 0 and variance 1, where it has moments."""
+        return obs if self.moments is None else self.moments.normalise(obs)
 
     def over(
         self, obs: Observation, start: State = None, done: Bool[Array, "*batch"] | None = None
