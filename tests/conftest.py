@@ -29,9 +29,11 @@ from jaxtyping import install_import_hook
 # is imported, has the shapes and types of its arguments and results checked.
 install_import_hook("metarlhf", "beartype.beartype")
 
-from metarlhf.devices import in_the_foreground
 
-in_the_foreground()
+def pytest_configure():
+    from metarlhf.devices import in_the_foreground
+
+    in_the_foreground()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -49,7 +49,7 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
 
     prior = straight["prior"]
     measure = ["evaluate", prior, "--tasks=2", "--steps=1", "--run-dir", str(tmp_path / "m")]
-    measure += ["--pretraining-steps=6400"]
+    measure += ["--pretraining-steps=6400", "--oracle-steps=6400", "--oracle-tasks=1"]
     # The other is the same to the last bit.
     stopped = json.loads((tmp_path / "stopped" / "result.json").read_text())["prior"]
     assert main([*measure, "--also", stopped]) == 2

@@ -81,7 +81,8 @@ def test_pretraining_stops_with_its_budget(monkeypatch):
 def test_a_start_gets_the_step_size_that_does_best():
     random = starts.random_start(KEY, SHAPE)
     found = starts.tuned(random, lambda start: float(returns(start)[-1].mean()))
-    assert found.step_size in [2.0 * multiple for multiple in starts.MULTIPLES]
+    power = np.log(found.step_size / 2.0) / np.log(starts.FACTOR)
+    assert power == pytest.approx(round(power), abs=1e-5)
     still, moved = returns(random), returns(found.start)
     np.testing.assert_array_equal(still[0], moved[0])
     assert moved[1].mean() > moved[0].mean() + 5
@@ -94,6 +95,21 @@ def test_a_step_size_that_ends_in_no_number_is_never_the_best():
     found = starts.tuned(random, lambda start: np.nan if size(start) > 0.2 else size(start))
     assert found.step_size == pytest.approx(2.0 / 9)
     assert size(found.start) == pytest.approx(1 / 9)
+
+
+@pytest.mark.parametrize("best", [-6, 0, 5])
+def test_where_the_best_step_size_stands_at_an_end_more_are_tried_beyond_it(best):
+    random, tried = starts.random_start(KEY, SHAPE), []
+
+    def judged(start):
+        multiple = float(jax.tree.leaves(start.rule.multiples)[0].ravel()[0])
+        tried.append(round(np.log(multiple) / np.log(starts.FACTOR)))
+        return -float(abs(tried[-1] - best))
+
+    found = starts.tuned(random, judged)
+    assert found.step_size == pytest.approx(2.0 * starts.FACTOR**best)
+    assert len(tried) <= len(starts.POWERS) + starts.MORE
+    assert len(set(tried)) == len(tried)
 
 
 @pytest.mark.parametrize(("rule", "step_size"), [("sgd", 2.0), ("adam", starts.STEP_SIZE)])

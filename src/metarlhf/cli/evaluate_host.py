@@ -11,25 +11,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarlhf.cli.more_priors import Also, digests, interval, intervals, stacked, with_others
+from metarlhf.cli.evaluate_protocol import measured_by_protocol, protocol_words
+from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.oracle_host import oracle_returns
 from metarlhf.meta.presets import STEPPED
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
+from metarlhf.ppo import PPOConfig
 from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
+from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError
-from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
 VALIDATION_TASKS = 8
-# Simulators in which pretraining plays an episode each between two updates.
+# Folded into a seed's key for what PPO learns a task alone with.
+ORACLE = 0x0AC1
+# Simulators in which pretraining, or PPO on one task, plays an episode each between two updates.
 SIMULATORS = 16
-# Tasks of a benchmark that are tested at a time.
-BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class EvaluateHost(RunOptions):
     steps: int = 3
     """Gradient steps, each from as many fresh episodes as in meta-training; Meta-World's protocol
     has one, from ten."""
+    oracle_steps: int = 0
+    """Compare with PPO that learns a task alone in so many environment steps, too, task after task
+    for `oracle_tasks` of them; 0: none."""
+    oracle_tasks: int = 2
+    """How many, of those above."""
     pretraining_steps: int = 0
     """Compare with one policy that PPO taught all tasks in so many environment steps, too; as many
     as meta-training had are fair, and take about as long. 0: none."""
@@ -58,9 +66,13 @@ class EvaluateHost(RunOptions):
         for name in ("tasks", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        if self.pretraining_steps < 0:
+        for name in ("oracle_steps", "pretraining_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if not 1 <= self.oracle_tasks <= self.tasks:
             raise ValueError(
-                f"pretraining_steps must be 0 or more, but is {self.pretraining_steps}"
+                f"oracle_tasks must be from 1 to the number of tasks, {self.tasks}, but is "
+                f"{self.oracle_tasks}"
             )
 
 
@@ -81,7 +93,7 @@ def _evaluate(
     family, shape = make_host(priors[0].shape.family), priors[0].shape
     if isinstance(family, TestedFamily):
         _check_protocol(options, family)
-        return _test(options, run, family, priors[0])
+        return measured_by_protocol(run, family, priors[0], options.tasks, options.seed)
     tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
     picture = run.path / "returns.svg"
 
@@ -113,10 +125,50 @@ def _evaluate(
         "returns": intervals(adapted),
         "gains": intervals(adapted[:, 1:] - adapted[:, :1]),
         "starts": starts,
+        "seconds": run.seconds,
         "picture": str(picture),
     }
-    write_returns(picture, curves(result))
-    return run.finish(result)
+    if options.oracle_steps:
+        result["oracle"] = _oracle(options, run, family, tasks, adapted.mean(0), starts)
+    levels = {"PPO": result["oracle"]["return"]} if options.oracle_steps else {}
+    write_returns(picture, curves(result), levels)
+    return run.finish(result | {"seconds": run.seconds})
+
+
+def _oracle(
+    options: EvaluateHost,
+    run: RunDirectory,
+    family: HostFamily,
+    tasks: Task,
+    adapted: np.ndarray,
+    starts: dict[str, Any],
+) -> dict[str, Any]:
+    """PPO on some of the tasks, each alone, and what `adapted` [step, task] is to that there."""
+    count = options.oracle_tasks
+    say(f"{family.name}: PPO on each of {count} tasks alone, {options.oracle_steps} steps")
+    some = jax.tree.map(lambda x: x[:count], tasks)
+    key = jax.random.fold_in(jax.random.key(options.seed), ORACLE)
+
+    def make() -> dict[str, np.ndarray]:
+        with closing(family.connect(SIMULATORS)) as env:
+            return {"returns": oracle_returns(key, env, some, _ppo(family, options.oracle_steps))}
+
+    found = run.keep("oracle", make)["returns"]
+    untrained = starts["random"]["returns"][0]["mean"]
+    reached = adapted[:, :count].mean(1)
+    gained = float(found.mean()) - untrained
+    return {
+        "steps": options.oracle_steps,
+        "returns": found.tolist(),
+        "return": float(found.mean()),
+        "adapted": reached.tolist(),
+        "shares": ((reached - untrained) / gained).tolist() if gained > 0 else None,
+    }
+
+
+def _ppo(family: HostFamily, steps: int) -> PPOConfig:
+    """PPO in whole episodes."""
+    return replace(STEPPED, num_envs=SIMULATORS, num_steps=family.horizon, total_steps=steps)
 
 
 def _start(
@@ -151,15 +203,14 @@ def _pretrained(
 ) -> GradientPrior:
     """A start that was taught all tasks at once: a stage of its own, as it takes long."""
     family, shape = make_host(like.shape.family), like.shape
-    steps = options.pretraining_steps
-    config = replace(STEPPED, num_envs=SIMULATORS, num_steps=family.horizon, total_steps=steps)
+    config = _ppo(family, options.pretraining_steps)
 
     def make() -> dict[str, Any]:
         with closing(family.connect(SIMULATORS)) as env:
             start = pretrained_start_on_host(key, shape, env, family, config)
         return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(start))}
 
-    say(f"{family.name}: pretraining, {steps} steps")
+    say(f"{family.name}: pretraining, {config.total_steps} steps")
     leaves, structure = jax.tree.flatten(like)
     found = run.keep(f"pretraining-{number}", make)
     return jax.tree.unflatten(structure, [jnp.asarray(found[str(i)]) for i in range(len(leaves))])
@@ -172,44 +223,12 @@ def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:
         UserError: it is asked for.
     """
     usual = EvaluateHost()
-    for name in ("also", "steps", "pretraining_steps"):
+    for name in ("also", "steps", "oracle_steps", "oracle_tasks", "pretraining_steps"):
         if getattr(options, name) != getattr(usual, name):
             raise UserError(
                 f"--{name.replace('_', '-')}: {family.name} is measured by a protocol of its own, "
                 "of one prior and one step. Leave it out"
             )
-
-
-def _test(
-    options: EvaluateHost, run: RunDirectory, family: TestedFamily, prior: GradientPrior
-) -> dict[str, Any]:
-    """By success, on the tasks that the family is tested on (see `host.successes_after`)."""
-    every = held_out_tasks(family, options.tasks)
-    count = jax.tree.leaves(every)[0].shape[0]
-    say(f"{family.name}: one adaptation to each of {count} test tasks")
-
-    def measure() -> dict[str, np.ndarray]:
-        parts = []
-        # As many at a time as divide them.
-        size = max(n for n in range(1, BATCH + 1) if count % n == 0)
-        with closing(family.connect(size)) as env:
-            for begin in range(0, count, size):
-                some = jax.tree.map(lambda x: x[begin : begin + size], every)
-                key = jax.random.fold_in(jax.random.key(options.seed), begin)
-                parts.append(host.successes_after(key, env, family, some, prior))
-        return {"successes": np.concatenate(parts, axis=1)}
-
-    before, after = run.keep("tested", measure)["successes"]
-    return run.finish(
-        {
-            "command": "evaluate",
-            "family": family.name,
-            "varies": family.varies,
-            "num_tasks": count,
-            "success_before": interval(mean_interval(before[:, None])),
-            "success": interval(mean_interval(after[:, None])),
-        }
-    )
 
 
 def _returns(
@@ -220,17 +239,28 @@ def _returns(
         return host.returns_after(key, env, tasks, prior, steps)
 
 
+def _oracle_words(oracle: dict[str, Any] | None) -> list[str]:
+    if oracle is None:
+        return []
+    count = len(oracle["returns"])
+    tasks = f"the first {count} tasks" if count > 1 else "the first task"
+    told = (
+        f"  PPO with the true reward, {number(oracle['steps'], 12)} steps on each of {tasks}: "
+        f"return {oracle['return']:.1f}; there the prior's last step is at "
+        f"{oracle['adapted'][-1]:.1f}"
+    )
+    if oracle["shares"] is None:
+        return [f"{told}. PPO gains nothing on a random policy: give it more (--oracle-steps)"]
+    return [f"{told}, {oracle['shares'][-1]:.0%} of what PPO gains on a random policy"]
+
+
 def _of_priors(count: int) -> str:
     return f" from each of {count} priors" if count > 1 else ""
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
     if "success" in result:
-        share = lambda one: f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})"
-        return [
-            f"{result['family']}, {result['varies']}: success on {result['num_tasks']} test tasks "
-            f"{share(result['success'])}, before adapting {share(result['success_before'])}"
-        ]
+        return [protocol_words(result)]
     told = lambda one: f"{one['mean']:.1f} ({one['low']:.1f} to {one['high']:.1f})"
     lines = [
         f"{result['family']}: mean return on {result['num_tasks']} held-out tasks"
@@ -250,4 +280,5 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if nothing_adapts(result):
         lines.append("  nothing adapts: no number of steps gains more than chance may")
     lines += [f"  {note}" for note in behind(result)]
+    lines += _oracle_words(result.get("oracle"))
     return [*lines, f"picture: {result['picture']}"]

@@ -71,7 +71,8 @@ def judge(
     """Advantages of one task's episodes, centred; only each row's first episode counts.
 
     `trajectory` has dimensions (episode, time), was made by `agent`, and every row starts an
-    episode. `ridge` is how much the baseline is held near nothing. The baseline sees observations as the agent does: on its running scale, if it has one.
+    episode. `ridge` is how much the baseline is held near nothing. It sees observations as the
+    agent does: on its running scale, if it has one.
     """
     done = trajectory.done
     weight = (jnp.cumsum(done, axis=-1) - done == 0).astype(jnp.float32)

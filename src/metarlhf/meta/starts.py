@@ -27,8 +27,9 @@ from metarlhf.ppo import PPOConfig, TrainState
 
 STARTS = {"random": 0x4A7D, "pretrained": 0x93E7}
 """Folded into a seed's key for each: they act in the same tasks as a prior, with other noise."""
-MULTIPLES = tuple(3.0**power for power in range(-4, 3))
-"""Step sizes that are tried, in units of the one that meta-training began with."""
+FACTOR, POWERS, MORE = 3.0, range(-4, 3), 4
+"""Step sizes that are tried: powers of a factor, in units of the step size that meta-training began
+with; and where the best stands at an end, so many more beyond it."""
 STEP_SIZE = 1.0
 """Step size in whose units, where meta-training began with another rule than descent."""
 
@@ -86,12 +87,19 @@ def pretrained_start_on_host(
 def tuned(start: GradientPrior, judged: Callable[[GradientPrior], float]) -> Tuned:
     """With the step size that leads highest, as `judged` on tasks that nothing is reported of."""
 
-    def finite(multiple: float) -> float:
-        found = judged(_scaled(start, multiple))
+    def finite(power: int) -> float:
+        found = judged(_scaled(start, FACTOR**power))
         return found if np.isfinite(found) else -np.inf
 
-    best = max(MULTIPLES, key=finite)
-    return Tuned(_scaled(start, best), best * start.shape.policy.inner_lr)
+    came = {power: finite(power) for power in POWERS}
+    for _ in range(MORE):
+        best = max(came, key=came.__getitem__)
+        beyond = {min(came): min(came) - 1, max(came): max(came) + 1}.get(best)
+        if beyond is None:
+            break
+        came[beyond] = finite(beyond)
+    multiple = FACTOR ** max(came, key=came.__getitem__)
+    return Tuned(_scaled(start, multiple), multiple * start.shape.policy.inner_lr)
 
 
 def _in_units_of_reward(state: TrainState) -> Agent:

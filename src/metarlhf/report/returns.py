@@ -37,11 +37,15 @@ def draw_returns(
     key_above(axes)
 
 
-def write_returns(path: Path, curves: Mapping[str, Sequence[Interval]]) -> Path:
-    """Draw mean returns after 0, 1, ... steps with their intervals, a curve for each name.
+def write_returns(
+    path: Path,
+    curves: Mapping[str, Sequence[Interval]],
+    levels: Mapping[str, float] | None = None,
+) -> Path:
+    """`draw_returns` into a file.
 
     `path` ends in .svg or .png; a failure leaves what was there before.
     """
-    draw = lambda figure: draw_returns(figure.subplots(), curves, {})
+    draw = lambda figure: draw_returns(figure.subplots(), curves, levels or {})
     write_bytes(path, picture(draw, SIZE, path.suffix))
     return path
