@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
-from metarlhf.cli.meta_train import meta_train_host
+from metarlhf.cli.meta_train_host import meta_train_host
 from metarlhf.devices import in_the_foreground
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, par
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.experts import taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
-from metarlhf.meta.oracle_host import oracle_returns
-from metarlhf.meta.presets import STEPPED
+from metarlhf.meta.presets import alone_on_host
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
-from metarlhf.ppo import PPOConfig
 from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number
@@ -31,8 +30,6 @@ from metarlhf.types import Task
 VALIDATION_TASKS = 8
 # Folded into a seed's key for what PPO learns a task alone with.
 ORACLE = 0x0AC1
-# Simulators in which pretraining, or PPO on one task, plays an episode each between two updates.
-SIMULATORS = 16
 
 
 @dataclass(frozen=True)
@@ -146,14 +143,17 @@ def _oracle(
     """PPO on some of the tasks, each alone, and what `adapted` [step, task] is to that there."""
     count = options.oracle_tasks
     say(f"{family.name}: PPO on each of {count} tasks alone, {options.oracle_steps} steps")
-    some = jax.tree.map(lambda x: x[:count], tasks)
     key = jax.random.fold_in(jax.random.key(options.seed), ORACLE)
+    config = alone_on_host(family, options.oracle_steps)
 
-    def make() -> dict[str, np.ndarray]:
-        with closing(family.connect(SIMULATORS)) as env:
-            return {"returns": oracle_returns(key, env, some, _ppo(family, options.oracle_steps))}
+    def make(number: int) -> dict[str, np.ndarray]:
+        task = jax.tree.map(lambda x: x[number], tasks)
+        with closing(family.connect(config.num_envs)) as env:
+            paid = taught_alone(jax.random.fold_in(key, number), env, task, config)[1]
+        return {"return": np.array(paid)}
 
-    found = run.keep("oracle", make)["returns"]
+    each = [run.keep(f"oracle-{i}", partial(make, i)) for i in range(count)]
+    found = np.array([one["return"] for one in each])
     untrained = starts["random"]["returns"][0]["mean"]
     reached = adapted[:, :count].mean(1)
     gained = float(found.mean()) - untrained
@@ -164,11 +164,6 @@ def _oracle(
         "adapted": reached.tolist(),
         "shares": ((reached - untrained) / gained).tolist() if gained > 0 else None,
     }
-
-
-def _ppo(family: HostFamily, steps: int) -> PPOConfig:
-    """PPO in whole episodes."""
-    return replace(STEPPED, num_envs=SIMULATORS, num_steps=family.horizon, total_steps=steps)
 
 
 def _start(
@@ -203,10 +198,10 @@ def _pretrained(
 ) -> GradientPrior:
     """A start that was taught all tasks at once: a stage of its own, as it takes long."""
     family, shape = make_host(like.shape.family), like.shape
-    config = _ppo(family, options.pretraining_steps)
+    config = alone_on_host(family, options.pretraining_steps)
 
     def make() -> dict[str, Any]:
-        with closing(family.connect(SIMULATORS)) as env:
+        with closing(family.connect(config.num_envs)) as env:
             start = pretrained_start_on_host(key, shape, env, family, config)
         return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(start))}
 

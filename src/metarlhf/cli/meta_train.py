@@ -2,13 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
 
+from metarlhf.cli.meta_train_host import meta_train_host
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
@@ -22,7 +22,7 @@ from metarlhf.cli.options import (
     show,
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
-from metarlhf.meta import gradient_prior, host, joint, joint_gradient, prior
+from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.config import InnerRule
 from metarlhf.meta.config import Method as ByGradient
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -32,7 +32,7 @@ from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, UserError, drive
 
-Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile"]
+Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class MetaTrain(TrainOptions, VaryOptions):
     """The task family; its preset is what the options below start from."""
     method: Method = "posterior"
     """posterior: a policy that is told what is believed about a task, which answers alone adapt;
-    promp, maml, fomaml, e-maml, reptile: an initialisation that gradient steps adapt."""
+    promp, maml, fomaml, e-maml, reptile: an initialisation that gradient steps adapt; guided: the
+    same, from experts of some tasks, in simulators outside the program."""
     config: JointConfig = field(default_factory=JointConfig)
     """How it learns."""
 
@@ -64,32 +65,6 @@ class MetaTrainByGradient(TrainOptions, VaryOptions):
     """How adapted policies teach the initialisation."""
     config: JointGradientConfig = field(default_factory=JointGradientConfig)
     """How it learns."""
-
-
-def meta_train_host(
-    run: RunDirectory, family: HostFamily, seed: int, config: JointGradientConfig
-) -> GradientPrior:
-    """The same on simulators that step outside the compiled program; the tasks pay.
-
-    Raises:
-        UserError: a teacher should, who would have to see what simulators keep for themselves.
-    """
-    if config.reward != "task":
-        raise UserError(
-            f"simulators of {family.name} step outside the program, and no simulated teacher "
-            "judges what they do: leave --config.reward at task"
-        )
-    policy = config.policy
-    with closing(family.connect(host.simulators(policy.meta_batch, policy.episodes))) as env:
-        state = drive(
-            run,
-            f"meta-training on {family.name}",
-            lambda: host.init(jax.random.key(seed), family, policy),
-            lambda state, done: host.iterate(state, family, env, policy),
-            policy.iterations,
-            unit="iterations",
-        )
-    return host.prior_of(state, family, policy)
 
 
 def meta_train(
@@ -137,6 +112,11 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(
             "simulators outside the program are meta-trained on by gradients: choose another "
             "--method, such as promp"
+        )
+    if found.method == "guided" and not on_host:
+        raise UserError(
+            "guided meta-training is for simulators outside the program, whose steps are dear: "
+            "choose another --method, such as promp"
         )
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     inner_rule = found.inner_rule if found.inner_rule in get_args(InnerRule) else "sgd"

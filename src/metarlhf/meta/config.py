@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["promp", "maml", "fomaml", "e-maml", "reptile"]
+Method = Literal["promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 Estimator = Literal["auto", "log-prob", "ratio", "dice", "loaded-dice"]
 Learned = Literal["none", "tensor", "parameter"]
 InnerRule = Literal["sgd", "adam", "learned"]
@@ -16,7 +16,8 @@ class MetaRLConfig:
     method: Method = "promp"
     """promp: credit for exploring before the update; maml: without it; fomaml: first order only;
     e-maml: credit for exploring, by what came of it as a whole; reptile: no meta-gradient, it moves
-    towards adapted policies."""
+    towards adapted policies; guided: what experts of some tasks do, which PPO made, is imitated
+    through the inner steps, in simulators outside the compiled program."""
     estimator: Estimator = "auto"
     """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
     ratio, dice or loaded-dice; auto: ratio for promp, log-prob for the others."""
@@ -52,6 +53,10 @@ class MetaRLConfig:
     """Episodes of a task that one inner step learns from, and as many after the last."""
     iterations: int = 100
     """Meta-updates: each collects anew."""
+    expert_tasks: int = 8
+    """guided: tasks that there are experts of; those that are drawn twice count once."""
+    expert_steps: int = 1_000_000
+    """guided: environment steps of PPO in each of them."""
     outer_step: Literal["adam", "trpo"] = "adam"
     """What a meta-update is: steps of Adam, or one natural-gradient step within a hard bound on how
     far adapted policies move (as in MAML's own experiments); the value function learns by Adam."""
@@ -100,7 +105,7 @@ class MetaRLConfig:
     def __post_init__(self) -> None:
         counts = (
             "inner_steps", "curvature_tasks", "meta_batch", "tasks_at_once", "episodes",
-            "iterations", "epochs",
+            "iterations", "epochs", "expert_tasks", "expert_steps",
         )  # fmt: skip
         for name in counts:
             count = getattr(self, name)
@@ -145,4 +150,4 @@ class MetaRLConfig:
         """The estimator, with what `auto` stands for."""
         if self.estimator != "auto":
             return self.estimator
-        return "ratio" if self.method == "promp" else "log-prob"
+        return "ratio" if self.method in ("promp", "guided") else "log-prob"

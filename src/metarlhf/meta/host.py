@@ -21,7 +21,9 @@ from metarlhf.envs.host import TaskedEnv, TestedFamily, cores
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.experts import Experts
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.guided import advise
 from metarlhf.meta.inner import InnerLoop, begin_tasks, judge_tasks, step_tasks
 from metarlhf.meta.outer import MetaRLState
 from metarlhf.networks import Agent, Each
@@ -35,6 +37,7 @@ SIMULATORS = 32
 _judge = partial(jax.jit, static_argnames=("config",))(judge_tasks)
 _begin = partial(jax.jit, static_argnames=("config",))(begin_tasks)
 _step = partial(jax.jit, static_argnames=("config",))(step_tasks)
+_advise = jax.jit(advise)
 _learn = partial(jax.jit, static_argnames=("config",))(outer.learn)
 init = partial(jax.jit, static_argnames=("family", "config"))(outer.init)
 
@@ -103,17 +106,27 @@ def play_and_adapt(
 
 
 def iterate(
-    state: MetaRLState, family: Tasks, env: TaskedEnv, config: MetaRLConfig
+    state: MetaRLState,
+    family: Tasks,
+    env: TaskedEnv,
+    config: MetaRLConfig,
+    experts: Experts | None = None,
 ) -> tuple[MetaRLState, dict[str, Any]]:
-    """One meta-update on new tasks: what `outer.meta_iterate` is for compiled ones.
+    """One meta-update on new tasks: what `outer.meta_iterate` is for compiled ones; guided by
+    `experts`, of whose tasks it is, where there are any.
 
     Metrics hold the mean return before adaptation (`return_before`) and after it (`return`), and
     how many steps all collections had so far (`steps`).
     """
     key, task_key, play_key = jax.random.split(state.key, 3)
-    tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
+    if experts is None:
+        tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
+    else:
+        experts = experts.some(task_key, config.meta_batch)
+        tasks = experts.tasks
     loop = play_and_adapt(play_key, env, tasks, state, config, config.inner_steps)
-    state, metrics = _learn(state, loop, config)
+    advice = None if experts is None else _advise(experts, loop)
+    state, metrics = _learn(state, loop, config, advice)
     done = state.iteration + 1
     state = eqx.tree_at(lambda s: (s.iteration, s.key), state, (done, key))
     return state, {

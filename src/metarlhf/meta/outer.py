@@ -16,11 +16,12 @@ from metarlhf import optimise
 from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import Spaces, TaskFamily
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.guided import guided_step
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.objective import Metrics
 from metarlhf.meta.outer_steps import MetaRLState, optimiser, outer_step
 from metarlhf.meta.update_rules import RULE, initial_rule
-from metarlhf.networks import Agent, build_agent
+from metarlhf.networks import Agent, Distribution, build_agent
 from metarlhf.types import Task
 
 
@@ -108,13 +109,18 @@ def meta_step(
     )
 
 
-def learn(state: MetaRLState, loop: InnerLoop, config: MetaRLConfig) -> tuple[MetaRLState, Metrics]:
-    """The meta-update from collected inner loops, see `outer_steps`."""
+def learn(
+    state: MetaRLState, loop: InnerLoop, config: MetaRLConfig, advice: Distribution | None = None
+) -> tuple[MetaRLState, Metrics]:
+    """The meta-update from collected inner loops, see `outer_steps`; or, where there is `advice`
+    of an expert, `guided`.
+    """
     # One scale for all tasks and steps: Adam does not mind it, but clip and penalties should not
     # depend on the units of reward.
     scale = jnp.sqrt(jnp.mean(loop.query.advantage**2 / jnp.maximum(loop.query.weight, 1e-8)))
     loop = eqx.tree_at(lambda x: x.query.advantage, loop, loop.query.advantage / (scale + 1e-8))
-    state, metrics = outer_step(config)(state, loop, config)
+    step = outer_step(config) if advice is None else partial(guided_step, advice=advice)
+    state, metrics = step(state, loop, config)
     moments = state.agent.actor.body.moments
     if moments is not None:
         # After the update: what was collected was collected with the old ones.

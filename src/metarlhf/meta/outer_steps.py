@@ -77,6 +77,8 @@ def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
 
 def outer_step(config: MetaRLConfig) -> OuterStep:
     """The one that `config` asks for."""
+    if config.method == "guided":
+        raise ValueError("guided meta-training is told what experts do: say `advice`")
     if config.method == "reptile":
         return towards_adapted
     return trust_region_step if config.outer_step == "trpo" else gradient_steps
@@ -90,7 +92,7 @@ def gradient_steps(
     def loss(learned, data):
         return meta_loss(learned, data, state.kl_coefficient, config)
 
-    state, (metrics, kl), norm = _descend(state, loss, collected(loop, config), config)
+    state, (metrics, kl), norm = descend(state, loss, collected(loop, config), config)
     if config.kl_target:
         adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
         coefficient = adapted(state.kl_coefficient, kl)
@@ -156,11 +158,11 @@ def _values_learned(state, loop, config):
         value_loss = mean_value_loss(learned[0].critic, query, config)
         return config.value_coefficient * value_loss, {"value_loss": value_loss}
 
-    state, metrics, _ = _descend(state, loss, loop.query, config)
+    state, metrics, _ = descend(state, loss, loop.query, config)
     return state, metrics
 
 
-def _descend(state, loss, data, config):
+def descend(state, loss, data, config):
     """`config.epochs` steps of Adam; of the last, what `loss` says beside its value, and the norm
     of the gradient without the value function's part.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from metarlhf.envs.host import HostFamily
 from metarlhf.envs.registry import is_host
 from metarlhf.meta.config import InnerRule, MetaRLConfig, Method
 from metarlhf.meta.joint import JointConfig
@@ -41,6 +42,18 @@ STEPPED = PPOConfig(
 """PPO in a simulator that steps outside the compiled program: the settings for MuJoCo of Huang et
 al. 2022, on eight environments. With them the benchmark ppo-learning stands beside
 Stable-Baselines3; they were not tuned here."""
+
+
+def alone_on_host(family: HostFamily, steps: int) -> PPOConfig:
+    """The same in a family's simulators, an episode in each of sixteen between two updates.
+
+    Where actions are torques a random policy of standard deviation 1 falls at once: it begins with
+    half of that.
+    """
+    return replace(
+        STEPPED, num_envs=16, num_steps=family.horizon, total_steps=steps, initial_std=0.5
+    )
+
 
 BESIDE = RLHFConfig(
     labels=100,

@@ -1,0 +1,84 @@
+"""Meta-training on simulators that step outside the compiled program, in a run's directory."""
+
+from contextlib import closing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metarlhf import ppo
+from metarlhf.cli.options import say
+from metarlhf.envs import HostFamily
+from metarlhf.meta import host
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.experts import Experts, drawn, taught_alone
+from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.joint_gradient import JointGradientConfig
+from metarlhf.meta.presets import alone_on_host
+from metarlhf.networks import Agent
+from metarlhf.report.wording import number
+from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.types import Task
+
+# Folded into a seed's key for what experts learn with.
+EXPERTS = 0xE4B7
+
+
+def meta_train_host(
+    run: RunDirectory, family: HostFamily, seed: int, config: JointGradientConfig
+) -> GradientPrior:
+    """Meta-train, or go on where it stopped; the tasks pay.
+
+    Raises:
+        UserError: a teacher should, who would have to see what simulators keep for themselves.
+    """
+    if config.reward != "task":
+        raise UserError(
+            f"simulators of {family.name} step outside the program, and no simulated teacher "
+            "judges what they do: leave --config.reward at task"
+        )
+    policy, key = config.policy, jax.random.key(seed)
+    experts = _experts(run, family, key, policy) if policy.method == "guided" else None
+    with closing(family.connect(host.simulators(policy.meta_batch, policy.episodes))) as env:
+        state = drive(
+            run,
+            f"meta-training on {family.name}",
+            lambda: host.init(key, family, policy),
+            lambda state, done: host.iterate(state, family, env, policy, experts),
+            policy.iterations,
+            unit="iterations",
+        )
+    return host.prior_of(state, family, policy)
+
+
+def _experts(
+    run: RunDirectory, family: HostFamily, key: jax.Array, policy: MetaRLConfig
+) -> Experts:
+    """Experts of some tasks, each a stage of its own: PPO on one takes minutes."""
+    tasks = drawn(jax.random.fold_in(key, EXPERTS), family, policy.expert_tasks)
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    steps = number(policy.expert_steps, 12)
+    say(f"{family.name}: PPO makes experts of {count} tasks first, {steps} steps each")
+    each = [_expert(run, family, key, tasks, i, policy.expert_steps) for i in range(count)]
+    return Experts(tasks, jax.tree.map(lambda *agents: jnp.stack(agents), *each))
+
+
+def _expert(
+    run: RunDirectory, family: HostFamily, key: jax.Array, tasks: Task, i: int, steps: int
+) -> Agent:
+    config = alone_on_host(family, steps)
+    expert_key = jax.random.fold_in(key, EXPERTS + 1 + i)
+    # What its leaves belong to; what they are comes from the run.
+    like = ppo.new_agent(expert_key, family, config)
+
+    def make() -> dict[str, np.ndarray]:
+        task = jax.tree.map(lambda x: x[i], tasks)
+        with closing(family.connect(config.num_envs)) as env:
+            agent, paid = taught_alone(expert_key, env, task, config)
+        leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(agent))}
+        return leaves | {"return": np.array(paid)}
+
+    found = run.keep(f"expert-{i}", make)
+    say(f"expert {i + 1}: return {float(found['return']):.1f}")
+    leaves = [jnp.asarray(found[str(n)]) for n in range(len(jax.tree.leaves(like)))]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)

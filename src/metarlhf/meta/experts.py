@@ -1,0 +1,53 @@
+"""Experts of single tasks, by PPO, in simulators that step outside the compiled program.
+
+They are an upper end of the scale, as `evaluate.references` are for compiled families; and guided
+meta-training (`metarlhf.meta.guided`) teaches a learner to do after a few gradient steps what they
+do.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from metarlhf import ppo
+from metarlhf.envs.base import Tasks
+from metarlhf.envs.host import TaskedEnv
+from metarlhf.networks import Agent
+from metarlhf.types import Task
+
+
+class Experts(NamedTuple):
+    """Who knows one task each; leaves have a leading dimension `task`."""
+
+    tasks: Task
+    agents: Agent
+
+    def some(self, key: PRNGKeyArray, count: int) -> "Experts":
+        """So many of them, drawn with replacement."""
+        number = jax.tree.leaves(self.tasks)[0].shape[0]
+        chosen = jax.random.randint(key, (count,), 0, number)
+        return jax.tree.map(lambda x: x[chosen], self)
+
+
+def drawn(key: PRNGKeyArray, family: Tasks, most: int) -> Task:
+    """So many tasks of the family, without those that were drawn before."""
+    tasks = jax.vmap(family.sample)(jax.random.split(key, most))
+    rows = np.concatenate([np.reshape(x, (most, -1)) for x in jax.tree.leaves(tasks)], axis=1)
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return jax.tree.map(lambda x: x[first], tasks)
+
+
+def taught_alone(
+    key: PRNGKeyArray, env: TaskedEnv, task: Task, config: ppo.PPOConfig
+) -> tuple[Agent, float]:
+    """PPO on this one task in all of `env`, until `config`'s budget is spent.
+
+    Returns the agent and the mean true return of its mode, an episode in each of `env`.
+    """
+    env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
+    state = ppo.host.init(key, env, config)
+    for _ in range(config.num_updates):
+        state, _ = ppo.host.iterate(state, env, config)
+    return state.agent, ppo.host.mean_return(state, env)

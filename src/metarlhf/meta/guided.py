@@ -1,0 +1,86 @@
+"""Guided meta-training: to do after a few gradient steps what an expert does at once.
+
+Mendonca et al. 2019, "Guided meta-policy search". Gradient steps learn from what a task pays, as
+ever. The outer loop is told by an expert (`metarlhf.meta.experts`) what it would do where adapted
+policies come to, and moves the initialisation and the update rule so that they do that: supervised
+learning through the inner steps, whose gradient is far less noisy than one of returns. At test time
+there is no expert.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metarlhf.meta.baseline import Samples
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.experts import Experts
+from metarlhf.meta.inner import InnerLoop
+from metarlhf.meta.objective import (
+    Metrics,
+    kl_from_collecting,
+    mean_value_loss,
+    over_steps,
+    replay,
+)
+from metarlhf.meta.outer_steps import MetaRLState, descend
+from metarlhf.networks import DiagGaussian, Distribution
+
+
+class Advised(NamedTuple):
+    """What inner loops left, and what the expert would have done after each step.
+
+    Leading dimensions are (step, task).
+    """
+
+    support: Samples
+    query: Samples
+    advice: Distribution
+
+
+def advise(experts: Experts, loop: InnerLoop) -> Distribution:
+    """What each task's expert does where adapted policies came to, leading (step, task).
+
+    It acts within the range of actions: what lies beyond is cut off by simulators, and to imitate
+    how far beyond would be in vain.
+    """
+    of_task = jax.vmap(lambda agent, obs: agent.actor(obs)[0])
+    advice = jax.vmap(lambda obs: of_task(experts.agents, obs))(loop.query.obs)
+    if isinstance(advice, DiagGaussian):
+        advice = DiagGaussian(jnp.clip(advice.mean, -1.0, 1.0), advice.log_std)
+    return advice
+
+
+def guided_step(
+    state: MetaRLState, loop: InnerLoop, config: MetaRLConfig, *, advice: Distribution
+) -> tuple[MetaRLState, Metrics]:
+    """`config.epochs` steps of Adam towards doing as advised after the inner steps.
+
+    The penalty on moving away from the policies that collected is ProMP's; without it what was
+    collected before adaptation would soon be of another policy.
+    """
+
+    def one(learned, task):
+        before, after = replay(learned, task.support, task.query, config)
+        far = jax.vmap(_kl_of_advice)(task.query, task.advice, after)
+        return far, jax.vmap(kl_from_collecting)(task.support, before)
+
+    def loss(learned, data):
+        far, strayed = jax.vmap(partial(one, learned), in_axes=1)(data)
+        apart, value_loss = (
+            over_steps(far, config),
+            mean_value_loss(learned[0].critic, data.query, config),
+        )
+        total = apart + jnp.sum(state.kl_coefficient * strayed.mean(0))
+        aux = {"advice_kl": apart, "value_loss": value_loss}, strayed.mean(0)
+        return total + config.value_coefficient * value_loss, aux
+
+    data = Advised(loop.support, loop.query, advice)
+    state, (metrics, kl), norm = descend(state, loss, data, config)
+    return state, metrics | {"meta_gradient_norm": norm, "kl": kl.mean()}
+
+
+def _kl_of_advice(query: Samples, advice: Distribution, after: Distribution):
+    """Mean KL from what was advised to what the policy says, in nats."""
+    return jnp.mean(query.weight * advice.kl(after))
