@@ -106,3 +106,28 @@ def test_without_mujoco_the_extra_is_named(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "run").exists()
     assert main(["tasks"]) == 0
     assert "come with the extra 'mujoco'" in capsys.readouterr().out
+
+
+def test_guided_by_experts_that_are_made_once(tmp_path, capsys, monkeypatch):
+    words = ["--method", "guided", "--config.policy.expert-steps=3200", *SMALL, "--json"]
+    train = ["meta-train", "finn2017/HalfCheetahDir", *words, "--run-dir", str(tmp_path / "run")]
+    iterate = host.iterate
+
+    def stopped(*arguments):
+        signal.raise_signal(signal.SIGINT)  # Ctrl-C
+        return iterate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "iterate", stopped)
+        assert main(train) == 130
+    made = sorted((tmp_path / "run" / "stages").iterdir())
+    assert [path.name for path in made] == ["expert-0.safetensors", "expert-1.safetensors"]
+    before = [path.stat().st_mtime_ns for path in made]
+    assert main([*train, "--resume"]) == 0
+    assert [path.stat().st_mtime_ns for path in made] == before
+    assert last_line(capsys)["method"] == "guided"
+
+
+def test_guided_meta_training_is_for_simulators(capsys):
+    assert main(["meta-train", "navigation", "--method", "guided"]) == 2
+    assert "choose another --method, such as promp" in capsys.readouterr().err

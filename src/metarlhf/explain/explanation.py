@@ -15,7 +15,6 @@ from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import answered
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
-from metarlhf.explain.following import InTermsOf, in_terms_of_the_rest, nothing_follows
 from metarlhf.explain.found import (
     Completeness,
     Distance,
@@ -24,6 +23,7 @@ from metarlhf.explain.found import (
     Importance,
     Map,
 )
+from metarlhf.explain.paid_for import AFTER, ATTRIBUTED, what_it_pays_for
 from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
@@ -41,11 +41,9 @@ from metarlhf.networks import Actor
 from metarlhf.reward import Belief, Ensemble, Learned, wrong_answers
 from metarlhf.types import Task
 
-# Steps that attributions are taken over.
-ATTRIBUTED = 256
 # Maps are of any two of so many features, the most important ones.
 MAPPED = 3
-BEFORE, AFTER, TRUE, OTHER = "before", "after", "true", "other"
+BEFORE, TRUE, OTHER = "before", "true", "other"
 
 
 @dataclass(frozen=True)
@@ -114,35 +112,21 @@ def explain(
         rewards[TRUE] = TaskReward(task, compiled)
     of_inputs = {name: OfInputs(reward, family) for name, reward in rewards.items()}
     usual = {name: _scale(reward, x) for name, reward in of_inputs.items()}
-    references, looked = spaced(x, config.references), spaced(x, ATTRIBUTED)
-
-    attribute = lambda reward: attribution.integrated_gradients(reward, looked, references)
-    share = lambda found: attribution.shares(
-        attribution.by_feature(np.asarray(found.parts), features)
-    )
-    looks_at = attribute(InTermsOf(of_inputs[AFTER], nothing_follows(x.shape[1])))
-    follows, terms = in_terms_of_the_rest(
-        of_inputs[AFTER], np.asarray(x), features, share(looks_at)
-    )
-    wants = {name: InTermsOf(reward, terms) for name, reward in of_inputs.items()}
-    attributed = {name: attribute(reward) for name, reward in wants.items()}
-    importance = {}
-    for name, reward in wants.items():
-        permuted = attribution.permutation_importance(permute_key, reward, looked, features)
-        importance[name] = Importance(share(attributed[name]), np.asarray(permuted))
+    references = spaced(x, config.references)
+    pays_for = what_it_pays_for(permute_key, of_inputs, x, references, features)
     watched = newest(learned)
     if compiled:
         watched = play(play_key, compiled, task, actor, 1, deterministic=True)
-    episode, along = _episode(watched, family, wants[AFTER], usual[AFTER], references, features)
-    errors = [attribution.completeness_error(a) for a in (attributed[AFTER], along)]
-    pairs = pairs or _most_important(features, importance[AFTER])
+    episode, along = _episode(watched, family, pays_for.learned, usual[AFTER], references, features)
+    errors = [attribution.completeness_error(a) for a in (pays_for.attributed, along)]
+    pairs = pairs or _most_important(features, pays_for.importance[AFTER])
     others, alone = left_out(fit_key, learned)
     return Explanation(
         family=family.name,
         features=features,
         seen=len(x),
-        importance=importance,
-        follows=follows,
+        importance=pays_for.importance,
+        follows=pays_for.follows,
         completeness=Completeness(*np.max(errors, axis=0).tolist()),
         episode=episode,
         maps=[_map(np.asarray(x), pair, of_inputs, usual, learned, family) for pair in pairs],

@@ -10,6 +10,7 @@ there is no expert.
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -48,7 +49,7 @@ def advise(experts: Experts, loop: InnerLoop) -> Distribution:
     of_task = jax.vmap(lambda agent, obs: agent.actor(obs)[0])
     advice = jax.vmap(lambda obs: of_task(experts.agents, obs))(loop.query.obs)
     if isinstance(advice, DiagGaussian):
-        advice = DiagGaussian(jnp.clip(advice.mean, -1.0, 1.0), advice.log_std)
+        advice = eqx.tree_at(lambda d: d.mean, advice, jnp.clip(advice.mean, -1.0, 1.0))
     return advice
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from metarlhf.explain import Calibration, Explanation
+from metarlhf.explain import Additive, Answered, Calibration, Explanation, Map, Shape
 from metarlhf.report.explained_verdict import SCALE, verdict
 
 
@@ -35,53 +35,56 @@ def as_json(found: Explanation) -> dict[str, Any]:
             "reward": found.episode.reward,
             "parts": dict(zip(features, found.episode.parts.T.tolist(), strict=True)),
         },
-        "maps": [
-            {
-                "features": [feature.name for feature in one.features],
-                "extent": one.extent,
-                "rewards": _each(_holes, one.rewards),
-                "spread": _each(_holes, one.spread),
-                "density": one.density,
-                "forbidden": None if one.forbidden is None else _holes(one.forbidden),
-            }
-            for one in found.maps
-        ],
-        "additive": {
-            "formula": found.additive.formula,
-            "r2": found.additive.r2,
-            "exact": found.additive.exact,
-            "shapes": [
-                {
-                    "features": [feature.name for feature in shape.features],
-                    "knots": [
-                        list(feature.options) or feature.shown(knots)
-                        for feature, knots in zip(shape.features, shape.knots, strict=True)
-                    ],
-                    "values": shape.values,
-                    "spread": shape.spread,
-                    "seen": shape.seen,
-                    "weight": shape.weight,
-                }
-                for shape in found.additive.shapes
-            ],
-        },
+        "maps": [_map(one) for one in found.maps],
+        "additive": _additive(found.additive),
         "distances": [one._asdict() for one in found.distances],
-        "answers": [
-            {
-                "number": one.number,
-                "said": one.said,
-                "levels": one.levels,
-                "expected_before": one.before,
-                "expected_after": one.after,
-                "expected_by_others": one.others,
-                "misfit": one.misfit,
-                "influence": one.influence,
-                "by": one.by,
-            }
-            for one in found.answers
-        ],
+        "answers": [_answer(one) for one in found.answers],
         "calibration": _calibration(found.calibration),
         "wrong_answers": found.wrong,
+    }
+
+
+def _map(one: Map) -> dict[str, Any]:
+    return {
+        "features": [feature.name for feature in one.features],
+        "extent": one.extent,
+        "rewards": _each(_holes, one.rewards),
+        "spread": _each(_holes, one.spread),
+        "density": one.density,
+        "forbidden": None if one.forbidden is None else _holes(one.forbidden),
+    }
+
+
+def _additive(found: Additive) -> dict[str, Any]:
+    shapes = [_shape(shape) for shape in found.shapes]
+    return {"formula": found.formula, "r2": found.r2, "exact": found.exact, "shapes": shapes}
+
+
+def _shape(one: Shape) -> dict[str, Any]:
+    return {
+        "features": [feature.name for feature in one.features],
+        "knots": [
+            list(feature.options) or feature.shown(knots)
+            for feature, knots in zip(one.features, one.knots, strict=True)
+        ],
+        "values": one.values,
+        "spread": one.spread,
+        "seen": one.seen,
+        "weight": one.weight,
+    }
+
+
+def _answer(one: Answered) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "said": one.said,
+        "levels": one.levels,
+        "expected_before": one.before,
+        "expected_after": one.after,
+        "expected_by_others": one.others,
+        "misfit": one.misfit,
+        "influence": one.influence,
+        "by": one.by,
     }
 
 

@@ -1,0 +1,96 @@
+"""Experts of single tasks, and learners that come to do after a step what experts do at once."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarlhf.meta import guided, host
+from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.experts import Experts, drawn, taught_alone
+from metarlhf.meta.outer_steps import outer_step
+from metarlhf.networks import DiagGaussian
+from metarlhf.ppo import PPOConfig
+from tests.meta.targets import HORIZON, Targets
+
+KEY = jax.random.key(0)
+UNTRAINED = -1.5 * HORIZON  # it stays where it is
+ALONE = PPOConfig(total_steps=8000, num_envs=8, num_steps=HORIZON, lr=5e-3, hidden=(16,))
+CONFIG = MetaRLConfig(
+    method="guided", meta_batch=4, episodes=8, iterations=30, epochs=10, lr=5e-3, hidden=(16,),
+    inner_lr=0.3, initial_std=0.5,
+)  # fmt: skip
+
+
+class Sides:
+    """Targets on one of two sides."""
+
+    name, varies, horizon = "targets", "side", HORIZON
+    observation_space, action_space = Targets.observation_space, Targets.action_space
+
+    def sample(self, key):
+        return 1.5 * jax.random.rademacher(key, (), float)
+
+    def connect(self, num_envs):
+        return Targets(num_envs)
+
+
+FAMILY = Sides()
+
+
+@pytest.fixture(scope="module")
+def experts():
+    tasks = drawn(KEY, FAMILY, 8)
+    made = [taught_alone(KEY, Targets(8), task, ALONE) for task in tasks]
+    assert all(paid > UNTRAINED + 4 for _, paid in made)
+    return Experts(tasks, jax.tree.map(lambda *x: jnp.stack(x), *(agent for agent, _ in made)))
+
+
+def test_a_task_that_is_drawn_twice_counts_once():
+    tasks = drawn(KEY, FAMILY, 8)
+    assert sorted(np.asarray(tasks)) == [-1.5, 1.5]
+
+
+def test_experts_are_drawn_with_their_own_tasks(experts):
+    some = experts.some(KEY, 20)
+    assert set(np.asarray(some.tasks).tolist()) == {-1.5, 1.5}
+    obs = jnp.zeros((1, 1))
+    for task, agent in zip(some.tasks, range(20), strict=True):
+        own = jax.tree.map(lambda x: x[agent], some.agents)
+        assert np.sign(own.actor(obs)[0].mode()[0, 0]) == np.sign(task)
+
+
+def test_a_step_comes_to_what_experts_do(experts):
+    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
+    state, rows = host.init(KEY, FAMILY, CONFIG), []
+    for _ in range(CONFIG.iterations):
+        state, metrics = host.iterate(state, FAMILY, env, CONFIG, experts)
+        rows.append(metrics)
+    first, last = rows[0], rows[-1]
+    assert last["return"] > last["return_before"] + 3
+    assert last["return"] > first["return"] + 2
+    assert last["return"] > UNTRAINED + 3
+    assert last["advice_kl"] < first["advice_kl"] / 2
+
+
+def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):
+    some = experts.some(KEY, CONFIG.meta_batch)
+    state = host.init(KEY, FAMILY, CONFIG)
+    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
+    loop = host.play_and_adapt(KEY, env, some.tasks, state, CONFIG, 1)
+    far = some._replace(agents=jax.tree.map(lambda x: 100 * x, some.agents))
+    advice = guided.advise(far, loop)
+    assert isinstance(advice, DiagGaussian)
+    assert advice.mean.shape == (1, CONFIG.meta_batch, CONFIG.episodes, HORIZON, 1)
+    assert np.abs(advice.mean).max() == 1.0
+    first = np.asarray(advice.mean)[0, :, :, 0].mean((1, 2))
+    np.testing.assert_array_equal(np.sign(first), np.sign(some.tasks))
+
+
+def test_without_advice_it_does_not_pretend():
+    with pytest.raises(ValueError, match="advice"):
+        outer_step(CONFIG)
+    with pytest.raises(ValueError, match="expert_steps must be at least 1"):
+        replace(CONFIG, expert_steps=0)
