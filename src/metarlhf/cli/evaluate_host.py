@@ -25,6 +25,7 @@ from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError
+from metarlhf.runs.progress import Progress
 from metarlhf.types import Task
 
 VALIDATION_TASKS = 8
@@ -148,8 +149,12 @@ def _oracle(
 
     def make(number: int) -> dict[str, np.ndarray]:
         task = jax.tree.map(lambda x: x[number], tasks)
-        with closing(family.connect(config.num_envs)) as env:
-            paid = taught_alone(jax.random.fold_in(key, number), env, task, config)[1]
+        with (
+            closing(family.connect(config.num_envs)) as env,
+            Progress(f"PPO on task {number}", config.num_updates, unit="updates") as progress,
+        ):
+            own = jax.random.fold_in(key, number)
+            paid = taught_alone(own, env, task, config, progress.show)[1]
         return {"return": np.array(paid)}
 
     each = [run.keep(f"oracle-{i}", partial(make, i)) for i in range(count)]

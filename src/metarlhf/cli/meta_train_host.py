@@ -18,6 +18,7 @@ from metarlhf.meta.presets import alone_on_host
 from metarlhf.networks import Agent
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs.progress import Progress
 from metarlhf.types import Task
 
 # Folded into a seed's key for what experts learn with.
@@ -73,8 +74,12 @@ def _expert(
 
     def make() -> dict[str, np.ndarray]:
         task = jax.tree.map(lambda x: x[i], tasks)
-        with closing(family.connect(config.num_envs)) as env:
-            agent, paid = taught_alone(expert_key, env, task, config)
+        what = f"expert {i + 1}"
+        with (
+            closing(family.connect(config.num_envs)) as env,
+            Progress(what, config.num_updates, unit="updates") as progress,
+        ):
+            agent, paid = taught_alone(expert_key, env, task, config, progress.show)
         leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(agent))}
         return leaves | {"return": np.array(paid)}
 

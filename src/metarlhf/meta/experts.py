@@ -5,7 +5,8 @@ meta-training (`metarlhf.meta.guided`) teaches a learner to do after a few gradi
 do.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -40,14 +41,21 @@ def drawn(key: PRNGKeyArray, family: Tasks, most: int) -> Task:
 
 
 def taught_alone(
-    key: PRNGKeyArray, env: TaskedEnv, task: Task, config: ppo.PPOConfig
+    key: PRNGKeyArray,
+    env: TaskedEnv,
+    task: Task,
+    config: ppo.PPOConfig,
+    tell: Callable[[int, dict[str, Any]], None] = lambda done, metrics: None,
 ) -> tuple[Agent, float]:
     """PPO on this one task in all of `env`, until `config`'s budget is spent.
 
-    Returns the agent and the mean true return of its mode, an episode in each of `env`.
+    `tell` hears of every update that is done, and its metrics: `return` is the mean of the episodes
+    that ended. Returns the agent and the mean true return of its mode, an episode in each of `env`.
     """
     env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
     state = ppo.host.init(key, env, config)
-    for _ in range(config.num_updates):
-        state, _ = ppo.host.iterate(state, env, config)
+    for update in range(config.num_updates):
+        state, metrics = ppo.host.iterate(state, env, config)
+        paid = metrics.pop("episode_return")
+        tell(update + 1, metrics if paid is None else metrics | {"return": paid})
     return state.agent, ppo.host.mean_return(state, env)
