@@ -41,6 +41,27 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
+class _Savings:
+    """Checkpoints now and then."""
+
+    def __init__(self, run: RunDirectory, seconds: float):
+        self.run, self.seconds = run, seconds
+        self.at, self.unsaved = time.monotonic(), False
+
+    def after_a_step(self, done: int, state: Any) -> None:
+        self.unsaved = True
+        if time.monotonic() - self.at > self.seconds:
+            self._save(done, state)
+
+    def before_a_wait(self, done: int, state: Any) -> None:
+        if self.unsaved:  # Nobody knows how long it will be.
+            self._save(done, state)
+
+    def _save(self, done: int, state: Any) -> None:
+        self.run.save(done, state)
+        self.at, self.unsaved = time.monotonic(), False
+
+
 def drive(
     run: RunDirectory,
     what: str,
@@ -79,7 +100,7 @@ def drive(
     done, kept = run.checkpoints.restore(state) or (0, None)
     state = state if kept is None else restored(kept)
     lost = run.metrics.rewind(done)
-    saved, unsaved = time.monotonic(), False
+    savings = _Savings(run, save_seconds)
     name, goal = counted or (None, total)
     with (
         Progress(what, goal, 0 if name else done, name, unit) as progress,
@@ -89,9 +110,7 @@ def drive(
             progress.say(f"{what}: {lost} steps were done after the last checkpoint, and are again")
         while done < total and not stop(run.metrics.rows):
             while not (stop_requested() or ready(state)):
-                if unsaved:  # Nobody knows for how long.
-                    run.save(done, state)
-                    saved, unsaved = time.monotonic(), False
+                savings.before_a_wait(done, state)
             if stop_requested():
                 run.save(done, state)
                 where = f"{done} of {total}" if counted is None else f"{done} steps"
@@ -100,12 +119,10 @@ def drive(
                 )
             before, (state, metrics) = state, step(state, done)
             _stop_at_nan(run, what, done, before, state, metrics)
-            done, unsaved = done + 1, True
+            done += 1
             run.metrics.append(done, metrics)
             progress.show(done, metrics)
-            if time.monotonic() - saved > save_seconds:
-                run.save(done, state)
-                saved, unsaved = time.monotonic(), False
+            savings.after_a_step(done, state)
         progress.ended(done)
     run.save(done, state)
     return state
