@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.people.load import Browser
 from benchmarks.people.teach import teaching
-from metarlhf.cli import main, supervise
+from metarlhf.cli import extras, main
 from metarlhf.runs import UserError
 
 TINY = (
@@ -152,9 +152,9 @@ def test_a_port_that_somebody_has_is_refused_before_anything_is_begun(capsys, tm
 
 
 def test_without_what_the_page_needs_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(supervise, "_has", lambda name: name != "fastapi")
+    monkeypatch.setattr(extras, "_has", lambda name: name != "fastapi")
     with pytest.raises(UserError, match=r"fastapi missing.*pip install 'metarlhf\[web\]'"):
-        supervise.must_have_page()
+        extras.must_have_page()
 
 
 def test_when_who_watches_over_both_is_killed_they_end_and_the_lesson_goes_on(tmp_path):

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from metarlhf import rlhf
-from metarlhf.cli import main, supervise
+from metarlhf.cli import extras, main
 from metarlhf.reward import load_reward
 from metarlhf.runs import UserError
 
@@ -90,6 +90,6 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(capsys, tmp_path, words, m
 
 
 def test_without_what_films_need_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(supervise, "_has", lambda name: name != "av")
+    monkeypatch.setattr(extras, "_has", lambda name: name != "av")
     with pytest.raises(UserError, match=r"av missing.*pip install 'metarlhf\[film\]'"):
-        supervise.must_have_film()
+        extras.must_have_film()

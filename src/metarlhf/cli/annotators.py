@@ -7,9 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.finished import read_object
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import labels_of, must_have_page
+from metarlhf.cli.supervise import labels_of
 from metarlhf.runs import UserError
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import labels_of, must_have_page
+from metarlhf.cli.supervise import labels_of
 from metarlhf.runs import UserError
 
 

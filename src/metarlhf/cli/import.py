@@ -8,8 +8,9 @@ from typing import Annotated
 import tyro
 
 from metarlhf import files
+from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import LESSON, known, must_have_page
+from metarlhf.cli.supervise import LESSON, known
 from metarlhf.runs import UserError
 
 

@@ -5,7 +5,6 @@ One that is killed, or fails, is begun again and goes on from what is on disk: n
 answered is lost, as it was on disk before anybody was told that it was taken.
 """
 
-import importlib.util
 import json
 import os
 import signal
@@ -33,36 +32,6 @@ SOON, OFTEN = 20.0, 3
 # By somebody else, as by a system without memory: that says nothing about how the next one fares.
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 ENDED = (0, 2, 130)  # done, bad input, stopped: nothing that beginning again would mend
-
-
-def must_have_page() -> None:
-    """Refuse where what labels and the page need is not installed.
-
-    Raises:
-        UserError: the message says what would do it.
-    """
-    _must_have(("alembic", "fastapi", "sqlalchemy", "uvicorn"), "labels and their page", "web")
-
-
-def must_have_film() -> None:
-    """Refuse where what films of simulators need is not installed.
-
-    Raises:
-        UserError: the message says what would do it.
-    """
-    _must_have(("av", "gymnasium"), "films of simulators", "film")
-
-
-def _must_have(modules: Sequence[str], what: str, extra: str) -> None:
-    missing = [name for name in modules if not _has(name)]
-    if missing:
-        raise UserError(
-            f"{', '.join(missing)} missing, which {what} need: pip install 'metarlhf[{extra}]'"
-        )
-
-
-def _has(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def known(folder: Path) -> str | None:

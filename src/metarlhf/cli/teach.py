@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metarlhf import files, rlhf
-from metarlhf.cli import supervise
+from metarlhf.cli import extras, supervise
 from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
@@ -30,10 +30,10 @@ PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
 
 def main(argv: Sequence[str]) -> int:
     """Run the command: this process watches over others, the page's and the agent's."""
-    supervise.must_have_page()
+    extras.must_have_page()
     options = read(argv)
     if options.env is not None:
-        supervise.must_have_film()
+        extras.must_have_film()
     if supervise.PART in os.environ or options.replay is not None:
         return train(options)
     return supervise.watch(options, argv)
