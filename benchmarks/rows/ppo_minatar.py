@@ -17,7 +17,7 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from benchmarks.ppo.protocol import EPISODES
 from metarlhf import envs, ppo
-from metarlhf.meta.presets import MINATAR
+from metarlhf.ppo.presets import MINATAR
 from metarlhf.rollout import evaluate
 from metarlhf.statistics import mean_interval
 

@@ -11,9 +11,9 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.meta import evolution
 from metarlhf.meta.evolution import EvolutionConfig
-from metarlhf.meta.presets import SEARCHED
 from metarlhf.meta.search import Trial, generation, returns, search, trained_return
 from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
+from metarlhf.ppo.presets import SEARCHED
 from tests.same import assert_same, differ
 
 SMALL = ppo.PPOConfig(

@@ -19,8 +19,8 @@ from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.experts import taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
-from metarlhf.meta.presets import alone_on_host
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
+from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number

@@ -14,8 +14,8 @@ from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.experts import Experts, drawn, taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_gradient import JointGradientConfig
-from metarlhf.meta.presets import alone_on_host
 from metarlhf.networks import Agent
+from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.runs.progress import Progress

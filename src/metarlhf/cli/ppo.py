@@ -25,7 +25,7 @@ from metarlhf.cli.options import (
 from metarlhf.cli.single import check_number, task_number, true_return
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.files import digest
-from metarlhf.meta.presets import GYMNAX, MINATAR, STEPPED, preset
+from metarlhf.meta.presets import preset
 from metarlhf.networks import (
     Learned,
     LearnedOptimiser,
@@ -34,6 +34,7 @@ from metarlhf.networks import (
     publish_agent,
 )
 from metarlhf.ppo import PPOConfig, TrainState
+from metarlhf.ppo.presets import GYMNAX, MINATAR, STEPPED
 from metarlhf.ppo.train import check_learned
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.statistics import interquartile_mean

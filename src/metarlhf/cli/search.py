@@ -17,7 +17,7 @@ from metarlhf.files import DESCRIPTION
 from metarlhf.meta import evolution
 from metarlhf.meta.evolution import EvolutionConfig
 from metarlhf.meta.imitation import ImitationConfig, imitate, recordings
-from metarlhf.meta.presets import SEARCHED, preset
+from metarlhf.meta.presets import preset
 from metarlhf.meta.search import Trial, generation
 from metarlhf.networks import (
     Learned,
@@ -27,6 +27,7 @@ from metarlhf.networks import (
     publish_learned,
 )
 from metarlhf.ppo import PPOConfig
+from metarlhf.ppo.presets import SEARCHED
 from metarlhf.runs import RunDirectory, UserError, drive
 
 
