@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -26,9 +27,11 @@ class Experts(NamedTuple):
     agents: Agent
 
     def some(self, key: PRNGKeyArray, count: int) -> "Experts":
-        """So many of them, drawn with replacement."""
+        """So many of them, drawn at random: none again before all others were."""
         number = jax.tree.leaves(self.tasks)[0].shape[0]
-        chosen = jax.random.randint(key, (count,), 0, number)
+        rounds = jax.random.split(key, -(-count // number))
+        orders = [jax.random.permutation(round_key, number) for round_key in rounds]
+        chosen = jnp.concatenate(orders)[:count]
         return jax.tree.map(lambda x: x[chosen], self)
 
 
