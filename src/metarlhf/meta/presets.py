@@ -145,10 +145,10 @@ def by_gradient(
 
 
 def _guided(policy: MetaRLConfig) -> MetaRLConfig:
-    """Ten times as long inner steps, and a penalty that holds what has collected. Returns tell no more
-    than which task it is, and do so best where credit goes back a few steps only. On AntDir a step
-    came to 163 so after 0.4 million steps; to 131 with credit for a second; to 104 with steps a
-    third as long besides; and to 36 with a tenth of that and a hundredth of the penalty (one seed
+    """Ten times as long inner steps, and a penalty that holds what has collected. Returns tell no
+    more than which task it is, and do so best where credit goes back a few steps only. On AntDir a
+    step came to 163 so after 0.4 million steps; to 131 with credit for a second; to 104 with steps
+    a third as long besides; and to 36 with a tenth of that and a hundredth of the penalty (one seed
     each).
     """
     return replace(
