@@ -20,7 +20,7 @@ UNTRAINED = -1.5 * HORIZON  # it stays where it is
 ALONE = PPOConfig(total_steps=8000, num_envs=8, num_steps=HORIZON, lr=5e-3, hidden=(16,))
 CONFIG = MetaRLConfig(
     method="guided", meta_batch=4, episodes=8, iterations=30, epochs=10, lr=5e-3, hidden=(16,),
-    inner_lr=0.3, initial_std=0.5,
+    inner_lr=0.3, initial_std=0.5, kl_coefficient=1.0, gamma=0.8,
 )  # fmt: skip
 
 
@@ -68,11 +68,12 @@ def test_a_step_comes_to_what_experts_do(experts):
     for _ in range(CONFIG.iterations):
         state, metrics = host.iterate(state, FAMILY, env, CONFIG, experts)
         rows.append(metrics)
-    first, last = rows[0], rows[-1]
-    assert last["return"] > last["return_before"] + 3
-    assert last["return"] > first["return"] + 2
-    assert last["return"] > UNTRAINED + 3
-    assert last["advice_kl"] < first["advice_kl"] / 2
+    first = rows[0]
+    last = {name: np.mean([row[name] for row in rows[-5:]]) for name in first}
+    assert last["return"] > last["return_before"] + 4
+    assert last["return"] > first["return"] + 1
+    assert last["return"] > UNTRAINED + 5
+    assert last["advice_kl"] < first["advice_kl"]
 
 
 def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):
