@@ -5,6 +5,7 @@ made it waits for no answer. Then it does, as more updates would only find out w
 still wrong; and its questions lie there, so that nobody waits for it but at the very beginning.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
