@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused_in_one_message(capsys, argv, message, tmp_pat
 @pytest.mark.parametrize(
     ("command", "option", "message"),
     [
-        ("adapt", "--number=-1", "number must be 0 or more"),
+        ("adapt", "--number=-1", "number must be from 0"),
         ("adapt", "--config.labels=-1", "labels must be 0 or more"),
         ("adapt", "--preset=eleven", "eleven"),
         ("adapt", "--steps=0", "steps must be 1 or more"),

@@ -226,7 +226,13 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
         f"return {before:.2f} -> {last['return']:.2f} {how} in "
         f"{seconds:.1f} s, compilation included; the agent is in {folder}"
     )
-    lines = [line, *parted_words(result), *cost_words(result), *held_words(result, config)]
+    lines = [line]
+    if last["return"] < before:
+        lines.append(
+            "That is worse than before: what was learned of this task leads astray. Another prior, "
+            "meta-trained for longer, or more answers may do better."
+        )
+    lines += [*parted_words(result), *cost_words(result), *held_words(result, config)]
     return show(result, lines, options.json)
 
 

@@ -80,7 +80,9 @@ def _adapt(options: AdaptHost, run: RunDirectory, prior: GradientPrior) -> int:
         }
     )
     line = (
-        f"return {last['return_before']:.2f} -> {last['return']:.2f} by what the task pays in "
-        f"{last['steps']} steps; the agent is in {folder}"
+        f"return {last['return_before']:.2f} -> {last['return']:.2f} by what the task pays, after "
+        f"{options.steps} gradient step{'s'[: options.steps != 1]} and {last['steps']} of the "
+        f"simulator; the agent is in {folder}"
     )
-    return show(result, [line], options.json)
+    how = "It acted by sampling, as it learns: metarlhf play does so with --sample."
+    return show(result, [line, how], options.json)

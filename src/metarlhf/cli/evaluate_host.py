@@ -103,11 +103,12 @@ def _evaluate(
         run.keep(f"adapted-{i}", partial(returns, jax.random.fold_in(key, i), prior))
         for i, prior in enumerate(priors)
     ]
-    adapted, starts = stacked(each, "returns"), {}
+    adapted, starts, untrained = stacked(each, "returns"), {}, np.zeros(())
     for name in ("random", *["pretrained"] * bool(options.pretraining_steps)):
         say(f"{family.name}: the same from {START_NAMES[name]}, to compare with")
         found = [_start(options, run, name, i, shape, returns) for i in range(len(priors))]
         others = stacked(found, "returns")
+        untrained = others.mean(0)[0] if name == "random" else untrained
         starts[name] = {
             "returns": intervals(others),
             "gains": intervals(others[:, 1:] - others[:, :1]),
@@ -127,7 +128,7 @@ def _evaluate(
         "picture": str(picture),
     }
     if options.oracle_steps:
-        result["oracle"] = _oracle(options, run, family, tasks, adapted.mean(0), starts)
+        result["oracle"] = _oracle(options, run, family, tasks, adapted.mean(0), untrained)
     levels = {"PPO": result["oracle"]["return"]} if options.oracle_steps else {}
     write_returns(picture, curves(result), levels)
     return run.finish(result | {"seconds": run.seconds})
@@ -139,11 +140,13 @@ def _oracle(
     family: HostFamily,
     tasks: Task,
     adapted: np.ndarray,
-    starts: dict[str, Any],
+    random: np.ndarray,
 ) -> dict[str, Any]:
-    """PPO on some of the tasks, each alone, and what `adapted` [step, task] is to that there."""
+    """PPO on some of the tasks, each alone; and of what it gains there on a `random` policy [task],
+    the share that `adapted` [step, task] have.
+    """
     count = options.oracle_tasks
-    say(f"{family.name}: PPO on each of {count} tasks alone, {options.oracle_steps} steps")
+    say(f"{family.name}: PPO alone on {count} task{'s'[: count != 1]}")
     key = jax.random.fold_in(jax.random.key(options.seed), ORACLE)
     config = alone_on_host(family, options.oracle_steps)
 
@@ -159,11 +162,12 @@ def _oracle(
 
     each = [run.keep(f"oracle-{i}", partial(make, i)) for i in range(count)]
     found = np.array([one["return"] for one in each])
-    untrained = starts["random"]["returns"][0]["mean"]
+    untrained = float(random[:count].mean())
     reached = adapted[:, :count].mean(1)
     gained = float(found.mean()) - untrained
     return {
-        "steps": options.oracle_steps,
+        "steps": config.num_updates * config.batch_size,
+        "untrained": untrained,
         "returns": found.tolist(),
         "return": float(found.mean()),
         "adapted": reached.tolist(),
@@ -243,15 +247,18 @@ def _oracle_words(oracle: dict[str, Any] | None) -> list[str]:
     if oracle is None:
         return []
     count = len(oracle["returns"])
-    tasks = f"the first {count} tasks" if count > 1 else "the first task"
+    tasks = f"each of the first {count} tasks" if count > 1 else "the first task"
     told = (
-        f"  PPO with the true reward, {number(oracle['steps'], 12)} steps on each of {tasks}: "
+        f"  PPO with the true reward, {number(oracle['steps'], 12)} steps on {tasks}: "
         f"return {oracle['return']:.1f}; there the prior's last step is at "
         f"{oracle['adapted'][-1]:.1f}"
     )
     if oracle["shares"] is None:
         return [f"{told}. PPO gains nothing on a random policy: give it more (--oracle-steps)"]
-    return [f"{told}, {oracle['shares'][-1]:.0%} of what PPO gains on a random policy"]
+    return [
+        f"{told}, {oracle['shares'][-1]:.0%} of what PPO gains on a random policy "
+        f"({oracle['untrained']:.1f})"
+    ]
 
 
 def _of_priors(count: int) -> str:
@@ -263,7 +270,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
         return [protocol_words(result)]
     told = lambda one: f"{one['mean']:.1f} ({one['low']:.1f} to {one['high']:.1f})"
     lines = [
-        f"{result['family']}: mean return on {result['num_tasks']} held-out tasks"
+        f"{result['family']}: mean return, acting by sampling, on {result['num_tasks']} held-out "
+        f"tasks"
         f"{_of_priors(result['num_priors'])}, with its 95 % interval; each step learns from "
         f"{result['episodes_of_a_step']} episodes"
     ]

@@ -186,7 +186,8 @@ def parted_words(result: dict[str, Any]) -> list[str]:
     return [
         f"With {count} answer{'s'[: count != 1]} more practice was watched: the newest agent was "
         f"liked better than the best before in {liked} of episodes; the reward expected "
-        f"{foreseen}. {ended} best is kept.",
+        f"{foreseen}. {ended} best is kept, of those that were checked after the last regular "
+        "answer.",
         *_shown_words(result),
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import jax
 
-from metarlhf.cli.meta_train_host import meta_train_host
+from metarlhf.cli.meta_train_host import check_paid_by_task, meta_train_host
 from metarlhf.cli.options import (
     TaskName,
     TrainOptions,
@@ -139,6 +139,8 @@ def main(argv: Sequence[str]) -> int:
     command = MetaTrainByGradient if by_gradients else MetaTrain
     options = parse_task(command, argv, "meta-train", default_of)
     family = make_host(options.task) if is_host(options.task) else make_family(options.task)
+    if isinstance(options, MetaTrainByGradient) and on_host:
+        check_paid_by_task(family.name, options.config)
     with open_run(options, f"meta-train-{file_name(options.task)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)

@@ -25,19 +25,23 @@ from metarlhf.types import Task
 EXPERTS = 0xE4B7
 
 
-def meta_train_host(
-    run: RunDirectory, family: HostFamily, seed: int, config: JointGradientConfig
-) -> GradientPrior:
-    """Meta-train, or go on where it stopped; the tasks pay.
+def check_paid_by_task(name: str, config: JointGradientConfig) -> None:
+    """Refuse that a teacher pays, who would have to see what simulators keep for themselves.
 
     Raises:
-        UserError: a teacher should, who would have to see what simulators keep for themselves.
+        UserError: one should.
     """
     if config.reward != "task":
         raise UserError(
-            f"simulators of {family.name} step outside the program, and no simulated teacher "
-            "judges what they do: leave --config.reward at task"
+            f"simulators of {name} step outside the program, and no simulated teacher judges what "
+            "they do: leave --config.reward at task"
         )
+
+
+def meta_train_host(
+    run: RunDirectory, family: HostFamily, seed: int, config: JointGradientConfig
+) -> GradientPrior:
+    """Meta-train, or go on where it stopped; the tasks pay."""
     policy, key = config.policy, jax.random.key(seed)
     experts = _experts(run, family, key, policy) if policy.method == "guided" else None
     with closing(family.connect(host.simulators(policy.meta_batch, policy.episodes))) as env:
@@ -59,7 +63,8 @@ def _experts(
     tasks = drawn(jax.random.fold_in(key, EXPERTS), family, policy.expert_tasks)
     count = jax.tree.leaves(tasks)[0].shape[0]
     steps = number(policy.expert_steps, 12)
-    say(f"{family.name}: PPO makes experts of {count} tasks first, {steps} steps each")
+    tasks_in_words = f"{count} tasks" if count > 1 else "one task"
+    say(f"{family.name}: PPO makes experts of {tasks_in_words} first, {steps} steps each")
     each = [_expert(run, family, key, tasks, i, policy.expert_steps) for i in range(count)]
     return Experts(tasks, jax.tree.map(lambda *agents: jnp.stack(agents), *each))
 

@@ -19,15 +19,18 @@ from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.runs import UserError
 from metarlhf.types import Task
 
+MOST_TASKS = 1_000_000
+"""Held-out tasks that there are, by number: all before one are drawn with it."""
+
 
 def check_number(number: int) -> None:
     """Refuse a number that no held-out task has.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: it is negative, or beyond what is ever drawn.
     """
-    if number < 0:
-        raise ValueError(f"number must be 0 or more, but is {number}")
+    if not 0 <= number < MOST_TASKS:
+        raise ValueError(f"number must be from 0 to {MOST_TASKS - 1}, but is {number}")
 
 
 def check_env(options: Any) -> None:

@@ -22,6 +22,8 @@ from metarlhf.reward.networks import AdditiveNetwork
 
 # Knots of a curve, and of either axis of a map.
 CURVE, MAP = 11, 7
+# Parts of a map between two knots, either way.
+FINE = 8
 # What a curve or a map has to tell of the reward to be one of the sum's.
 WORTH = 0.005
 MAPS = 2
@@ -46,7 +48,8 @@ class Shape(NamedTuple):
     spread: np.ndarray | None = None
     """How far the members of a belief disagree about a curve, where it is read from them."""
     seen: np.ndarray | None = None
-    """Of a map, [first, second] between its knots: whether any step was there."""
+    """Of a map, [first, second] in `FINE` parts between two knots: whether a step was there, or
+    next to it."""
 
 
 class Additive(NamedTuple):
@@ -135,8 +138,7 @@ class _Term(NamedTuple):
             basis = (basis[:, :, None] * other[:, None, :]).reshape(len(x), -1)
         seen = None
         if len(features) == 2:
-            places = (np.asarray(x)[:, feature.columns[0]] for feature in features)
-            seen = np.histogram2d(*places, bins=knots)[0] > 0
+            seen = _seen(np.asarray(x)[:, [feature.columns[0] for feature in features]], knots)
         return _Term(features, knots, basis, _deciles(x, features), seen)
 
 
@@ -155,6 +157,21 @@ def _hats(x: np.ndarray, feature: Feature, count: int) -> tuple[np.ndarray, np.n
     if len(knots) == 1:
         return knots, np.ones((len(value), 1))
     return knots, np.stack([np.interp(value, knots, row) for row in np.eye(len(knots))], axis=1)
+
+
+def finely(knots: np.ndarray) -> np.ndarray:
+    """The knots, and between two of them so many places that they make `FINE` parts."""
+    return np.interp(np.arange(FINE * (len(knots) - 1) + 1) / FINE, np.arange(len(knots)), knots)
+
+
+def _seen(places: np.ndarray, knots: tuple[np.ndarray, ...]) -> np.ndarray:
+    """See `Shape.seen`: half a part between two knots away counts as next to it."""
+    seen: np.ndarray = np.histogram2d(*places.T, bins=[finely(own) for own in knots])[0] > 0
+    for axis in (0, 1):
+        around = np.pad(seen, [(FINE // 2, FINE // 2) if i == axis else (0, 0) for i in (0, 1)])
+        shifted = np.lib.stride_tricks.sliding_window_view(around, FINE // 2 * 2 + 1, axis)
+        seen = np.asarray(shifted.any(-1))
+    return seen
 
 
 def _deciles(x: np.ndarray, features: tuple[Feature, ...]) -> tuple[np.ndarray, ...]:

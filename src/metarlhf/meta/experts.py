@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from metarlhf import ppo
+from metarlhf import ppo, rollout_host
 from metarlhf.envs.base import Tasks
 from metarlhf.envs.host import TaskedEnv
 from metarlhf.networks import Agent
+from metarlhf.rollout import EVALUATION
 from metarlhf.types import Task
 
 
@@ -53,7 +54,8 @@ def taught_alone(
     """PPO on this one task in all of `env`, until `config`'s budget is spent.
 
     `tell` hears of every update that is done, and its metrics: `return` is the mean of the episodes
-    that ended. Returns the agent and the mean true return of its mode, an episode in each of `env`.
+    that ended. Returns the agent and its mean true return, an episode in each of `env`. It acts by
+    sampling, as all do before and after gradient steps in simulators.
     """
     env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
     state = ppo.host.init(key, env, config)
@@ -61,4 +63,6 @@ def taught_alone(
         state, metrics = ppo.host.iterate(state, env, config)
         paid = metrics.pop("episode_return")
         tell(update + 1, metrics if paid is None else metrics | {"return": paid})
-    return state.agent, ppo.host.mean_return(state, env)
+    play_key = jax.random.fold_in(state.key, EVALUATION)
+    returns = rollout_host.evaluate(play_key, env, state.agent.actor, deterministic=False)
+    return state.agent, float(returns.mean())

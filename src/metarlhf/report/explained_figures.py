@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET
 from metarlhf.explain import Answered, Calibration, Explanation, Feature, Map, Shape
+from metarlhf.explain.additive import finely
 from metarlhf.report.figures import Row, ink
 
 # Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
@@ -19,8 +20,6 @@ LESS, MORE = "#d9702b", "#2f7fd6"
 SHADES = 128
 # So many answers can be told from one another in a figure.
 FEW = 60
-# Of a map between two knots, either way.
-FINE = 8
 EDGE = withStroke(linewidth=2.2, foreground="#00000090")
 TITLES = {"before": "before", "after": "after", "true": "true reward"}
 
@@ -206,15 +205,16 @@ def _between_knots(
     knots: Sequence[np.ndarray], shape: Shape
 ) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
     """Edges of small cells and what a map is inside of each, masked where nothing was seen."""
-    (across, up), spots = knots, np.arange(FINE) / FINE
-    fine = lambda count: np.append((np.arange(count - 1)[:, None] + spots).ravel(), count - 1)
-    edges = [np.interp(fine(len(k)), np.arange(len(k)), k) for k in (across, up)]
+    across, up = knots
+    edges = [finely(own) for own in knots]
     inside = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
     rows = np.stack([np.interp(inside[0], across, row) for row in shape.values.T])
     values = np.stack([np.interp(inside[1], up, column) for column in rows.T])
-    seen = np.ones((len(across) - 1, len(up) - 1), bool) if shape.seen is None else shape.seen
-    whole = np.repeat(np.repeat(seen, FINE, 0), FINE, 1)
-    return edges[0], edges[1], np.ma.masked_array(values, ~whole)
+    return (
+        edges[0],
+        edges[1],
+        np.ma.masked_array(values, False if shape.seen is None else ~shape.seen),
+    )
 
 
 def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:

@@ -29,6 +29,13 @@ PLAIN = 0.05
 FORESEEN = 0.75
 # ... as it may be beyond this distance.
 UNALIKE = 0.35
+# A model that foresees fewer is no better than chance.
+NO_COIN = 0.55
+COIN = "A coin would be right in half of them."
+WRONG_NEVERTHELESS = (
+    "That it agrees with the true reward on the whole is no contradiction: the questions are about "
+    "clips of its last rounds, which are much alike, so that small errors decide."
+)
 RIGHT_NEVERTHELESS = (
     "That it foresees answers and is far from the true reward is no contradiction: an answer "
     "compares two whole clips, a distance every single step, also such as no clip showed."
@@ -84,6 +91,12 @@ def verdict(found: Explanation) -> Verdict:
         sentences += [how_often_right(found.calibration)]
         if agreement is not None and after and after.epic > UNALIKE and right >= FORESEEN:
             sentences += [RIGHT_NEVERTHELESS]
+        if right < NO_COIN:
+            sentences += [
+                COIN
+                if agreement is None or after is None or after.epic > UNALIKE
+                else f"{COIN} {WRONG_NEVERTHELESS}"
+            ]
     return Verdict(
         agreement,
         *((after.epic, before.epic) if after and before else (None, None)),

@@ -149,11 +149,16 @@ def _short(count: float) -> str:
     return f"{count:g}"
 
 
-def draw_tasks(axes: Axes, family: FamilyResult, marked: Sequence[int] = ()) -> None:
-    """Every held-out task from worst to best; those that are shown as pictures ringed."""
+def draw_tasks(
+    axes: Axes, family: FamilyResult, marked: Sequence[int] = (), level: str = "true reward"
+) -> None:
+    """Every held-out task from worst to best; those that are shown as pictures ringed.
+
+    `level` is what 100 % is called.
+    """
     scores = np.asarray(family.get("per_task"), float)
     order = np.argsort(scores, kind="stable")
-    draw_level(axes, 1.0, "true reward", above=True)
+    draw_level(axes, 1.0, level, above=True)
     axes.vlines(np.arange(len(scores)), 0, scores[order], color=AGENT, alpha=0.35, linewidth=1.5)
     axes.plot(scores[order], "o", color=AGENT, markersize=4)
     for position in np.flatnonzero(np.isin(order, list(marked))):

@@ -67,7 +67,8 @@ def headline(found: StepsResult) -> str:
     reach = "reaches" if taken == 1 else "reach"
     return (
         f"{_steps(taken).capitalize()} on a task's own reward {reach} "
-        f"{wording.percent(last['mean'])} of what PPO does"
+        f"{wording.percent(last['mean'])} of what PPO does in "
+        f"{wording.number(found['oracle_steps'], 12)} steps"
     )
 
 
@@ -170,7 +171,7 @@ def _tasks(found: StepsResult, pictures: FamilyPictures) -> Drawing:
     family: Any = found
     worst, best = (wording.percent(end(found["per_task"])) for end in (min, max))
     return drawing(
-        lambda axes: figures.draw_tasks(axes, family, marked), ONE, CURVE, "tasks",
+        lambda axes: figures.draw_tasks(axes, family, marked, "PPO"), ONE, CURVE, "tasks",
         f"How near each of {found['num_tasks']} held-out tasks comes to PPO, from {worst} to "
         f"{best}.",
         f"Every held-out task after {_steps(len(found['gains']))}: 100 % is as PPO does in it; "
