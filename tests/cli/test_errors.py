@@ -232,3 +232,20 @@ def test_play_says_that_a_file_is_none(capsys, tmp_path):
     assert "is a file: name the directory of a run" in said(
         capsys, ["play", str(tmp_path / "file")]
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rlhf", "--env", "Pendulum-v1", "navigation"], "either the task 'navigation' or --env"),
+        (["ppo", "--env", "Pendulum-v1", "--vary", "g=uniform(5,15)"], "named as the task: --env"),
+        (["rlhf", "navigation", "--number", "100000000000"], "number must be from 0 to 999999"),
+    ],
+)
+def test_what_does_not_go_together_is_said_at_once(capsys, words, told):
+    assert told in said(capsys, words)
+
+
+def test_a_run_without_a_prior_is_told_from_a_folder_that_has_none(capsys, tmp_path):
+    RunDirectory(tmp_path / "run", {}).close()
+    assert "is a run without a prior" in said(capsys, ["adapt", str(tmp_path / "run")])

@@ -87,6 +87,7 @@ def test_a_teacher_is_refused(tmp_path, capsys, words, message):
     command = ["meta-train", "finn2017/AntDir", *words, "--run-dir", str(tmp_path / "run")]
     assert main(command) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_commands_say_that_it_is_none_of_theirs(tmp_path, capsys):

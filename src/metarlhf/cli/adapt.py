@@ -112,6 +112,11 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
     folder = next((path for path in folders if (path / files.DESCRIPTION).exists()), folders[0])
     if (folder / "prior" / files.DESCRIPTION).exists():
         raise UserError(f"{folder} is a run: its prior is in {folder / 'prior'}")
+    if (folder / "config.json").exists() and not (folder / files.DESCRIPTION).exists():
+        raise UserError(
+            f"{folder} is a run without a prior: those of metarlhf meta-train and demo have one "
+            "when they are finished"
+        )
     if not folder.exists():
         raise UserError(
             f"there is no folder {folder}: metarlhf meta-train publishes a prior, and says where"

@@ -140,10 +140,11 @@ def one_of_both(argv: Sequence[str], env: str) -> None:
     """Refuse a task beside `--env`.
 
     Raises:
-        UserError: the first word names one.
+        UserError: the first word names one, or any word a known one.
     """
-    if argv and not argv[0].startswith("-"):
-        raise UserError(f"either the task {argv[0]!r} or --env {env}, not both")
+    first = [argv[0]] if argv and not argv[0].startswith("-") else []
+    for task in first + [word for word in argv if word in names()]:
+        raise UserError(f"either the task {task!r} or --env {env}, not both")
 
 
 def value_in(argv: Sequence[str], option: str) -> str | None:

@@ -77,6 +77,11 @@ class PPO(TrainOptions, VaryOptions):
         check_number(self.number)
         if self.seeds < 1:
             raise ValueError(f"seeds must be 1 or more, but is {self.seeds}")
+        if self.env and self.vary:
+            raise ValueError(
+                "--vary is for Gymnax's environments, which are named as the task: --env "
+                f"{self.env} is one task"
+            )
 
 
 class Training(NamedTuple):
