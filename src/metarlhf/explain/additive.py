@@ -165,11 +165,11 @@ def finely(knots: np.ndarray) -> np.ndarray:
 
 
 def _seen(places: np.ndarray, knots: tuple[np.ndarray, ...]) -> np.ndarray:
-    """See `Shape.seen`: half a part between two knots away counts as next to it."""
+    """See `Shape.seen`."""
     seen: np.ndarray = np.histogram2d(*places.T, bins=[finely(own) for own in knots])[0] > 0
     for axis in (0, 1):
-        around = np.pad(seen, [(FINE // 2, FINE // 2) if i == axis else (0, 0) for i in (0, 1)])
-        shifted = np.lib.stride_tricks.sliding_window_view(around, FINE // 2 * 2 + 1, axis)
+        around = np.pad(seen, [(1, 1) if i == axis else (0, 0) for i in (0, 1)])
+        shifted = np.lib.stride_tricks.sliding_window_view(around, 3, axis)
         seen = np.asarray(shifted.any(-1))
     return seen
 

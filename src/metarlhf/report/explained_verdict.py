@@ -33,7 +33,7 @@ UNALIKE = 0.35
 NO_COIN = 0.55
 COIN = "A coin would be right in half of them."
 WRONG_NEVERTHELESS = (
-    "That it agrees with the true reward on the whole is no contradiction: the questions are about "
+    "That it is not far from the true reward on the whole is no contradiction: questions are about "
     "clips of its last rounds, which are much alike, so that small errors decide."
 )
 RIGHT_NEVERTHELESS = (
