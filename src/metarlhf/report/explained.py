@@ -87,6 +87,7 @@ def render(
         calibration=_calibration(found.calibration),
         calibrated=words.calibrated(found.calibration),
         quarter=wording.percent(1 - FITS_NOT),
+        misfitting=sum(one.misfit for one in answers),
         signs=_signs(family, task),
         forbids=any(one.forbidden is not None for one in found.maps),
         misfits=words.misfits(answers, errs),

@@ -113,7 +113,9 @@ def drive(
                 savings.before_a_wait(done, state)
             if stop_requested():
                 run.save(done, state)
-                where = f"{done} of {total}" if counted is None else f"{done} steps"
+                where = (
+                    f"{done} of {total}" if counted is None else f"{done} step{'s'[: done != 1]}"
+                )
                 raise Interrupted(
                     f"stopped after {where}; go on with the same command and --resume"
                 )
