@@ -153,14 +153,20 @@ def test_seeds_train_side_by_side_as_they_do_alone():
 
 
 def test_it_learns_to_balance_a_pole():
-    """From falling at once to nearly all of the 500 steps."""
+    """From falling at once to nearly all of the 500 steps, in most of three seeds.
+
+    Rounding, which differs from processor to processor, makes a seed another run: any one may fail.
+    """
     config = ppo.PPOConfig(
-        total_steps=262_144, num_envs=32, num_steps=128, lr=2.5e-3, hidden=(32, 32),
+        total_steps=262_144, num_envs=32, num_steps=128, lr=1e-3, minibatches=8, hidden=(32, 32),
         evaluate_every=64, evaluation_episodes=8,
     )  # fmt: skip
-    state = ppo.init(jax.random.key(0), CARTPOLE, POLE, config)
-    ((_, entry),) = list(ppo.train(state, CARTPOLE, POLE, config))
-    assert entry["return"] > 450
+    returns = []
+    for seed in range(3):
+        state = ppo.init(jax.random.key(seed), CARTPOLE, POLE, config)
+        ((_, entry),) = list(ppo.train(state, CARTPOLE, POLE, config))
+        returns.append(entry["return"])
+    assert np.median(returns) > 450, returns
 
 
 @pytest.mark.parametrize("objective", ["kl", "discovered"])
