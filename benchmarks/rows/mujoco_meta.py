@@ -36,8 +36,8 @@ from metarlhf.statistics import mean_interval
 
 ROW = "mujoco-meta"
 TASKS, STEPS = 20, 3
-# The ant takes three times as long to step.
 METHODS = {"AntDir": "guided"}
+# The ant takes three times as long to step.
 SEEDS = {"HalfCheetahDir": 3, "HalfCheetahVel": 3, "AntDir": 1}
 MUST = 0.8
 # Mean returns before any step and after one, of Finn et al. 2017.

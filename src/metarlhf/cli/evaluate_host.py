@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metarlhf.cli.evaluate_protocol import measured_by_protocol, protocol_words
+from metarlhf.cli.meta_train_host import taught_in_simulators
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
 from metarlhf.meta.evaluate import held_out_tasks
-from metarlhf.meta.experts import taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.ppo.presets import alone_on_host
@@ -25,7 +24,6 @@ from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError
-from metarlhf.runs.progress import Progress
 from metarlhf.types import Task
 
 VALIDATION_TASKS = 8
@@ -124,7 +122,6 @@ def _evaluate(
         "returns": intervals(adapted),
         "gains": intervals(adapted[:, 1:] - adapted[:, :1]),
         "starts": starts,
-        "seconds": run.seconds,
         "picture": str(picture),
     }
     if options.oracle_steps:
@@ -152,12 +149,8 @@ def _oracle(
 
     def make(number: int) -> dict[str, np.ndarray]:
         task = jax.tree.map(lambda x: x[number], tasks)
-        with (
-            closing(family.connect(config.num_envs)) as env,
-            Progress(f"PPO on task {number}", config.num_updates, unit="updates") as progress,
-        ):
-            own = jax.random.fold_in(key, number)
-            paid = taught_alone(own, env, task, config, progress.show)[1]
+        own = jax.random.fold_in(key, number)
+        paid = taught_in_simulators(own, family, task, config, f"PPO on task {number}")[1]
         return {"return": np.array(paid)}
 
     each = [run.keep(f"oracle-{i}", partial(make, i)) for i in range(count)]
@@ -209,15 +202,12 @@ def _pretrained(
     family, shape = make_host(like.shape.family), like.shape
     config = alone_on_host(family, options.pretraining_steps)
 
-    def make() -> dict[str, Any]:
+    def make() -> GradientPrior:
         with closing(family.connect(config.num_envs)) as env:
-            start = pretrained_start_on_host(key, shape, env, family, config)
-        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(start))}
+            return pretrained_start_on_host(key, shape, env, family, config)
 
     say(f"{family.name}: pretraining, {config.total_steps} steps")
-    leaves, structure = jax.tree.flatten(like)
-    found = run.keep(f"pretraining-{number}", make)
-    return jax.tree.unflatten(structure, [jnp.asarray(found[str(i)]) for i in range(len(leaves))])
+    return run.keep_tree(f"pretraining-{number}", like, make)
 
 
 def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:

@@ -15,6 +15,7 @@ from metarlhf.meta.experts import Experts, drawn, taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.networks import Agent
+from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError, drive
@@ -77,18 +78,22 @@ def _expert(
     # What its leaves belong to; what they are comes from the run.
     like = ppo.new_agent(expert_key, family, config)
 
-    def make() -> dict[str, np.ndarray]:
+    def make() -> tuple[Agent, np.ndarray]:
         task = jax.tree.map(lambda x: x[i], tasks)
-        what = f"expert {i + 1}"
-        with (
-            closing(family.connect(config.num_envs)) as env,
-            Progress(what, config.num_updates, unit="updates") as progress,
-        ):
-            agent, paid = taught_alone(expert_key, env, task, config, progress.show)
-        leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(agent))}
-        return leaves | {"return": np.array(paid)}
+        agent, paid = taught_in_simulators(expert_key, family, task, config, f"expert {i + 1}")
+        return agent, np.array(paid)
 
-    found = run.keep(f"expert-{i}", make)
-    say(f"expert {i + 1}: return {float(found['return']):.1f}")
-    leaves = [jnp.asarray(found[str(n)]) for n in range(len(jax.tree.leaves(like)))]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    agent, paid = run.keep_tree(f"expert-{i}", (like, np.zeros(())), make)
+    say(f"expert {i + 1}: return {float(paid):.1f}")
+    return agent
+
+
+def taught_in_simulators(
+    key: jax.Array, family: HostFamily, task: Task, config: PPOConfig, what: str
+) -> tuple[Agent, float]:
+    """`experts.taught_alone` in simulators of its own, told as `what` while it goes on."""
+    with (
+        closing(family.connect(config.num_envs)) as env,
+        Progress(what, config.num_updates, unit="updates") as progress,
+    ):
+        return taught_alone(key, env, task, config, progress.show)

@@ -20,7 +20,7 @@ class MetaRLConfig:
     through the inner steps, in simulators outside the compiled program."""
     estimator: Estimator = "auto"
     """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
-    ratio, dice or loaded-dice; auto: ratio for promp, log-prob for the others."""
+    ratio, dice or loaded-dice; auto: ratio for promp and guided, log-prob for the others."""
     adapts: Literal["policy", "head"] = "policy"
     """What the inner loop moves: all of the policy, or its last layer and standard deviation alone,
     on features that are meta-learned (ANIL)."""

@@ -13,11 +13,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
@@ -29,6 +31,7 @@ from metarlhf.runs.errors import UserError
 from metarlhf.runs.metrics import MetricsLog
 
 Arrays = Mapping[str, Any]
+Tree = TypeVar("Tree")
 
 # Differences between two configurations that an error names: more are those of another command.
 NAMED = 5
@@ -135,6 +138,14 @@ class RunDirectory:
         self._keep_time()
         return arrays
 
+    def keep_tree(self, name: str, like: Tree, make: Callable[[], Tree]) -> Tree:
+        """As `keep`, of a pytree of the structure of `like`."""
+        leaves, structure = jax.tree.flatten(like)
+        found = self.keep(
+            name, lambda: dict(zip(_numbers(leaves), jax.tree.leaves(make()), strict=True))
+        )
+        return jax.tree.unflatten(structure, [jnp.asarray(found[i]) for i in _numbers(leaves)])
+
     def __enter__(self) -> "RunDirectory":
         return self
 
@@ -147,6 +158,11 @@ class RunDirectory:
             self.metrics.close()
         finally:
             os.close(self._lock)
+
+
+def _numbers(leaves: Sequence[Any]) -> list[str]:
+    """What leaves are called in a file."""
+    return [str(i) for i in range(len(leaves))]
 
 
 def _lock(path: Path) -> int:
