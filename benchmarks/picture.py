@@ -15,7 +15,7 @@ from benchmarks.harness import ROOT, Options
 from metarlhf import envs
 from metarlhf.cli.measure import pictures, taught_tasks
 from metarlhf.cli.summary import versions
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.study import summarise
 from metarlhf.report import FamilyPictures, FamilyResult, Results, write_picture
 

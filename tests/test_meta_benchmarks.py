@@ -10,7 +10,8 @@ from benchmarks.rows.combination import METHODS
 from benchmarks.rows.update_rules import BEGIN, FACTOR, FINE, Runs
 from metarlhf import envs
 from metarlhf.feedback import blank, empty, record_comparison
-from metarlhf.meta.evaluate import Curve, References
+from metarlhf.meta.evaluate import Curve
+from metarlhf.meta.references import References
 
 # Returns are shares of the oracle as they stand.
 SCALE = References(np.zeros(2), np.ones(2))

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.meta import inner, outer
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import FINN2017
 from metarlhf.statistics import mean_interval
 

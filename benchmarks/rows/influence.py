@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.influence import influence
 from metarlhf.rlhf import RLHFConfig

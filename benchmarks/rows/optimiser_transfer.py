@@ -17,7 +17,7 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
 from metarlhf.files import digest
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.search import Trial, return_in
 from metarlhf.networks import learned_folder, load_learned
 from metarlhf.ppo.presets import SEARCHED

@@ -17,7 +17,7 @@ from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta import reward_gradient
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.reward.refined import RefinedPosterior
 from metarlhf.rlhf import RLHFConfig

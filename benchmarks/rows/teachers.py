@@ -16,7 +16,8 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
 from metarlhf.feedback import TEACHERS
-from metarlhf.meta.evaluate import held_out_tasks, teach_from_scratch
+from metarlhf.meta.evaluate import teach_from_scratch
+from metarlhf.meta.held_out import held_out_tasks
 
 ROW = "teachers"
 TASKS = 8

@@ -23,7 +23,7 @@ from benchmarks.rows.finn2017 import after_steps
 from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import preset
 from metarlhf.statistics import mean_interval
 

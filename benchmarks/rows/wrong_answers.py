@@ -20,7 +20,8 @@ from benchmarks.kept import kept, path_of
 from benchmarks.rows.teachers import share
 from metarlhf import envs
 from metarlhf.feedback import Teacher
-from metarlhf.meta.evaluate import held_out_tasks, teach_from_prior
+from metarlhf.meta.evaluate import teach_from_prior
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import Guesses
 
 ROW = "wrong-answers"

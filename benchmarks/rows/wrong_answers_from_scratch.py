@@ -14,7 +14,8 @@ from benchmarks.kept import kept, path_of
 from benchmarks.rows.wrong_answers import WRONG, compared
 from metarlhf import envs
 from metarlhf.feedback import Teacher
-from metarlhf.meta.evaluate import held_out_tasks, teach_from_scratch
+from metarlhf.meta.evaluate import teach_from_scratch
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import ROBUST, EnsembleConfig
 
 ROW = "wrong-answers-from-scratch"

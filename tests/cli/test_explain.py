@@ -120,8 +120,9 @@ def test_a_run_is_explained_on_one_page_that_needs_nothing_else(runs, capsys, ru
     assert "where the clip begins" in page or FAMILIES.get(run) == "pendulum"
     assert "How often it is right" in page
     assert ("moved the reward" in page) == compared
-    # Whoever never errs is not accused of slips.
-    assert ("a slip, perhaps" in page) == (run == "additive")
+    # Whoever never errs is not accused of slips, and of who was set to err it is said.
+    assert "a slip, perhaps" not in page
+    assert ("the simulated teacher was set to err" in page) == (run == "additive")
     assert ("the simulated teacher never erred here" in page) == (run in ("plain", "by gradient"))
     for name in names[:3]:
         assert name in page

@@ -46,7 +46,7 @@ def test_an_answer_that_does_not_fit_the_others_is_said_so_with_who_gave_it(lear
     assert found[3].by == "ben"
     assert sum(one.misfit for one in found) <= 3
     assert all(one.influence is None for one in found)
-    told = words.misfits(found, errs=True)
+    told = words.misfits(found, "people")
     assert "4" in told
     assert "does not fit" in told or "do not fit" in told
     wrong = wrong_answers(learned.after, learned.feedback, PEOPLE)
@@ -59,13 +59,14 @@ def test_an_answer_that_does_not_fit_the_others_is_said_so_with_who_gave_it(lear
 def test_of_a_teacher_who_never_errs_the_model_is_to_be_doubted():
     clip = (np.zeros((2, 2)),) * 2
     fits, not_fits = (Answered(n, clip, 1.0, 0.5, 0.9, others=o) for n, o in ((1, 0.9), (2, 0.1)))
-    assert words.misfits([fits], errs=False) == "Every answer fits the others."
-    said = {errs: words.misfits([fits, not_fits], errs) for errs in (True, False)}
+    assert words.misfits([fits], "true") == "Every answer fits the others."
+    said = {by: words.misfits([fits, not_fits], by) for by in ("people", "true", "erring")}
     assert all(one.startswith("Answer 2 does not fit") for one in said.values())
-    assert "a slip, perhaps" in said[True]
-    assert "slip" not in said[False]
-    assert "it is the model that has not understood" in said[False]
-    many = words.misfits([not_fits] * 9, errs=False)
+    assert "a slip, perhaps" in said["people"]
+    assert "slip" not in said["true"]
+    assert "it is the model that has not understood" in said["true"]
+    assert "the simulated teacher was set to err here" in said["erring"]
+    many = words.misfits([not_fits] * 9, "true")
     assert many.startswith("9 of 9 answers do not fit")
     assert many.endswith("not the answer that is wrong.")
 

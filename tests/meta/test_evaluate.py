@@ -9,14 +9,9 @@ import pytest
 
 from metarlhf import rlhf
 from metarlhf.meta.adapt import adapt
-from metarlhf.meta.evaluate import (
-    Curve,
-    References,
-    held_out_tasks,
-    references,
-    teach_from_prior,
-    teach_from_scratch,
-)
+from metarlhf.meta.evaluate import Curve, teach_from_prior, teach_from_scratch
+from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.references import References, references
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig

@@ -16,8 +16,9 @@ from metarlhf.files import DESCRIPTION, PublishedFileError
 from metarlhf.meta import joint_gradient, outer
 from metarlhf.meta.baseline import judge
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
+from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.inner import play_and_adapt
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.prior import WrongFamilyError

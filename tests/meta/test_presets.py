@@ -8,8 +8,9 @@ import pytest
 
 from metarlhf import envs, ppo, rlhf
 from metarlhf.meta import joint
-from metarlhf.meta.evaluate import held_out_tasks, references
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import FAMILIES, preset
+from metarlhf.meta.references import references
 
 KEY = jax.random.key(0)
 every_family = pytest.mark.parametrize("name", [*FAMILIES, "navigation/pearl2019"])

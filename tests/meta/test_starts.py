@@ -12,8 +12,9 @@ from metarlhf import envs, ppo
 from metarlhf.envs.navigation import Navigation
 from metarlhf.meta import outer, starts
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.evaluate import held_out_tasks, teach_by_gradient
+from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
 from tests.meta.targets import HORIZON, Targets

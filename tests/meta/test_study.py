@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.meta.evaluate import Curve, References
+from metarlhf.meta.evaluate import Curve
+from metarlhf.meta.references import References
 from metarlhf.meta.study import compare_with_scratch, summarise
 from metarlhf.rlhf import RLHFConfig
 

@@ -19,7 +19,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.summary import lines
 from metarlhf.envs import TaskFamily, make_family
-from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.runs import RunDirectory
 

@@ -16,8 +16,8 @@ from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_oth
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
-from metarlhf.meta.evaluate import held_out_tasks
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns

@@ -18,7 +18,7 @@ from metarlhf.feedback import Teacher
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, write_explanation
 from metarlhf.report.explained_verdict import verdict
-from metarlhf.report.explained_words import headline
+from metarlhf.report.explained_words import Answerer, headline
 from metarlhf.reward import Learned, load_reward
 from metarlhf.runs import UserError
 
@@ -77,20 +77,19 @@ def main(argv: Sequence[str]) -> int:
     page = write_explanation(
         folder, found, family, task=task if simulated else None,
         references=options.config.references, other=str(options.other) if other else None,
-        errs=not (simulated and _errorless(begun)),
+        by=_answerer(begun) if simulated else "people",
     )  # fmt: skip
     result = _result(found, page) | {"seconds": time.monotonic() - begin}
     return show(result, _lines(found, page), options.json)
 
 
-def _errorless(begun: dict[str, Any]) -> bool:
+def _answerer(begun: dict[str, Any]) -> Answerer:
     """Whether the simulated teacher of a run answered by the true reward, always."""
-    teacher = (begun.get("config") or {}).get("teacher")
-    if teacher is None:
-        return False
-    usual = Teacher()
-    kept = (float(teacher.get(name, "nan")) for name in ("beta", "mistake", "myopic"))
-    return tuple(kept) == (usual.beta, usual.mistake, usual.myopic)
+    usual, teacher = Teacher(), (begun.get("config") or {}).get("teacher") or {}
+    kept = (
+        float(teacher.get(name, getattr(usual, name))) for name in ("beta", "mistake", "myopic")
+    )
+    return "true" if tuple(kept) == (usual.beta, usual.mistake, usual.myopic) else "erring"
 
 
 def _learned(run: Path) -> Learned:

@@ -14,18 +14,12 @@ from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
-from metarlhf.meta.evaluate import (
-    Curve,
-    Lesson,
-    References,
-    held_out_tasks,
-    references,
-    teach,
-    teach_from_scratch,
-)
+from metarlhf.meta.evaluate import Curve, Lesson, teach, teach_from_scratch
 from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
+from metarlhf.meta.references import References, references
 from metarlhf.meta.study import seconds_to_adapt, summarise
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import (

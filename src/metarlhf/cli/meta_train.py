@@ -26,7 +26,7 @@ from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.config import InnerRule
 from metarlhf.meta.config import Method as ByGradient
 from metarlhf.meta.gradient_prior import GradientPrior
-from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior

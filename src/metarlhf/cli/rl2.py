@@ -19,7 +19,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.envs import Environment, is_host, make, make_family
 from metarlhf.meta import rl2
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.rl2 import RL2Config
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.rollout import EVALUATION

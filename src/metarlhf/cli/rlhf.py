@@ -32,6 +32,7 @@ from metarlhf.cli.options import (
     value_in,
 )
 from metarlhf.cli.single import (
+    EPISODES,
     check_env,
     check_members,
     check_number,
@@ -47,9 +48,6 @@ from metarlhf.networks import publish_agent
 from metarlhf.reward import EnsembleConfig, publish_reward
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
-
-# Episodes whose mean return is told after each round, in a simulator beside.
-EPISODES = 8
 
 
 @dataclass(frozen=True)
@@ -234,8 +232,9 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
         }
     )
     line = (
-        f"return {before['return']:.2f} -> {last['return']:.2f} with {last['labels']} "
-        f"{config.feedback} and {last['steps']} steps; the agent is in {agent}"
+        f"return {before['return']:.2f} -> {last['return']:.2f} (means of {EPISODES} episodes) "
+        f"with {last['labels']} {config.feedback} and {last['steps']} steps; the agent is in "
+        f"{agent}"
     )
     lines = [line]
     if last["labels"] < config.labels:

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.cli.options import one_of_both
 from metarlhf.envs import Environment, TaskFamily, Tasks
-from metarlhf.meta.evaluate import held_out_tasks
+from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
@@ -68,6 +68,10 @@ def task_number(family: Tasks, number: int) -> Task:
     return jax.tree.map(lambda x: x[number], held_out_tasks(family, number + 1))
 
 
+EPISODES = 16
+"""Episodes whose mean return is told of an agent, unless options say how many."""
+
+
 @partial(jax.jit, static_argnames=("family", "config"))
 def run_round(
     state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
@@ -90,7 +94,7 @@ def _returns(key, family, task, agent, episodes):
 
 
 def true_return(
-    key: PRNGKeyArray, family: Environment, task: Task, agent: Agent, episodes: int = 16
+    key: PRNGKeyArray, family: Environment, task: Task, agent: Agent, episodes: int = EPISODES
 ) -> float:
     """Mean true return of whole episodes of the policy's mode."""
     key = jax.random.fold_in(key, EVALUATION)

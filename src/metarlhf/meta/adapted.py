@@ -1,8 +1,10 @@
 """Which parameters of a policy the inner loop moves.
 
 All of them; or the last layer and the standard deviation alone (ANIL: Raghu et al. 2020, "Rapid
-learning or feature reuse?"), so that what all tasks share is learned by the outer loop alone. An
-inner step then costs the gradient of one layer, whatever is below it.
+learning or feature reuse?"), so that what all tasks share is learned by the outer loop alone, and
+an inner step costs the gradient of one layer, whatever is below it; or the context alone, a few
+numbers that the policy is given beside what it observes (CAVIA: Zintgraf et al. 2019, "Fast context
+adaptation via meta-learning").
 """
 
 import equinox as eqx
@@ -20,6 +22,8 @@ def split(actor: Actor, config: MetaRLConfig) -> tuple[Actor, Actor]:
     moved = jax.tree.map(lambda _: config.adapts == "policy", actor)
     if config.adapts == "head":
         moved = eqx.tree_at(_head, moved, [True] * len(_head(moved)))
+    elif config.adapts == "context":
+        moved = eqx.tree_at(lambda m: m.body.context, moved, True)
     return eqx.partition(actor, moved)
 
 

@@ -21,9 +21,12 @@ class MetaRLConfig:
     estimator: Estimator = "auto"
     """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
     ratio, dice or loaded-dice; auto: ratio for promp and guided, log-prob for the others."""
-    adapts: Literal["policy", "head"] = "policy"
-    """What the inner loop moves: all of the policy, or its last layer and standard deviation alone,
-    on features that are meta-learned (ANIL)."""
+    adapts: Literal["policy", "head", "context"] = "policy"
+    """What the inner loop moves: all of the policy; its last layer and standard deviation alone, on
+    features that are meta-learned (ANIL); or a few numbers alone that the policy is told beside
+    what it observes, so that one network acts for all tasks (CAVIA)."""
+    context_size: int = 16
+    """How many numbers, where the context adapts."""
     inner_steps: int = 1
     """Gradient steps that adapt to a task; at test time any number may be taken."""
     inner_rule: InnerRule = "sgd"
@@ -105,7 +108,7 @@ class MetaRLConfig:
     def __post_init__(self) -> None:
         counts = (
             "inner_steps", "curvature_tasks", "meta_batch", "tasks_at_once", "episodes",
-            "iterations", "epochs", "expert_tasks", "expert_steps",
+            "iterations", "epochs", "expert_tasks", "expert_steps", "context_size",
         )  # fmt: skip
         for name in counts:
             count = getattr(self, name)

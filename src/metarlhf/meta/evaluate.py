@@ -1,139 +1,20 @@
-"""How much of what the true reward teaches is reached on held-out tasks.
-
-Normalised return of a task: 0 is what an untrained policy gets, 1 what PPO with the true reward
-ends with, its step size annealed to nothing, both on that task; all policies act by their mode.
-"""
+"""How far held-out tasks are taught, all of them at once, and what that takes."""
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from metarlhf import ppo, rlhf
-from metarlhf.envs.base import TaskFamily, Tasks
-from metarlhf.envs.host import TestedFamily
+from metarlhf import rlhf
+from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
+from metarlhf.meta.references import References, count_of, mean_returns
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
-from metarlhf.rollout import evaluate
 from metarlhf.types import Feedback, Task
-
-# Folded into the key of held-out tasks, so that no seed of meta-training draws the same ones.
-SPLITS = {"validation": 0x7E57, "test": 0x7E58}
-
-
-def held_out_tasks(
-    family: Tasks, count: int, split: Literal["validation", "test"] = "test"
-) -> Task:
-    """`count` tasks that meta-training never sees; always the same ones.
-
-    Presets are chosen on the "validation" tasks, what is published is measured on the others. Where
-    a family says itself what it is tested on, these are the first of them.
-    """
-    if isinstance(family, TestedFamily) and split == "test":
-        return jax.tree.map(lambda x: x[:count], family.test_tasks())
-    key = jax.random.fold_in(jax.random.key(0), SPLITS[split])
-    return jax.vmap(family.sample)(jax.random.split(key, count))
-
-
-class References(NamedTuple):
-    """The ends of the scale, for each task."""
-
-    untrained: Float[np.ndarray, " task"]
-    oracle: Float[np.ndarray, " task"]
-
-    def normalise(self, returns: Float[np.ndarray, "*any task"]) -> Float[np.ndarray, "*any task"]:
-        """Returns as shares of the way from untrained to oracle."""
-        return (returns - self.untrained) / (self.oracle - self.untrained)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation from task to task of what an untrained policy gets."""
-        return float(np.std(self.untrained))
-
-    @property
-    def gained(self) -> float:
-        """What PPO gains on an untrained policy, over all tasks."""
-        return float(np.mean(self.oracle - self.untrained))
-
-    @property
-    def hardly_learns(self) -> bool:
-        """Whether that is less than untrained returns differ from task to task: shares of it then
-        say little.
-        """
-        return self.gained < self.spread
-
-    @property
-    def gains_nothing_in(self) -> int:
-        """In how many tasks PPO gains nothing: a share of that says nothing, or anything."""
-        return int(np.sum(self.oracle <= self.untrained))
-
-    def share(self, returns: Float[np.ndarray, "*any task"]) -> Float[np.ndarray, "*any task"]:
-        """1 less what returns are short of PPO's on the same task, in units of what PPO gains over
-        all tasks. So 1 is as PPO in every task, the mean is the share of means, and a task in
-        which PPO gains little weighs no more than others.
-        """
-        return 1.0 - (self.oracle - returns) / self.gained
-
-    @property
-    def is_a_scale(self) -> bool:
-        """Whether both ends lie apart in every task."""
-        far = np.abs(self.oracle - self.untrained)
-        return bool((far > 1e-6 * np.maximum(np.abs(self.oracle), 1e-6)).all())
-
-    def first(self, count: int) -> "References":
-        """Those of the first `count` tasks."""
-        return References(self.untrained[:count], self.oracle[:count])
-
-
-@partial(jax.jit, static_argnames=("family", "episodes"))
-def _returns(key, family, tasks, agents, episodes):
-    """Mean true return of each task's agent."""
-    one = lambda key, task, agent: evaluate(key, family, task, agent.actor, episodes).mean()
-    return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks, agents)
-
-
-@partial(jax.jit, static_argnames=("family", "config", "updates"))
-def _ppo_updates(states, family, tasks, config, updates):
-    """PPO on the true reward of each task."""
-    one = lambda state, task: ppo.iterate_many(state, family, task, config, updates)[0]
-    return jax.vmap(one)(states, tasks)
-
-
-def _count(tasks: Task) -> int:
-    return jax.tree.leaves(tasks)[0].shape[0]
-
-
-def references(
-    key: PRNGKeyArray,
-    family: TaskFamily,
-    tasks: Task,
-    config: ppo.PPOConfig,
-    untrained: int = 8,
-) -> References:
-    """Train PPO on the true reward of every task, until its budget is spent or it has converged.
-
-    What an untrained policy gets is the mean over `untrained` fresh networks.
-    """
-    agent_key, train_key, eval_key = jax.random.split(key, 3)
-    count = _count(tasks)
-    begin = jax.jit(jax.vmap(lambda key, task: ppo.init(key, family, task, config)))
-    fresh = [
-        _returns(eval_key, family, tasks, begin(jax.random.split(k, count), tasks).agent, 4)
-        for k in jax.random.split(agent_key, untrained)
-    ]
-    states, means = begin(jax.random.split(train_key, count), tasks), []
-    for done in range(0, config.num_updates, config.evaluate_every):
-        updates = min(config.evaluate_every, config.num_updates - done)
-        states = _ppo_updates(states, family, tasks, config, updates)
-        oracle = _returns(eval_key, family, tasks, states.agent, config.evaluation_episodes)
-        means.append(float(oracle.mean()))
-        if ppo.converged(means, config):
-            break
-    return References(np.mean(fresh, axis=0), np.asarray(oracle))
 
 
 class Curve(NamedTuple):
@@ -190,10 +71,11 @@ def teach_by_gradient(
     loop, answers = adapt_by_gradient(adapt_key, family, tasks, prior, config, steps)
     labels = float(np.mean(answers.count)) if answers else 0.0
     each = [jax.tree.map(lambda x: x[step], loop.agents) for step in range(steps + 1)]
+    returns = [mean_returns(eval_key, family, tasks, agent, episodes) for agent in each]
     curve = Curve(
         labels=np.array([0.0] + [labels] * steps),
         steps=np.arange(steps + 1.0) * policy.episodes * family.horizon,
-        returns=np.stack([_returns(eval_key, family, tasks, agent, episodes) for agent in each]),
+        returns=np.stack(returns),
     )
     return Lesson(curve, each[-1], answers.feedback if answers else None)
 
@@ -256,7 +138,7 @@ def _teach(key, family, tasks, states, config, episodes, practice) -> Lesson:
 
 def _point(key, family, tasks, states, episodes):
     labels, steps = np.mean(states.answers.count), np.mean(states.steps)
-    return labels, steps, np.asarray(_returns(key, family, tasks, states.ppo.agent, episodes))
+    return labels, steps, np.asarray(mean_returns(key, family, tasks, states.ppo.agent, episodes))
 
 
 @partial(jax.jit, static_argnames=("family", "config"))
@@ -264,13 +146,13 @@ def _start_from_prior(key, family, tasks, prior, config):
     one = lambda key, task: rlhf.start(
         key, family, task, prior.agent, prior.belief, config, prior.library
     )
-    return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks)
+    return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "ensemble"))
 def _start_from_scratch(key, family, tasks, config, ensemble):
     one = lambda key, task: rlhf.from_scratch(key, family, task, config, ensemble)
-    return jax.vmap(one)(jax.random.split(key, _count(tasks)), tasks)
+    return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

@@ -27,10 +27,13 @@ from metarlhf.types import Task
 
 def new_agent(key: PRNGKeyArray, spaces: Spaces, config: MetaRLConfig) -> Agent:
     """An untrained agent as `config` says, which fits an environment's spaces."""
+    by_context = config.adapts == "context"
     return build_agent(
         key,
         spaces,
         config.hidden,
+        config.context_size if by_context else 0,
+        learns_context=by_context,
         initial_std=config.initial_std,
         normalise_obs=config.normalise_obs,
     )

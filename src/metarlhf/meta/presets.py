@@ -11,7 +11,7 @@ from typing import Literal
 
 from metarlhf.envs.registry import is_host
 from metarlhf.meta.config import InnerRule, MetaRLConfig, Method
-from metarlhf.meta.joint import JointConfig
+from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.meta.reward_latent import LatentRewardConfig

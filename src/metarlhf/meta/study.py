@@ -12,9 +12,10 @@ from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.adapt import adapt
 from metarlhf.meta.compare import cheapest, saving
-from metarlhf.meta.evaluate import Curve, References
+from metarlhf.meta.evaluate import Curve
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
+from metarlhf.meta.references import References
 from metarlhf.networks import Agent
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task

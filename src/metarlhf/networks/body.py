@@ -18,13 +18,16 @@ class Body(eqx.Module):
     """Normalise, encode, remember, and add what is known of the task.
 
     The *context* is constant over an episode, set by whoever knows or believes something about the
-    task, and never trained; its length may be zero. Moments and memory may be absent.
+    task, and not trained unless the network is made so; its length may be zero. Moments and memory
+    may be absent.
     """
 
     encoder: Encoder
     memory: Memory | None
     moments: Moments | None
     context: Float[Array, " context"]
+    learns_context: bool = eqx.field(static=True)
+    """Whether a gradient reaches the context."""
 
     def __init__(
         self,
@@ -32,13 +35,14 @@ class Body(eqx.Module):
         *,
         key: PRNGKeyArray,
         context_size: int = 0,
+        learns_context: bool = False,
         memory: Cell | None = None,
         memory_size: int = 64,
         normalise: bool = False,
     ):
         encoder_key, memory_key = jax.random.split(key)
         self.encoder = encoder_of(space, key=encoder_key)
-        self.context = jnp.zeros(context_size)
+        self.context, self.learns_context = jnp.zeros(context_size), learns_context
         self.moments = Moments.of(example(space)) if normalise else None
         self.memory = None
         if memory is not None:
@@ -60,7 +64,7 @@ class Body(eqx.Module):
         self, obs: Observation, state: State = None
     ) -> tuple[Float[Array, "*batch features"], State]:
         encoded = self.encoder(self.normalised(obs))
-        context = jax.lax.stop_gradient(self.context)
+        context = self.context if self.learns_context else jax.lax.stop_gradient(self.context)
         told = jnp.broadcast_to(context, (*encoded.shape[:-1], context.shape[-1]))
         seen = jnp.concatenate([encoded, told], axis=-1)
         return self.memory(seen, state) if self.memory else (seen, state)

@@ -35,7 +35,7 @@ def write_explanation(
     task: Task | None,
     references: int,
     other: str | None = None,
-    errs: bool = True,
+    by: words.Answerer = "people",
 ) -> Path:
     """Write the page and the same as JSON into `folder`; returns the page's path.
 
@@ -46,10 +46,10 @@ def write_explanation(
         task: what was to be learned, drawn as a star; None where nobody knows.
         references: steps that attributions are counted from.
         other: what the other run that it is compared with is called.
-        errs: whether who answered may have erred, as people do.
+        by: who answered.
     """
     write_json(folder / JSON, as_json(found))
-    write_text(folder / PAGE, render(found, family, task, references, other, errs))
+    write_text(folder / PAGE, render(found, family, task, references, other, by))
     return folder / PAGE
 
 
@@ -59,7 +59,7 @@ def render(
     task: Task | None,
     references: int,
     other: str | None = None,
-    errs: bool = True,
+    by: words.Answerer = "people",
 ) -> str:
     """The page as a string; the same explanation gives the same page, byte for byte."""
     environment = Environment(
@@ -77,6 +77,7 @@ def render(
         episode=_episode(found, "An episode of the agent" if drawn else "The newest clip"),
         references=references,
         following=words.following(found),
+        otherwise=words.otherwise(found),
         error=words.small_share(found.completeness.error),
         largest=words.small_share(found.completeness.largest),
         r2=wording.percent(found.additive.r2),
@@ -90,8 +91,8 @@ def render(
         misfitting=sum(one.misfit for one in answers),
         signs=_signs(family, task),
         forbids=any(one.forbidden is not None for one in found.maps),
-        misfits=words.misfits(answers, errs),
-        doubted=words.doubted(errs),
+        misfits=words.misfits(answers, by),
+        doubted=words.doubted(by),
         people=words.people(answers, found.wrong),
         beliefs=_beliefs(answers),
         questions=_questions(found, family, task) if drawn else [],

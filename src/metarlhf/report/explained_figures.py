@@ -109,10 +109,10 @@ def draw_map(panels: Row, found: Map) -> None:
         )  # fmt: skip
         axes.set_title(f"unsure {TITLES[name]}")
     figure = first[0].figure
-    figure.colorbar(image, ax=first[:2], shrink=0.9)
+    figure.colorbar(image, ax=first[:2], shrink=0.9, label="reward")
     # Few numbers, and plain ones: a bar is two fingers high on a phone.
     figure.colorbar(
-        disagreement, ax=first[2:4], shrink=0.9, format="{x:g}",
+        disagreement, ax=first[2:4], shrink=0.9, format="{x:g}", label="disagreement",
         ticks=LogLocator(subs=(1.0, 3.0)),
     ).minorticks_off()  # fmt: skip
     beside: list[tuple[str, np.ndarray, str, Normalize]] = [
@@ -173,7 +173,7 @@ def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
         image = axes.pcolormesh(
             across, up, values.T, cmap="viridis", rasterized=True, vmin=limits[0], vmax=limits[1]
         )
-        axes.figure.colorbar(image, ax=axes)
+        axes.figure.colorbar(image, ax=axes, label="part of the reward")
         axes.set_ylabel(shape.features[1].label)
         _ticks_where_steps_are(axes, shape)
     elif first.options:

@@ -1,13 +1,16 @@
 """What the page about a learned reward says in words."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from metarlhf.explain import Answered, Calibration, Explanation
 from metarlhf.report import wording
 from metarlhf.report.explained_verdict import how_often_right
+
+# Who answered: people; a simulated teacher that goes by the true reward, always; or one set to err.
+Answerer = Literal["people", "true", "erring"]
 
 
 def headline(found: Explanation) -> str:
@@ -19,6 +22,19 @@ def headline(found: Explanation) -> str:
         f"{found.features[i].name} ({wording.percent(float(share[i]))})" for i in order[:count][:3]
     ]
     return f"This reward is about {_and(parts)}"
+
+
+def otherwise(found: Explanation) -> str:
+    """That the two ways to count rank another feature first, where they do."""
+    by = found.importance["after"]
+    first, shuffled = (int(np.argmax(each)) for each in (by.gradients, by.permutation))
+    if first == shuffled:
+        return ""
+    return (
+        f"By what goes wrong without it {found.features[shuffled].name} counts most, and not "
+        f"{found.features[first].name}: a feature may be paid much on average and yet decide "
+        "little of what differs from step to step."
+    )
 
 
 def following(found: Explanation) -> str:
@@ -78,17 +94,17 @@ def calibrated(found: Calibration | None) -> str:
     if found is None:
         return ""
     error = {name: small_share(float(one.expected_error)) for name, one in found.diagrams.items()}
+    guesses, more = "", ""
     if found.of == "fresh questions":
-        return (
-            f"{how_often_right(found)} Among answers that it is as sure of, how sure it is and how "
-            f"often it is right are {error['after']} apart on average (the expected calibration "
-            f"error; before the answers it was {error['before']})."
-        )
+        more = f"; before the answers it was {error['before']}"
+    else:
+        guesses = " Guesses that people are believed to make are counted in."
+        if found.questions < FEW:
+            more = "; so few answers say little of it"
     return (
-        f"{how_often_right(found)} Guesses that people are believed to make are counted in. "
-        "Among answers that it is as sure of, how sure it is and how often it is right are "
-        f"{error['after']} apart on average (the expected calibration "
-        f"error{'; so few answers say little of it' if found.questions < FEW else ''})."
+        f"{how_often_right(found)}{guesses} Among answers that it is as sure of, how sure it is "
+        f"and how often it is right differ by {error['after']} on average (the expected "
+        f"calibration error{more})."
     )
 
 
@@ -96,8 +112,8 @@ FEW = 50
 """Answers of which no more than a hint of calibration can be told."""
 
 
-def misfits(answers: Sequence[Answered], errs: bool) -> str:
-    """Which answers do not fit the others, and who is to be doubted, if teachers may err or not."""
+def misfits(answers: Sequence[Answered], by: Answerer) -> str:
+    """Which answers do not fit the others, and who is to be doubted by whose answers they are."""
     if all(one.others is None for one in answers):
         return ""
     numbers = [str(one.number) for one in answers if one.misfit]
@@ -105,16 +121,24 @@ def misfits(answers: Sequence[Answered], errs: bool) -> str:
         return "Every answer fits the others."
     if len(numbers) > MOST:
         which = f"{len(numbers)} of {len(answers)} answers do"
-        return f"{which} not fit what the model takes from the others: {doubted(errs)}."
-    most = ", ".join(numbers[:-1]) + (" and " if len(numbers) > 1 else "") + numbers[-1]
-    which = f"Answer {most} does" if len(numbers) == 1 else f"Answers {most} do"
-    return f"{which} not fit what the model takes from the others: {doubted(errs)}."
+    else:
+        which = f"Answer{'s' if len(numbers) > 1 else ''} {_and(numbers)} do"
+        which += "es" if len(numbers) == 1 else ""
+    return f"{which} not fit what the model takes from the others: {doubted(by)}."
 
 
-def doubted(errs: bool) -> str:
+def doubted(by: Answerer) -> str:
     """What may be wrong where an answer does not fit the others."""
-    if errs:
-        return "a slip, perhaps, a change of mind, or something that the model has not understood"
+    match by:
+        case "people":
+            return (
+                "a slip, perhaps, a change of mind, or something that the model has not understood"
+            )
+        case "erring":
+            return (
+                "the simulated teacher was set to err here, so it may be one of its errors, or "
+                "something that the model has not understood"
+            )
     return (
         "the simulated teacher never erred here, so it is the model that has not understood this, "
         "and not the answer that is wrong"

@@ -8,11 +8,11 @@ from metarlhf.rlhf.final import stages as stages
 from metarlhf.rlhf.imitate import CloningConfig as CloningConfig
 from metarlhf.rlhf.imitate import clone as clone
 from metarlhf.rlhf.loop import RLHFState as RLHFState
-from metarlhf.rlhf.loop import from_scratch as from_scratch
 from metarlhf.rlhf.loop import learned as learned
 from metarlhf.rlhf.loop import practise as practise
 from metarlhf.rlhf.loop import run_round as run_round
-from metarlhf.rlhf.loop import start as start
 from metarlhf.rlhf.metrics import held_metrics as held_metrics
 from metarlhf.rlhf.never import NeverConfig as NeverConfig
+from metarlhf.rlhf.start import from_scratch as from_scratch
+from metarlhf.rlhf.start import start as start
 from metarlhf.rlhf.watch import WatchConfig as WatchConfig

@@ -23,12 +23,12 @@ from metarlhf.rlhf.clips import check_steps, clips_in_a_round
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.loop import (
     RLHFState,
-    begin,
     choice,
     learns,
     seen,
     take_in,
 )
+from metarlhf.rlhf.start import begin
 from metarlhf.types import Trajectory
 
 

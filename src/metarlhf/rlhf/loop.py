@@ -1,7 +1,6 @@
 """The loop: collect, ask, adapt the reward, PPO; the same from scratch and from a prior.
 
-What differs is only what it starts with: a fresh agent and an ensemble of random reward networks,
-or an agent and a belief that were meta-learned.
+What differs is only what it starts with, see `start`.
 """
 
 from collections.abc import Sequence
@@ -14,15 +13,11 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import Shown, TaskFamily, may_end
-from metarlhf.feedback import Library, blank, empty
 from metarlhf.networks import Agent
-from metarlhf.reward import Belief, Ensemble, EnsembleConfig, Learned, LearnedReward
+from metarlhf.reward import Belief, Learned, LearnedReward
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.rlhf.clips import (
     Candidates,
-    check_steps,
-    clips_in_a_round,
-    clips_in_episodes,
     clips_of,
     remember,
 )
@@ -52,85 +47,6 @@ class RLHFState(eqx.Module):
     leash: Leash | None = None
     watch: Watch | None = None
     never: Never | None = None
-
-
-def start(
-    key: PRNGKeyArray,
-    family: TaskFamily,
-    task: Task,
-    agent: Agent,
-    belief: Belief,
-    config: RLHFConfig,
-    library: Library | None = None,
-) -> RLHFState:
-    """Begin to teach `agent` the task, from what `belief` holds likely.
-
-    The clips of `library` may be asked about in every round, beside what the agent does. The agent
-    learns on `family.without_termination()`: an episode that ends where the task is done would give
-    away what is wanted.
-    """
-    family = family.without_termination()
-    if library is None:
-        library = Library.blank(family, 0)
-    told = is_told(agent, belief)
-    if told and not config.ask_envs and not len(library):
-        raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
-    if not told:
-        check_steps(family, config)
-    ppo_key, key = jax.random.split(key)
-    train = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
-    room = clips_in_episodes(family, config) if told else clips_in_a_round(family, config)
-    return begin(key, train, belief, family, library.seen_under(family, task), room, config)
-
-
-def begin(
-    key: PRNGKeyArray,
-    train: ppo.TrainState,
-    belief: Belief,
-    family: Shown,
-    library: Segment,
-    clips: int,
-    config: RLHFConfig,
-) -> RLHFState:
-    """Nothing said yet; each round has so many `clips` to ask about, beside those of `library`."""
-    room = config.remembered_rounds * clips
-    comparisons, ratings = config.labels, 0
-    if config.feedback == "ratings":
-        comparisons, ratings = ratings, comparisons
-    if config.checks and config.watch.asks:
-        comparisons += config.watch.budget
-    like = blank(family, 1)
-    nothing = Answers(empty(like[0], comparisons, ratings), jnp.zeros((), jnp.int32))
-    return RLHFState(
-        ppo=train,
-        belief=belief,
-        answers=nothing,
-        reward=pays(belief, like, family, nothing, config),
-        candidates=Candidates(blank(family, room), jnp.zeros(room, bool)),
-        library=library,
-        steps=jnp.zeros((), jnp.int32),
-        round=jnp.zeros((), jnp.int32),
-        key=key,
-        leash=Leash.on(train.agent.actor) if config.leash else None,
-        watch=Watch.over(train.agent) if config.checks else None,
-        never=Never.start(jax.random.fold_in(key, NEVER), family, config.never)
-        if config.never.clips
-        else None,
-    )
-
-
-def from_scratch(
-    key: PRNGKeyArray,
-    family: TaskFamily,
-    task: Task,
-    config: RLHFConfig,
-    ensemble: EnsembleConfig | None = None,
-) -> RLHFState:
-    """Begin with an untrained agent and an ensemble of random reward networks."""
-    agent_key, belief_key, key = jax.random.split(key, 3)
-    agent = ppo.new_agent(agent_key, family, config.ppo)
-    belief = Ensemble.create(belief_key, family, ensemble or EnsembleConfig())
-    return start(key, family, task, agent, belief, config)
 
 
 def run_round(

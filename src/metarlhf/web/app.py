@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
@@ -27,59 +26,21 @@ from metarlhf.labels import (
 )
 from metarlhf.labels.people import Annotator
 from metarlhf.web import events
+from metarlhf.web.bodies import NUMBER, Given, Marked, SignIn, Undone
 from metarlhf.web.guard import (
     COOKIE,
-    CSRF_HEADER,
     HEADERS,
     REFUSALS,
     Guard,
     Rate,
     csrf_of,
     refusal,
-    same,
 )
+from metarlhf.web.sessions import Sessions, Someone
 from metarlhf.web.settings import Settings
 from metarlhf.web.writer import Writer
 
 STATIC = Path(__file__).parent / "static"
-REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-NUMBER = Field(ge=0, le=2**31 - 1)
-
-
-class Strict(BaseModel):
-    """Nothing is taken that is not asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class SignIn(Strict):
-    """Who comes; the token is what an invitation gave, none at one's own machine."""
-
-    token: str | None = Field(None, max_length=200)
-
-
-class Given(Strict):
-    """An answer. `request` is made up by the page, so that asking twice is answering once."""
-
-    question: int = NUMBER
-    request: str = REQUEST
-    seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
-    choice: Literal["left", "right", "equal", "skip"] | None = None
-    mark: int | None = Field(None, ge=1, le=answering.LEVELS)
-
-
-class Undone(Strict):
-    """What takes an answer back; the same `request` again takes back nothing more."""
-
-    request: str = REQUEST
-
-
-class Marked(Strict):
-    """A moment of a clip that was bad."""
-
-    clip: int = NUMBER
-    step: int = NUMBER
-    request: str = REQUEST
 
 
 def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
@@ -118,50 +79,6 @@ def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
         lambda request, error: refusal(error.status_code, str(error.detail))
     )
     return app
-
-
-class Sessions:
-    """Who is signed in, known again for a moment without asking the database."""
-
-    KNOWN = 2.0  # seconds that somebody revoked may go on for
-    MOST = 1_000
-
-    def __init__(self, database: Database, run: str):
-        self._database, self._run = database, run
-        self._known: dict[str, tuple[float, Annotator]] = {}
-
-    async def who(self, cookie: str, now: float) -> Annotator | None:
-        """Whose cookie it is; None: nobody's."""
-        at, known = self._known.get(cookie, (0.0, None))
-        if known is not None and now - at < self.KNOWN:
-            return known
-        found = await run_in_threadpool(self._look, cookie)
-        self._known.pop(cookie, None)
-        if found is not None:
-            if len(self._known) >= self.MOST:
-                self._known.clear()
-            self._known[cookie] = now, found
-        return found
-
-    def _look(self, cookie: str) -> Annotator | None:
-        with self._database.read() as connection:
-            return people.signed_in(connection, self._run, cookie)
-
-
-async def annotator(request: Request) -> Annotator:
-    """Who asks. What changes something must also say what another site cannot know."""
-    cookie = request.cookies.get(request.app.state.cookie, "")
-    found = await request.app.state.sessions.who(cookie, events.now()) if cookie else None
-    if found is None:
-        raise HTTPException(401, "sign in first: open the page by the address that you were given")
-    if request.method != "GET" and not same(request.headers.get(CSRF_HEADER, ""), csrf_of(cookie)):
-        raise HTTPException(403, "this request does not come from the page: reload it")
-    if not request.app.state.rate.allows(found.id):
-        raise HTTPException(429, "that is faster than anybody can look: wait a second")
-    return found
-
-
-Someone = Annotated[Annotator, Depends(annotator)]
 
 
 def _pages(app: FastAPI, settings: Settings) -> None:
