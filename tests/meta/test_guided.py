@@ -82,10 +82,11 @@ def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):
     env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
     loop = host.play_and_adapt(KEY, env, some.tasks, state, CONFIG, 1)
     far = some._replace(agents=jax.tree.map(lambda x: 100 * x, some.agents))
-    advice = guided.advise(far, loop)
+    advice = guided.advise(far, loop, std=0.1)
     assert isinstance(advice, DiagGaussian)
     assert advice.mean.shape == (1, CONFIG.meta_batch, CONFIG.episodes, HORIZON, 1)
     assert np.abs(advice.mean).max() == 1.0
+    np.testing.assert_allclose(advice.log_std, np.log(0.1), rtol=1e-6)  # not what experts explore
     first = np.asarray(advice.mean)[0, :, :, 0].mean((1, 2))
     np.testing.assert_array_equal(np.sign(first), np.sign(some.tasks))
 

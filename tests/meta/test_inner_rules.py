@@ -62,7 +62,7 @@ def test_a_learned_rule_begins_as_gradient_descent_and_so_does_its_meta_gradient
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7), ours, theirs)
 
 
-@pytest.mark.parametrize("adapts", ["policy", "head"])
+@pytest.mark.parametrize("adapts", ["policy", "head", "context"])
 def test_an_inner_step_with_adam_is_adams(adapts):
     config = replace(ADAM, adapts=adapts)
     _, loop = begun(config)
@@ -129,7 +129,7 @@ def test_a_meta_update_moves_all_that_is_learned(config, outer_step):
 
 
 @every_rule
-@pytest.mark.parametrize("adapts", ["policy", "head"])
+@pytest.mark.parametrize("adapts", ["policy", "head", "context"])
 def test_a_prior_survives_a_round_trip(config, adapts, tmp_path):
     shape = GradientShape(FAMILY.name, replace(config, adapts=adapts, learn_offset=True))
     prior = blank(jax.random.key(0), shape)

@@ -109,7 +109,42 @@ class TestANIL:
             assert differ(part(state.agent.actor), part(after.agent.actor))
 
 
-@pytest.mark.parametrize("chosen", [{"adapts": "head"}, {"method": "e-maml"}, {}])
+class TestCAVIA:
+    """The context adapts, and all else is one policy for all tasks."""
+
+    CONFIG = replace(CONFIG, adapts="context", context_size=3, inner_lr=1.0)
+
+    def test_inner_steps_move_the_context_alone(self):
+        state, loop = begun(self.CONFIG)
+        untold = lambda actor: eqx.tree_at(lambda a: a.body.context, actor, None)
+        first, *rest = (jax.tree.map(lambda x: x[i], loop.agents.actor) for i in range(3))
+        assert first.body.context.shape == (3, 3)  # of each task
+        for later in rest:
+            assert_same(untold(first), untold(later))
+            assert differ(first.body.context, later.body.context)
+
+    def test_an_outer_step_moves_all(self):
+        state, loop = begun(self.CONFIG)
+        after, _ = jax.jit(outer.learn, static_argnums=2)(state, loop, self.CONFIG)
+        assert differ(below(state.agent.actor), below(after.agent.actor))
+        assert differ(state.rule.multiples, after.rule.multiples)
+        assert differ(state.agent.actor.context, after.agent.actor.context)
+
+    def test_a_prior_survives_a_round_trip(self, tmp_path):
+        shape = GradientShape(FAMILY.name, self.CONFIG)
+        prior = blank(jax.random.key(0), shape)
+        found = load(publish(prior, tmp_path))
+        assert_same(prior, found)
+        assert found.shape == shape
+
+    def test_there_is_a_context(self):
+        with pytest.raises(ValueError, match="context_size must be at least 1"):
+            replace(self.CONFIG, context_size=0)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"adapts": "head"}, {"adapts": "context"}, {"method": "e-maml"}, {}]
+)
 def test_the_meta_gradient_of_the_initialisation_equals_finite_differences(chosen):
     """Of all parameters of the policy, through two inner steps, in double precision."""
     with jax.enable_x64(True):

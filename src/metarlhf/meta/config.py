@@ -60,6 +60,9 @@ class MetaRLConfig:
     """guided: tasks that there are experts of; those that are drawn twice count once."""
     expert_steps: int = 1_000_000
     """guided: environment steps of PPO in each of them."""
+    advice_std: float = 0.15
+    """guided: standard deviation of what is imitated around what an expert holds best, in units of
+    half the action range; how much experts themselves explore is not imitated."""
     outer_step: Literal["adam", "trpo"] = "adam"
     """What a meta-update is: steps of Adam, or one natural-gradient step within a hard bound on how
     far adapted policies move (as in MAML's own experiments); the value function learns by Adam."""
@@ -114,7 +117,7 @@ class MetaRLConfig:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("inner_lr", "lr", "network_lr", "kl_bound", "reptile_step"):
+        for name in ("inner_lr", "lr", "network_lr", "kl_bound", "reptile_step", "advice_std"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
         if self.baseline_ridge < 0:

@@ -37,7 +37,7 @@ SIMULATORS = 32
 _judge = partial(jax.jit, static_argnames=("config",))(judge_tasks)
 _begin = partial(jax.jit, static_argnames=("config",))(begin_tasks)
 _step = partial(jax.jit, static_argnames=("config",))(step_tasks)
-_advise = jax.jit(advise)
+_advise = partial(jax.jit, static_argnames=("std",))(advise)
 _learn = partial(jax.jit, static_argnames=("config",))(outer.learn)
 init = partial(jax.jit, static_argnames=("family", "config"))(outer.init)
 
@@ -125,7 +125,7 @@ def iterate(
         experts = experts.some(task_key, config.meta_batch)
         tasks = experts.tasks
     loop = play_and_adapt(play_key, env, tasks, state, config, config.inner_steps)
-    advice = None if experts is None else _advise(experts, loop)
+    advice = None if experts is None else _advise(experts, loop, config.advice_std)
     state, metrics = _learn(state, loop, config, advice)
     done = state.iteration + 1
     state = eqx.tree_at(lambda s: (s.iteration, s.key), state, (done, key))
