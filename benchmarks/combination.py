@@ -19,6 +19,7 @@ from benchmarks.kept import kept, path_of
 from metarlhf import envs, files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta import joint_gradient
+from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.compare import needed
 from metarlhf.meta.evaluate import Curve
 from metarlhf.meta.gradient_prior import GradientPrior, load, pays, publish
@@ -89,8 +90,8 @@ def returns_by_budget(
     assert belief is not None
     assert library is not None
     ask_key, adapt_key, play_key, eval_key = jax.random.split(key, 4)
-    count = jax.tree.leaves(tasks)[0].shape[0]
-    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.agent)
+    count = count_of(tasks)
+    agents = for_each(count, prior.agent)
 
     def asked(key: PRNGKeyArray, task: Task) -> Answers:
         return ask_about(key, belief, library, learning, task, ASKING)[1]

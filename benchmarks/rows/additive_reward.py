@@ -18,6 +18,7 @@ from benchmarks.few_shot import FAMILIES, Plan
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs, rlhf
 from metarlhf.envs import Navigation
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rollout import evaluate
@@ -95,7 +96,7 @@ def measure(options):
 
 def learn(family, tasks, config, ensemble):
     """Every task from scratch: returns before and after, and where it ended."""
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     keys = jax.random.split(jax.random.key(0), count)
     learning = family.without_termination()
 

@@ -15,6 +15,7 @@ from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.feedback.teachers import Scale
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.calibration import predicted_preferences, reliability
@@ -76,7 +77,7 @@ def judged(key, family, tasks, prior, known, unseen):
         )
         return {"with a prior": of(posterior), "from scratch": of(ensemble)}
 
-    return jax.vmap(one)(jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0]), tasks)
+    return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
 
 
 def pairs(key, clips):

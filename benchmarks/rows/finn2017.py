@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.meta import inner, outer
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import FINN2017
 from metarlhf.statistics import mean_interval
@@ -65,7 +66,7 @@ def measure(options):
 
 def after_steps(key, family, tasks, state, config):
     """Mean return of each task's episodes, shape (steps + 1, tasks)."""
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     adapt = partial(
         inner.adapt, agent=state.agent, learned_rule=state.rule, config=config, steps=STEPS
     )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.influence import influence
@@ -79,6 +80,6 @@ def runs(key, family, tasks, prior, library):
 
         return {"with a prior": found(prior), "from scratch": found(ensemble)}
 
-    keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+    keys = jax.random.split(key, count_of(tasks))
     # One task at a time: twenty refits of each are side by side already.
     return jax.lax.map(one, (keys, tasks))

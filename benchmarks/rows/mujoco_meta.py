@@ -74,7 +74,7 @@ def measure(options):
                 "episodes_of_a_step": config.episodes,
                 "method": config.method,
                 "meta_training_steps": config.iterations * config.episodes_of_iteration * 200,
-                "steps_of_experts": [int(one["experts"]) * config.expert_steps for one in found],
+                "steps_of_experts": [int(one["expert_steps"]) for one in found],
             },
         )
 
@@ -102,10 +102,10 @@ def measured(path, name, seed, count, config):
     options = replace(by_gradient(name, reward="task"), policy=config)
     with RunDirectory(path.with_suffix(".run"), {"of": path.name}, resume=True) as run:
         prior = meta_train_host(run, family, seed, options)
-        experts = len(list((run.path / "stages").glob("expert-*")))
+        expert_steps = run.metrics.rows[-1].get("expert_steps", 0)
     key = jax.random.fold_in(jax.random.key(seed), 0xADA)
     tasks = held_out_tasks(family, count)
     with closing(family.connect(host.simulators(count, config.episodes))) as env:
         adapted = host.returns_after(key, env, tasks, prior, STEPS)
         random = host.returns_after(key, env, tasks, blank(key, prior.shape), STEPS)
-    return {"adapted": adapted, "random": random, "experts": np.array(experts)}
+    return {"adapted": adapted, "random": random, "expert_steps": np.array(expert_steps)}

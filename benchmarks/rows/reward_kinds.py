@@ -17,6 +17,7 @@ from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta import reward_gradient
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.reward.refined import RefinedPosterior
@@ -106,4 +107,4 @@ def right(key, family, tasks, belief, known, unseen, strategy):
         agree = (sums[:, None] > sums) == (predicted[:, None] > predicted)
         return jnp.sum(agree & differ) / jnp.sum(differ)
 
-    return jax.vmap(one)(jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0]), tasks)
+    return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)

@@ -136,6 +136,16 @@ def test_dice_credits_each_step_with_what_follows():
     np.testing.assert_allclose(3 * gradient, [[-2.0, -1.0, 0.0]], atol=1e-6)
 
 
+def test_with_a_discount_dice_counts_a_step_the_less_the_later_it_is():
+    gamma, reward = 0.5, jnp.array([[1.0, -2.0, 3.0]])
+    log_prob = jnp.log(jnp.array([[0.5, 0.25, 0.5]]))
+    discount = gamma ** jnp.arange(3.0)
+    to_go = jnp.array([[1.0 - 2.0 * 0.5 + 3.0 * 0.25, -2.0 + 3.0 * 0.5, 3.0]])
+    dice = jax.grad(lambda p: dice_loss(p, reward * discount))(log_prob)
+    plain = jax.grad(lambda p: log_prob_loss(p, to_go))(log_prob)
+    np.testing.assert_allclose(dice, discount * plain, atol=1e-6)
+
+
 def test_learned_rule_is_a_pytree_without_what_is_not_learned(problem):
     _, agent, _ = problem
     rule = initial_rule(jax.random.key(9), agent.actor, MetaRLConfig(learn_inner_lr="none"))

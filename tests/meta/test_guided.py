@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,8 +92,42 @@ def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):
     np.testing.assert_array_equal(np.sign(first), np.sign(some.tasks))
 
 
+def test_what_is_imitated_is_near_in_the_direction_that_does_not_make_up_by_acting_at_random():
+    """Of two normals that differ in both, by their closed form; each step weighs what it weighs."""
+    mean, std = np.array([[0.3], [-0.2]]), 0.5
+    says = DiagGaussian(jnp.asarray(mean), jnp.full((2, 1), np.log(std)))
+    advised = DiagGaussian(jnp.zeros((2, 1)), jnp.full((2, 1), np.log(0.2)))
+    weight = jnp.array([1.0, 0.0])
+    expected = np.log(0.2 / std) + (std**2 + mean[0, 0] ** 2) / (2 * 0.2**2) - 0.5
+    found = guided.kl_of_advice(weight, advised, says)
+    assert found == pytest.approx(expected / 2, rel=1e-5)  # the mean over both
+    # Whoever is off does not get nearer by more noise.
+    noisy = eqx.tree_at(lambda d: d.log_std, says, jnp.log(jnp.full((2, 1), 0.8)))
+    assert guided.kl_of_advice(weight, advised, noisy) > found
+
+
+def test_the_penalty_holds_what_collects_and_has_a_target(experts):
+    some = experts.some(KEY, CONFIG.meta_batch)
+    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
+    state = host.init(KEY, FAMILY, CONFIG)
+    loop = host.play_and_adapt(KEY, env, some.tasks, state, CONFIG, 1)
+    advice = guided.advise(some, loop, CONFIG.advice_std)
+
+    def learned(**chosen):
+        config = replace(CONFIG, **chosen)
+        begun = host.init(KEY, FAMILY, config)
+        return guided.guided_step(begun, loop, config, advice=advice)
+
+    (_, held), (_, loose) = (learned(kl_coefficient=c) for c in (100.0, 0.0))
+    assert held["kl"] < 0.5 * loose["kl"]
+    after, _ = learned(kl_target=1e-9)
+    assert float(after.kl_coefficient[0]) > CONFIG.kl_coefficient
+
+
 def test_without_advice_it_does_not_pretend():
-    with pytest.raises(ValueError, match="advice"):
+    with pytest.raises(ValueError, match=r"meta\.host\.iterate"):
         outer_step(CONFIG)
+    with pytest.raises(ValueError, match="leave outer_step at adam"):
+        replace(CONFIG, outer_step="trpo")
     with pytest.raises(ValueError, match="expert_steps must be at least 1"):
         replace(CONFIG, expert_steps=0)

@@ -26,6 +26,7 @@ from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import InnerLoop, gradient_step, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss, standardised_returns
 from metarlhf.meta.update_rules import LearnedRule, update_rule
+from metarlhf.networks import load_agent, publish_agent
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation")
@@ -115,7 +116,7 @@ class TestCAVIA:
     CONFIG = replace(CONFIG, adapts="context", context_size=3, inner_lr=1.0)
 
     def test_inner_steps_move_the_context_alone(self):
-        state, loop = begun(self.CONFIG)
+        _, loop = begun(self.CONFIG)
         untold = lambda actor: eqx.tree_at(lambda a: a.body.context, actor, None)
         first, *rest = (jax.tree.map(lambda x: x[i], loop.agents.actor) for i in range(3))
         assert first.body.context.shape == (3, 3)  # of each task
@@ -136,6 +137,16 @@ class TestCAVIA:
         found = load(publish(prior, tmp_path))
         assert_same(prior, found)
         assert found.shape == shape
+
+    def test_an_agent_survives_a_round_trip_as_one_that_learns_its_context(self, tmp_path):
+        agent = outer.new_agent(jax.random.key(0), FAMILY, self.CONFIG)
+        found = load_agent(publish_agent(tmp_path, agent, FAMILY.name))
+        assert_same(agent, found)
+        assert found.actor.body.learns_context
+        outer.init(jax.random.key(1), FAMILY, self.CONFIG, found)
+        untold = outer.new_agent(jax.random.key(0), FAMILY, replace(self.CONFIG, adapts="policy"))
+        with pytest.raises(ValueError, match="no context that learns"):
+            outer.init(jax.random.key(1), FAMILY, self.CONFIG, untold)
 
     def test_there_is_a_context(self):
         with pytest.raises(ValueError, match="context_size must be at least 1"):
@@ -245,6 +256,26 @@ class TestEMAML:
         np.testing.assert_allclose(every[0], standard(returns.mean(0)), rtol=1e-4)
         np.testing.assert_allclose(every[1], standard(returns[1]), rtol=1e-4)
 
+    def test_every_step_has_credit_for_what_came_after_the_last(self):
+        """Of two steps whose last alone is judged, the first explored too."""
+        config = replace(CONFIG, method="e-maml")
+        state, loop = begun(config)
+        data = collected(loop, config)
+        assert len(data.came_of_it) == 2
+
+        @jax.jit
+        def of_all(came):
+            credited = data._replace(came_of_it=came)
+            of = lambda agent: meta_loss((agent, state.rule), credited, jnp.zeros(2), config)[0]
+            return jax.grad(of)(state.agent).actor
+
+        gradient = lambda came: flat(of_all(came))
+
+        plain = gradient(data.came_of_it)
+        more = [gradient(data.came_of_it.at[step, 0].add(1.0)) - plain for step in range(2)]
+        of_first, of_last = (np.linalg.norm(each) for each in more)
+        assert 0.2 * of_last < of_first < 5 * of_last
+
 
 class TestReptile:
     """No meta-gradient."""
@@ -286,6 +317,8 @@ class TestReptile:
             ({"learn_offset": True}, "no learn_offset"),
             ({"outer_step": "trpo"}, "no gradient for trpo to follow"),
             ({"reptile_step": 0.0}, "reptile_step must be above 0"),
+            ({"adapts": "head"}, "all else would stay random"),
+            ({"adapts": "context"}, "all else would stay random"),
         ],
     )
     def test_what_it_cannot_learn_is_refused(self, wrong, message):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,6 +70,12 @@ def test_a_person_marks_every_step_that_must_never_be_and_no_other(state, clips)
     kept = {x.tobytes() for x in np.asarray(shown.obs)}
     assert all(x.tobytes() in kept for x in np.asarray(marks.clips.obs[:5]))
     assert differ(never.model, state.never.model)
+    # None twice, and none that was looked over before, also where little else is left.
+    few = showable & (jnp.cumsum(showable) <= 7)
+    first = look_over(KEY, state.never, shown, few, FAMILY, TASK, 5)
+    rest = look_over(jax.random.key(1), first, shown, few, FAMILY, TASK, 5).marks
+    np.testing.assert_array_equal(rest.weight, [1, 1, 1, 1, 1, 1, 1, 0])
+    assert len({x.tobytes() for x in np.asarray(rest.clips.obs[:7])}) == 7
     # No more than there is room for.
     full = look_over(KEY, never, shown, showable, FAMILY, TASK, 5).marks
     np.testing.assert_array_equal(full.weight, np.ones(8))

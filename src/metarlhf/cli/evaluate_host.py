@@ -16,6 +16,7 @@ from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_oth
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.meta import host
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
@@ -228,7 +229,7 @@ def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:
 def _returns(
     key: jax.Array, family: HostFamily, tasks: Task, prior: GradientPrior, steps: int
 ) -> np.ndarray:
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     with closing(family.connect(host.simulators(count, prior.shape.policy.episodes))) as env:
         return host.returns_after(key, env, tasks, prior, steps)
 

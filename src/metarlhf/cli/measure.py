@@ -14,6 +14,7 @@ from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
+from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.evaluate import Curve, Lesson, teach, teach_from_scratch
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.held_out import held_out_tasks
@@ -214,8 +215,8 @@ def curve_and_episodes(
     lesson: Lesson,
 ) -> dict[str, Any]:
     """A lesson's curve, and an episode of each task before it and after."""
-    count = jax.tree.leaves(tasks)[0].shape[0]
-    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.untaught)
+    count = count_of(tasks)
+    before = for_each(count, prior.untaught)
     arrays: dict[str, Any] = lesson.curve._asdict()
     for name, agents in (("before", before), ("after", lesson.agents)):
         obs, length = _episodes(key, family, tasks, agents)
@@ -233,7 +234,7 @@ def _episodes(key, family, tasks, agents):
         length = jnp.where(done.any(), jnp.argmax(done) + 1, family.horizon)
         return trajectory.obs[0], length
 
-    keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+    keys = jax.random.split(key, count_of(tasks))
     return jax.vmap(one)(keys, tasks, agents)
 
 

@@ -113,11 +113,6 @@ def main(argv: Sequence[str]) -> int:
             "simulators outside the program are meta-trained on by gradients: choose another "
             "--method, such as promp"
         )
-    if found.method == "guided" and not on_host:
-        raise UserError(
-            "guided meta-training is for simulators outside the program, whose steps are dear: "
-            "choose another --method, such as promp"
-        )
     reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
     inner_rule = found.inner_rule if found.inner_rule in get_args(InnerRule) else "sgd"
     by_gradients = found.method in get_args(ByGradient)
@@ -138,6 +133,11 @@ def main(argv: Sequence[str]) -> int:
 
     command = MetaTrainByGradient if by_gradients else MetaTrain
     options = parse_task(command, argv, "meta-train", default_of)
+    if _method(options) == "guided" and not on_host:
+        raise UserError(
+            "guided meta-training is for simulators outside the program, whose steps are dear: "
+            "choose another --method, such as promp"
+        )
     family = make_host(options.task) if is_host(options.task) else make_family(options.task)
     if isinstance(options, MetaTrainByGradient) and on_host:
         check_paid_by_task(family.name, options.config)
@@ -171,6 +171,8 @@ def _train(
             "method": _method(options),
             "iterations": options.config.iterations,
             "return": last["return"],
+            "steps": last.get("steps"),
+            "expert_steps": last.get("expert_steps"),
             "accuracy_hard": last.get("accuracy_hard"),
             "prior": str(folder),
         }

@@ -1,6 +1,7 @@
 """Meta-training on simulators that step outside the compiled program, in a run's directory."""
 
 from contextlib import closing
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,12 @@ from metarlhf import ppo
 from metarlhf.cli.options import say
 from metarlhf.envs import HostFamily
 from metarlhf.meta import host
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.experts import Experts, drawn, taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_gradient import JointGradientConfig
+from metarlhf.meta.outer import MetaRLState
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import alone_on_host
@@ -44,13 +47,21 @@ def meta_train_host(
 ) -> GradientPrior:
     """Meta-train, or go on where it stopped; the tasks pay."""
     policy, key = config.policy, jax.random.key(seed)
-    experts = _experts(run, family, key, policy) if policy.method == "guided" else None
+    experts, spent = None, {}
+    if policy.method == "guided":
+        experts = _experts(run, family, key, policy)
+        spent = {"expert_steps": experts.count * policy.expert_steps}
+
+    def step(state: MetaRLState, done: int) -> tuple[MetaRLState, dict[str, Any]]:
+        state, metrics = host.iterate(state, family, env, policy, experts)
+        return state, metrics | spent
+
     with closing(family.connect(host.simulators(policy.meta_batch, policy.episodes))) as env:
         state = drive(
             run,
             f"meta-training on {family.name}",
             lambda: host.init(key, family, policy),
-            lambda state, done: host.iterate(state, family, env, policy, experts),
+            step,
             policy.iterations,
             unit="iterations",
         )
@@ -62,7 +73,7 @@ def _experts(
 ) -> Experts:
     """Experts of some tasks, each a stage of its own: PPO on one takes minutes."""
     tasks = drawn(jax.random.fold_in(key, EXPERTS), family, policy.expert_tasks)
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     steps = number(policy.expert_steps, 12)
     tasks_in_words = f"{count} tasks" if count > 1 else "one task"
     say(f"{family.name}: PPO makes experts of {tasks_in_words} first, {steps} steps each")

@@ -57,7 +57,7 @@ class Additive(NamedTuple):
 
     shapes: tuple[Shape, ...]
     r2: float
-    """Share of the reward's variance, on steps that it was not fitted to."""
+    """Share of the reward's variance, on steps that it was neither fitted to nor chosen by."""
     exact: bool
     """The reward is this sum by construction."""
 
@@ -78,10 +78,12 @@ def fit_additive(
 
     Curves are taken in one after the other while each tells `WORTH` of the variance. Then at most
     `MAPS` maps, each in the place of its two features' curves, while one tells twice that more than
-    they do. Then curves go that are not needed any more.
+    they do. Then curves go that are not needed any more. How much is told is found out on steps
+    that had no part in the choice.
     """
     paid = _standardised(paid)
-    apart = held_out(len(paid))
+    fitted, judged = held_out(len(paid))
+    apart = tuple(np.flatnonzero(fitted)[part] for part in held_out(int(fitted.sum())))
     terms: dict[Name, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
     fit = lambda chosen: _fit([terms[name] for name in chosen], paid, *apart)
     chosen = _best_first(fit, [], list(terms), lambda name: (), WORTH, len(terms))
@@ -94,7 +96,7 @@ def fit_additive(
         rest = [other for other in chosen if other != name]
         if fit(rest).r2 > fit(chosen).r2 - WORTH:
             chosen = rest
-    found = fit(chosen)
+    found = _fit([terms[name] for name in chosen], paid, fitted, judged)
     shapes = sorted(found.shapes, key=lambda shape: -shape.weight)
     return Additive(tuple(shapes), found.r2, exact=False)
 

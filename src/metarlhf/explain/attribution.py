@@ -103,6 +103,8 @@ def by_feature(
 
 
 def shares(parts: Float[np.ndarray, "step feature"]) -> Float[np.ndarray, " feature"]:
-    """Each feature's share of all that was attributed, signs left aside; they sum to 1."""
+    """Each feature's share of all that was attributed, signs left aside; they sum to 1, or are all
+    nothing where a reward pays every step alike.
+    """
     size = np.abs(parts).mean(0)
     return size / max(float(size.sum()), 1e-12)

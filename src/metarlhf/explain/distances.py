@@ -1,7 +1,8 @@
 """How far two rewards are from one another, whatever their scale, offset and shaping.
 
-Both distances are from 0 (the same optimal policies, whichever the dynamics) over 0.71 (rewards
-that have nothing to do with one another) to 1 (one is the other's negative).
+Both distances are from 0 over 0.71 (rewards that have nothing to do with one another) to 1 (one is
+the other's negative). 0 is the same optimal policies: of EPIC whichever the dynamics are, of DARD
+with those that its steps were taken in.
 """
 
 from typing import NamedTuple

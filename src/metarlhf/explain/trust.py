@@ -5,15 +5,16 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Integer, PRNGKeyArray
 
 from metarlhf.feedback import Teacher
+from metarlhf.feedback.segments import same
 from metarlhf.feedback.teachers import Scale
-from metarlhf.reward import Ensemble, Learned
+from metarlhf.reward import Belief, Ensemble, Learned
 from metarlhf.reward.calibration import Reliability, predicted_preferences, reliability
 from metarlhf.reward.guesses import of_rows
 from metarlhf.reward.influence import Influence, influence
-from metarlhf.types import Comparison, Segment
+from metarlhf.types import Comparison, Feedback, Segment
 
 # Fits without some answers: each by itself up to so many, beyond that in folds. An ensemble is
 # fitted step by step, which takes a hundred times as long as a posterior does.
@@ -60,11 +61,13 @@ def calibration(
     """By fresh questions where the true reward answers them (`true`), or by answers left out."""
     seen = learned.seen
     if true and seen.obs.shape[0] > 2:
+        pair_key, say_key = jax.random.split(key)
+        pairs = _pairs(pair_key, len(seen.obs))
         diagrams = {
-            name: jax.device_get(_of_fresh(key, belief, seen))
+            name: jax.device_get(_of_fresh(say_key, belief, seen, pairs, learned.feedback))
             for name, belief in (("before", learned.before), ("after", learned.after))
         }
-        return Calibration("fresh questions", QUESTIONS, diagrams)
+        return Calibration("fresh questions", round(diagrams["after"].weight.sum()), diagrams)
     if found is None:
         return None
     said = learned.feedback.comparisons
@@ -74,14 +77,30 @@ def calibration(
     return Calibration("answers left out", int(np.sum(said.weight > 0)), {"after": diagram})
 
 
+def _pairs(key: PRNGKeyArray, count: int) -> Integer[Array, "2 pair"]:
+    """Pairs of different ones of so many clips, none twice; either may come first."""
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    pairs = np.stack(np.triu_indices(count, 1))
+    pairs = pairs[:, draw.permutation(pairs.shape[1])[:QUESTIONS]]
+    return jnp.asarray(np.where(draw.random(pairs.shape[1]) < 0.5, pairs, pairs[::-1]))
+
+
 @jax.jit
-def _of_fresh(key, belief, clips: Segment) -> Reliability:
-    """Of random pairs of clips, which a teacher who never errs compares."""
-    left, right = jax.random.randint(key, (2, QUESTIONS), 0, clips.obs.shape[0])
-    one, other = clips[left], clips[right]
+def _of_fresh(
+    key: PRNGKeyArray,
+    belief: Belief,
+    clips: Segment,
+    pairs: Integer[Array, "2 pair"],
+    feedback: Feedback,
+) -> Reliability:
+    """Of pairs of clips, which a teacher who never errs compares; what was asked does not count."""
+    one, other = clips[pairs[0]], clips[pairs[1]]
     said, weight = Teacher().compare(
         key, one.task_reward, other.task_reward, Scale.of(clips.task_reward)
     )
-    weight = weight * (left != right)
+    asked = feedback.comparisons
+    again = same(one, asked.left) & same(other, asked.right)
+    again |= same(one, asked.right) & same(other, asked.left)
+    weight *= ~jnp.any(again & (asked.weight > 0), axis=-1)
     predicted = predicted_preferences(belief, Comparison(one, other, said, weight))
     return reliability(predicted, said, weight, BINS)

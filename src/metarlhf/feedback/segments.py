@@ -35,3 +35,9 @@ def cut(trajectory: Trajectory, length: int, stride: int) -> tuple[Segment, Bool
     # An episode may end with a clip's last step, not before.
     within_one = ~take(trajectory.done)[:, :-1].any(axis=1)
     return clips, within_one
+
+
+def same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:
+    """Which clip is which: told by how they begin and end."""
+    ends = lambda segment: segment.obs[:, jnp.array([0, -1])]
+    return jnp.all(ends(clips)[:, None] == ends(others), axis=(-2, -1))

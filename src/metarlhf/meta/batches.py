@@ -1,4 +1,4 @@
-"""Means over tasks, a few at a time on each device: what is between fits a core's caches."""
+"""Batches of tasks: how many they are, the same for each, and means over them."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,8 +13,19 @@ Data = TypeVar("Data", bound=PyTree)
 Found = TypeVar("Found")
 
 
+def count_of(tasks: PyTree) -> int:
+    """How many tasks they are: all leaves have that leading dimension."""
+    return jax.tree.leaves(tasks)[0].shape[0]
+
+
+def for_each(count: int, tree: Data) -> Data:
+    """The same, such as an agent, for each of `count` tasks: leaves get that leading dimension."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)
+
+
 def mean_over_tasks(of: Callable[[Data], Found], collected: Data, at_once: int | None) -> Found:
-    """What `of` says of all tasks, where it says means over those that it is given.
+    """What `of` says of all tasks, where it says means over those that it is given; a few tasks at
+    a time on each device, as what is between fits a core's caches then.
 
     `collected` has leading dimensions (step, task). Nothing of one batch of tasks is kept for the
     next: a gradient is to be taken inside `of`, as one taken of the mean would have the

@@ -24,7 +24,8 @@ class MetaRLConfig:
     adapts: Literal["policy", "head", "context"] = "policy"
     """What the inner loop moves: all of the policy; its last layer and standard deviation alone, on
     features that are meta-learned (ANIL); or a few numbers alone that the policy is told beside
-    what it observes, so that one network acts for all tasks (CAVIA)."""
+    what it observes, so that one network acts for all tasks (CAVIA; where they begin is
+    meta-learned too)."""
     context_size: int = 16
     """How many numbers, where the context adapts."""
     inner_steps: int = 1
@@ -117,23 +118,45 @@ class MetaRLConfig:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("inner_lr", "lr", "network_lr", "kl_bound", "reptile_step", "advice_std"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, but is {getattr(self, name)}")
-        if self.baseline_ridge < 0:
-            raise ValueError(f"baseline_ridge must be 0 or more, but is {self.baseline_ridge}")
+        above_nothing = (
+            "inner_lr", "lr", "step_size_lr", "network_lr", "kl_bound", "reptile_step",
+            "advice_std", "initial_std", "clip",
+        )  # fmt: skip
+        for name in above_nothing:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite, but is {getattr(self, name)}")
+        for name in (
+            "baseline_ridge", "kl_coefficient", "kl_target", "exploration_coefficient",
+            "value_coefficient",
+        ):  # fmt: skip
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, but is {getattr(self, name)}")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Refuse what does not go together."""
         if self.inner_rule != "sgd" and self.learn_inner_lr != "none":
             raise ValueError(
                 f"learn_inner_lr {self.learn_inner_lr} is for inner_rule sgd: {self.inner_rule} "
                 "says itself how far each parameter moves. Choose learn_inner_lr none, or sgd"
             )
+        if self.method == "guided" and self.outer_step != "adam":
+            raise ValueError(
+                "guided imitates by steps of Adam: leave outer_step at adam, or choose another "
+                "method"
+            )
         if self.method == "reptile":
             self._check_reptile()
 
     def _check_reptile(self) -> None:
+        if self.adapts != "policy":
+            raise ValueError(
+                f"reptile moves only what the inner loop moves: with adapts {self.adapts} all else "
+                "would stay random. Choose adapts policy, or another method"
+            )
         if self.learn_inner_lr != "none" or self.learn_offset or self.inner_rule == "learned":
             raise ValueError(
                 "reptile has no meta-gradient, and so nothing to learn step sizes, offsets or a "

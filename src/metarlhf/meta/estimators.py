@@ -2,7 +2,9 @@
 
 A meta-gradient differentiates the gradient of the inner loss. All losses here have the policy
 gradient as their first derivative, where the policy is the one that collected; their derivatives of
-it differ:
+it differ. All that holds without discounting: where there is some, `dice_loss` has the gradient of
+the discounted return itself, in which a step counts the less the later it is, and the others leave
+that factor out, as policy gradients commonly do.
 
 - `log_prob_loss` counts how the update changes with the policy on the data as they are (Finn et al.
   2017). It misses that another policy would have collected other data: exploring gets no credit.
@@ -12,7 +14,8 @@ it differ:
 - `dice_loss` counts all (Foerster et al. 2018). Unbiased to all orders, and of high variance, as it
   knows no baseline.
 - `loaded_dice_loss` counts all by advantages (Farquhar et al. 2019), or the less of what is far off
-  the smaller its decay: from `lvc_loss`'s variance at 0 to `dice_loss`'s bias, none, at 1.
+  the smaller its decay: from `lvc_loss`'s variance at 0 to `dice_loss`'s bias, none, at 1 (and
+  with no discount).
 
 Losses are means over steps, so `advantage` carries each step's weight (see `Samples`). First-order
 MAML is any of them under `stop_gradient`. Benchmark `estimators`: each one's bias and deviation.

@@ -9,9 +9,10 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
-from metarlhf.meta.references import References, count_of, mean_returns
+from metarlhf.meta.references import References, mean_returns
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.types import Feedback, Task

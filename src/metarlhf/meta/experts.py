@@ -1,6 +1,6 @@
 """Experts of single tasks, by PPO, in simulators that step outside the compiled program.
 
-They are an upper end of the scale, as `evaluate.references` are for compiled families; and guided
+They are an upper end of the scale, as `references.references` are for compiled families; and guided
 meta-training (`metarlhf.meta.guided`) teaches a learner to do after a few gradient steps what they
 do.
 """
@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import ppo, rollout_host
 from metarlhf.envs.base import Tasks
 from metarlhf.envs.host import TaskedEnv
+from metarlhf.meta.batches import count_of
 from metarlhf.networks import Agent
 from metarlhf.rollout import EVALUATION
 from metarlhf.types import Task
@@ -27,11 +28,15 @@ class Experts(NamedTuple):
     tasks: Task
     agents: Agent
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return count_of(self.tasks)
+
     def some(self, key: PRNGKeyArray, count: int) -> "Experts":
         """So many of them, drawn at random: none again before all others were."""
-        number = jax.tree.leaves(self.tasks)[0].shape[0]
-        rounds = jax.random.split(key, -(-count // number))
-        orders = [jax.random.permutation(round_key, number) for round_key in rounds]
+        rounds = jax.random.split(key, -(-count // self.count))
+        orders = [jax.random.permutation(round_key, self.count) for round_key in rounds]
         chosen = jnp.concatenate(orders)[:count]
         return jax.tree.map(lambda x: x[chosen], self)
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
+from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.outer import new_agent
@@ -98,13 +98,13 @@ def adapt_by_gradient(
         raise ValueError(f"{config.held_by} is about practice by PPO, not about gradient steps")
     learning = family.without_termination() if prior.belief is not None else family
     ask_key, play_key = jax.random.split(key)
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     answers = reward = None
     if prior.belief is not None and prior.library is not None:
         keys = jax.random.split(ask_key, count)
         rewards, answers = adapt_rewards(keys, prior.belief, prior.library, learning, tasks, config)
         reward = pays(rewards)
-    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.agent)
+    agents = for_each(count, prior.agent)
     loop = play_and_adapt(
         play_key, learning, tasks, agents, prior.rule, prior.shape.policy, steps, reward, reward
     )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from metarlhf.meta.baseline import Samples
 from metarlhf.meta.config import MetaRLConfig
@@ -25,7 +26,7 @@ from metarlhf.meta.objective import (
     over_steps,
     replay,
 )
-from metarlhf.meta.outer_steps import MetaRLState, descend
+from metarlhf.meta.outer_steps import MetaRLState, descend, held_near
 from metarlhf.networks import DiagGaussian, Distribution
 
 
@@ -66,7 +67,7 @@ def guided_step(
 
     def one(learned, task):
         before, after = replay(learned, task.support, task.query, config)
-        far = jax.vmap(_kl_of_advice)(task.query, task.advice, after)
+        far = jax.vmap(kl_of_advice)(task.query.weight, task.advice, after)
         return far, jax.vmap(kl_from_collecting)(task.support, before)
 
     def loss(learned, data):
@@ -80,14 +81,15 @@ def guided_step(
         return total + config.value_coefficient * value_loss, aux
 
     data = Advised(loop.support, loop.query, advice)
-    state, (metrics, kl), norm = descend(state, loss, data, config)
-    return state, metrics | {"meta_gradient_norm": norm, "kl": kl.mean()}
+    return held_near(*descend(state, loss, data, config), config)
 
 
-def _kl_of_advice(query: Samples, advice: Distribution, after: Distribution):
-    """Mean KL from what the policy says to what was advised, in nats.
+def kl_of_advice(
+    weight: Float[Array, "*batch"], advice: Distribution, after: Distribution
+) -> Float[Array, ""]:
+    """Mean KL from what the policy says to what was advised, in nats, each step as it weighs.
 
     In this direction a policy that cannot imitate exactly does not make up for it by acting at
     random; the other way round it does, and on AntDir goes a fifth less far so.
     """
-    return jnp.mean(query.weight * after.kl(advice))
+    return jnp.mean(weight * after.kl(advice))

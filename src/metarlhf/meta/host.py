@@ -20,6 +20,7 @@ from metarlhf.envs.base import Tasks
 from metarlhf.envs.host import TaskedEnv, TestedFamily, cores
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
+from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.experts import Experts
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
@@ -63,7 +64,7 @@ def play(
     Raises:
         ValueError: simulators do not part equally among tasks, or episodes among a task's.
     """
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     seats, horizon = env.num_envs // count, env.horizon
     if not seats or env.num_envs % count or episodes % seats or horizon is None:
         raise ValueError(
@@ -90,8 +91,8 @@ def play_and_adapt(
     steps: int,
 ) -> InnerLoop:
     """As `inner.play_and_adapt`, from what `state` has learned, paid as the tasks pay."""
-    count = jax.tree.leaves(tasks)[0].shape[0]
-    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.agent)
+    count = count_of(tasks)
+    agents = for_each(count, state.agent)
     rule_states = _begin(agents, state.rule, config)
     keys = jax.random.split(key, steps + 1)
     played = [play(keys[0], env, tasks, agents, config.episodes)]
@@ -163,8 +164,8 @@ def successes_after(
     then three by the policy's mode. `env` has a simulator for each of `tasks`.
     """
     play_key, *keys = jax.random.split(key, 3)
-    config, count = prior.shape.policy, jax.tree.leaves(tasks)[0].shape[0]
-    before = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), prior.agent)
+    config, count = prior.shape.policy, count_of(tasks)
+    before = for_each(count, prior.agent)
     samples = _judge(before, play(play_key, env, tasks, before, adaptation_episodes), config)
     after, _ = _step(before, _begin(before, prior.rule, config), samples, prior.rule, config)
     until = family.until_success(tasks)

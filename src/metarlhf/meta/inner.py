@@ -18,6 +18,7 @@ from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.adapted import split
 from metarlhf.meta.baseline import Samples, judge
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
 from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
@@ -32,7 +33,7 @@ RewardSource = Callable[[Trajectory], Trajectory]
 def inner_loss(policy: Distribution, samples: Samples, config: MetaRLConfig) -> Float[Array, ""]:
     """What an inner step descends, of what the policy says to `samples`.
 
-    Estimators differ in its second derivative alone.
+    Estimators differ in its second derivative alone, without discounting (see `estimators`).
     """
     log_prob = policy.log_prob(samples.action)
     match config.inner_estimator:
@@ -88,7 +89,7 @@ def play(
     def one(key, task, agent):
         return play_episodes(key, family, task, agent.actor, episodes)
 
-    count = jax.tree.leaves(tasks)[0].shape[0]
+    count = count_of(tasks)
     return jax.vmap(one)(jax.random.split(key, count), tasks, agents)
 
 

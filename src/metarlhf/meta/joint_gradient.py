@@ -25,6 +25,7 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, Teacher
 from metarlhf.meta import outer, reward_gradient
+from metarlhf.meta.batches import for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
 from metarlhf.meta.inner import InnerLoop, RewardSource, play
@@ -143,7 +144,7 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> 
     if config.reward == "task":
         return JointGradientState(policy, None, key)
     count = config.policy.meta_batch
-    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), policy.agent)
+    agents = for_each(count, policy.agent)
     tasks = _draw_tasks(task_key, family, config)
     played = play(play_key, family, tasks, agents, 4)
     pool = draw_clips(pool_key, family, played, config.pool)

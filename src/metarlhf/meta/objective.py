@@ -28,12 +28,16 @@ FEW = 3
 
 
 class Judged(NamedTuple):
-    """What is said of inner steps: a number for each, which all but `gain` are to be small."""
+    """What is said of inner steps: a number for each, which all but gains are to be small."""
 
     gain: Float[Array, "*task inner_step"]
     """What the policy after the step gains, to first order, on the one that collected after it."""
     clipped: Float[Array, "*task inner_step"]
     """The same as a loss, cut off where importance ratios are far from 1."""
+    explored: Float[Array, "*task inner_step"]
+    """What is gained, to first order, by what the step has sampled (e-maml; else nothing)."""
+    explored_clipped: Float[Array, "*task inner_step"]
+    """Likewise as a loss."""
     kl_before: Float[Array, "*task inner_step"]
     """KL from the policy that collected for the step to the one that takes it now, in nats."""
     kl_after: Float[Array, "*task inner_step"]
@@ -103,15 +107,18 @@ def judge_step(
     log_ratio = after.log_prob(query.action) - query.log_prob
     gain = jnp.mean(jnp.exp(log_ratio) * query.advantage)
     clipped = clipped_surrogate(log_ratio, query.advantage, config.clip)
+    explored = explored_clipped = jnp.zeros(())
     if config.method == "e-maml":
         # Credit to all that was sampled for the step (Stadie et al. 2018, equation 6).
         log_ratio = before.log_prob(support.action) - support.log_prob
         credit = config.exploration_coefficient * came_of_it * support.weight
-        gain += jnp.mean(jnp.exp(log_ratio) * credit)
-        clipped += clipped_surrogate(log_ratio, credit, config.clip)
+        explored = jnp.mean(jnp.exp(log_ratio) * credit)
+        explored_clipped = clipped_surrogate(log_ratio, credit, config.clip)
     return Judged(
         gain,
         clipped,
+        explored,
+        explored_clipped,
         kl_from_collecting(support, before),
         kl_from_collecting(query, after),
     )
@@ -155,6 +162,16 @@ def standardised_returns(query: Samples, config: MetaRLConfig) -> Float[Array, "
     return (came - came.mean(-1, keepdims=True)) / (came.std(-1, keepdims=True) + 1e-8)
 
 
+def gained(judged: Judged, config: MetaRLConfig) -> Float[Array, ""]:
+    """Mean gain over the tasks: of the steps that count, and of what every step has sampled."""
+    return over_steps(judged.gain, config) + judged.explored.sum(-1).mean()
+
+
+def lost(judged: Judged, config: MetaRLConfig) -> Float[Array, ""]:
+    """The same as a loss, with importance ratios cut off."""
+    return over_steps(judged.clipped, config) + judged.explored_clipped.sum(-1).mean()
+
+
 def over_steps(each: Float[Array, "*task inner_step"], config: MetaRLConfig) -> Float[Array, ""]:
     """The mean over tasks, of the last step or of all, as `config` says."""
     return jnp.mean(each if config.judge_every_step else each[..., -1])
@@ -173,7 +190,7 @@ def meta_loss(
     """
     judged = replay_all(learned, data, config)
     kl = judged.kl_before.mean(0)
-    surrogate = over_steps(judged.clipped, config)
+    surrogate = lost(judged, config)
     value_loss = mean_value_loss(learned[0].critic, data.query, config)
     loss = surrogate + jnp.sum(kl_coefficient * kl) + config.value_coefficient * value_loss
     return loss, ({"surrogate": surrogate, "value_loss": value_loss}, kl)

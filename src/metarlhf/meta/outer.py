@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf import optimise
 from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import Spaces, TaskFamily
+from metarlhf.meta.batches import for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.guided import guided_step
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
@@ -45,8 +46,17 @@ def init(
     config: MetaRLConfig,
     agent: Agent | None = None,
 ) -> MetaRLState:
-    """Start meta-training `agent`, or a fresh one."""
+    """Start meta-training `agent`, or a fresh one.
+
+    Raises:
+        ValueError: a context is to adapt, and `agent` has none that learns.
+    """
     agent_key, key = jax.random.split(key)
+    if agent is not None and config.adapts == "context" and not agent.actor.body.learns_context:
+        raise ValueError(
+            "adapts is context, but this agent has no context that learns: build it with "
+            "meta.outer.new_agent, or choose adapts policy or head"
+        )
     if agent is None:
         agent = new_agent(agent_key, family, config)
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, config)
@@ -94,7 +104,7 @@ def meta_step(
     Metrics hold the true mean return before adaptation (`return_before`) and after it (`return`).
     """
     count = config.meta_batch
-    agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.agent)
+    agents = for_each(count, state.agent)
     loop = play_and_adapt(
         key, family, spread(tasks), spread(agents), state.rule, config, config.inner_steps,
         inner_reward, outer_reward,

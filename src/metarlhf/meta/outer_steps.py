@@ -29,6 +29,7 @@ from metarlhf.meta.objective import (
     Learned,
     Metrics,
     collected,
+    gained,
     kl_from_collecting,
     mean_value_loss,
     meta_loss,
@@ -78,7 +79,10 @@ def optimiser(config: MetaRLConfig) -> optax.GradientTransformation:
 def outer_step(config: MetaRLConfig) -> OuterStep:
     """The one that `config` asks for."""
     if config.method == "guided":
-        raise ValueError("guided meta-training is told what experts do: say `advice`")
+        raise ValueError(
+            "guided meta-training is told what experts do, which meta.host.iterate takes: it is "
+            "for simulators outside the program. Choose another method, such as promp"
+        )
     if config.method == "reptile":
         return towards_adapted
     return trust_region_step if config.outer_step == "trpo" else gradient_steps
@@ -92,11 +96,17 @@ def gradient_steps(
     def loss(learned, data):
         return meta_loss(learned, data, state.kl_coefficient, config)
 
-    state, (metrics, kl), norm = descend(state, loss, collected(loop, config), config)
+    return held_near(*descend(state, loss, collected(loop, config), config), config)
+
+
+def held_near(
+    state: MetaRLState, aux: tuple[Metrics, Array], norm: Array, config: MetaRLConfig
+) -> tuple[MetaRLState, Metrics]:
+    """After steps of Adam: the weight of the KL penalty for the next, where it has a target."""
+    metrics, kl = aux
     if config.kl_target:
         adapted = jax.vmap(partial(adapt_kl_coefficient, target=config.kl_target))
-        coefficient = adapted(state.kl_coefficient, kl)
-        state = replace(state, kl_coefficient=coefficient)
+        state = replace(state, kl_coefficient=adapted(state.kl_coefficient, kl))
     return state, metrics | {"meta_gradient_norm": norm, "kl": kl.mean()}
 
 
@@ -112,7 +122,7 @@ def trust_region_step(
 
     def gain_and_kl(moved, data):
         judged = replay_all(learned(moved), data, config)
-        return over_steps(judged.gain, config), over_steps(judged.kl_after, config)
+        return gained(judged, config), over_steps(judged.kl_after, config)
 
     def adapted(moved):
         one = lambda task: replay(learned(moved), task.support, task.query, config)[1]

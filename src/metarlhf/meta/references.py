@@ -13,6 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
+from metarlhf.meta.batches import count_of
 from metarlhf.rollout import evaluate
 from metarlhf.types import Task
 
@@ -79,11 +80,6 @@ def _ppo_updates(states, family, tasks, config, updates):
     """PPO on the true reward of each task."""
     one = lambda state, task: ppo.iterate_many(state, family, task, config, updates)[0]
     return jax.vmap(one)(states, tasks)
-
-
-def count_of(tasks: Task) -> int:
-    """How many tasks they are."""
-    return jax.tree.leaves(tasks)[0].shape[0]
 
 
 def references(

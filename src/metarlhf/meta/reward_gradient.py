@@ -19,6 +19,7 @@ from metarlhf.devices import spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.pairs import draw_pairs, random_pairs
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
@@ -136,7 +137,7 @@ def train_step(
 ) -> tuple[GradientRewardState, dict[str, Float[Array, ""]]]:
     """One meta-gradient step on a random batch of `tasks` and the given pool of clips."""
     task_key, loss_key = jax.random.split(key)
-    num_tasks = jax.tree.leaves(tasks)[0].shape[0]
+    num_tasks = count_of(tasks)
     index = jax.random.randint(task_key, (config.batch_tasks,), 0, num_tasks)
     batch = spread(jax.tree.map(lambda x: x[index], tasks))
     true_reward = jax.vmap(lambda task: clips.seen_under(family, task).task_reward)(batch)

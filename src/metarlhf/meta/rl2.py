@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs.base import Environment
+from metarlhf.meta.batches import count_of
 from metarlhf.meta.trials import AnyTask, Trials, any_task
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig, TrainState
@@ -95,5 +96,5 @@ def returns_by_episode(
         played = play_episodes(key, trials, task, agent.actor, count, deterministic)
         return trials.returns(played.obs, played.task_reward, played.done)
 
-    keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+    keys = jax.random.split(key, count_of(tasks))
     return jax.vmap(one)(keys, tasks)

@@ -26,12 +26,14 @@ def build_agent(
 ) -> Agent:
     """An untrained agent whose networks fit `spaces`.
 
+    Both are told a context of so many numbers; one that is learned is the policy's alone.
+
     Policy and value function have encoders, memories and hidden layers of their own, or with
     `shared_torso` the same ones below a last layer each.
     """
     space = spaces.observation_space
 
-    def body(key: PRNGKeyArray) -> Body:
+    def body(key: PRNGKeyArray, context_size: int) -> Body:
         return Body(
             space,
             key=key,
@@ -43,7 +45,7 @@ def build_agent(
         )
 
     seen_key, actor_key, judged_key, critic_key = jax.random.split(key, 4)
-    seen = body(seen_key)
+    seen = body(seen_key, context_size)
     actor = Actor(
         seen,
         seen.features(space),
@@ -55,5 +57,5 @@ def build_agent(
     if shared_torso:
         width = hidden[-1] if hidden else seen.features(space)
         return Agent(actor, Critic(None, width, key=critic_key, hidden=()))
-    judged = body(judged_key)
+    judged = body(judged_key, 0 if learns_context else context_size)
     return Agent(actor, Critic(judged, judged.features(space), key=critic_key, hidden=hidden))

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
+from metarlhf.networks.body import Body
+
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_FEATURES = 1 + 2 * len(DECAYS) + 2 + 4
-# Parts of an agent that are set, and never trained.
-SET = (".context", ".moments")
+# Parts of an agent that are set, and never trained; a context may be, see `Body`.
+SET = (".moments", ".context")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ def places(params: PyTree) -> list[Place]:
     Layers are the items of the sequence that holds them. What is in no sequence belongs to the
     output, but an agent's body to the input.
     """
+    is_body = lambda x: isinstance(x, Body)
+    bodies = [body for body in jax.tree.leaves(params, is_leaf=is_body) if is_body(body)]
+    are_set = SET[:1] if any(body.learns_context for body in bodies) else SET
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
     names = [jax.tree_util.keystr(path) for path in paths]
     layers = [_layer(path) for path in paths]
@@ -60,7 +65,7 @@ def places(params: PyTree) -> list[Place]:
         depth = 0.0 if ".body" in name else 1.0
         if parent is not None and last[parent]:
             depth = index / last[parent]
-        found.append(Place(not any(s in name for s in SET), ".critic" not in name, depth))
+        found.append(Place(not any(s in name for s in are_set), ".critic" not in name, depth))
     return found
 
 

@@ -24,6 +24,7 @@ class AgentShape:
     """Where it acts, as `envs.make` or `envs.connect` knows it."""
     hidden: tuple[int, ...]
     context_size: int = 0
+    learns_context: bool = False
     memory: Cell | None = None
     memory_size: int = 64
     normalise_obs: bool = False
@@ -43,6 +44,7 @@ class AgentShape:
             environment=environment,
             hidden=tuple(bias.shape[-1] for bias in network.biases[:-1]),
             context_size=body.context.shape[-1],
+            learns_context=body.learns_context,
             memory=memory.kind if memory else None,
             memory_size=memory.size if memory else 64,
             normalise_obs=body.moments is not None,
@@ -91,6 +93,7 @@ def _build(shape: AgentShape, spaces: Spaces) -> Agent:
         spaces,
         shape.hidden,
         shape.context_size,
+        learns_context=shape.learns_context,
         memory=shape.memory,
         memory_size=shape.memory_size,
         normalise_obs=shape.normalise_obs,

@@ -16,6 +16,8 @@ Answerer = Literal["people", "true", "erring"]
 def headline(found: Explanation) -> str:
     """What the reward pays for, in one sentence: features that make up most of it."""
     share = found.importance["after"].gradients
+    if not share.any():
+        return "This reward pays every step alike"
     order = np.argsort(-share, kind="stable")
     count = int(np.searchsorted(np.cumsum(share[order]), 0.85)) + 1
     parts = [

@@ -84,7 +84,10 @@ def _learn_from(
     assert state.watch is not None
     answers = state.answers._replace(feedback=_recorded(state.answers.feedback, said))
     belief = state.belief.adapt(key, answers.feedback)
-    usual = state.library if state.library.obs.shape[0] else state.candidates.clips
+    usual = state.library
+    if not usual.obs.shape[0]:  # what rounds have left, the newest first; the rest is blank
+        room, remembered = len(state.candidates.showable), config.remembered_rounds
+        usual = state.candidates.clips[: room // remembered * min(remembered, config.rounds)]
     reward = pays(belief, usual, family, answers, config)
     watch = state.watch.charged(said, config.watch)
     train = tell(eqx.tree_at(lambda t: t.agent, state.ppo, watch.best), belief)

@@ -52,7 +52,11 @@ class RLHFState(eqx.Module):
 def run_round(
     state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
 ) -> tuple[RLHFState, dict[str, Float[Array, ""]]]:
-    """One round with a simulated teacher: look, ask, take in, practise. Pure; vmap it."""
+    """One round with a simulated teacher: look, ask, take in, practise. Pure; vmap it.
+
+    Metrics are of the last update of practice: none where what was taken in is all that is learned
+    from (`config.updates` 1).
+    """
     key, look_key, ask_key, take_key = jax.random.split(state.key, 4)
     state, trajectory = look(look_key, state, family, task, config)
     answers = ask(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import Shown
 from metarlhf.feedback import blank
+from metarlhf.feedback.segments import same
 from metarlhf.ppo.lagrangian import Multiplier
 from metarlhf.reward.cost import CostConfig, CostModel, Marks
 from metarlhf.types import Segment, Task, Trajectory
@@ -104,17 +105,21 @@ def look_over(
 ) -> Never:
     """Let the person look over `count` more of `clips`, as far as there is room, and learn from it.
 
-    Those that the model is least sure about are shown, of some that are drawn.
+    Those that the model is least sure about are shown, of some that are drawn. Nobody looks a clip
+    over twice: where there are too few new ones, fewer are.
     """
-    logits = jnp.where(showable, 0.0, -jnp.inf)
     draw_key, fit_key = jax.random.split(key)
-    drawn = jax.random.categorical(draw_key, logits, shape=(CONSIDERED * count,))
+    again = jnp.any(same(clips, never.marks.clips) & (never.marks.weight > 0), axis=-1)
+    new = showable & ~again
+    some = min(CONSIDERED * count, len(new))
+    drawn = jax.lax.top_k(jnp.where(new, jax.random.uniform(draw_key, new.shape), -1.0), some)[1]
     p = never.model.by_member(clips.obs[drawn], clips.action[drawn]).mean(0)
-    _, best = jax.lax.top_k(jnp.sum(p * (1.0 - p), axis=-1), count)
-    shown = clips[drawn[best]]
+    doubt = jnp.where(new[drawn], jnp.sum(p * (1.0 - p), axis=-1), -1.0)
+    chosen = drawn[jax.lax.top_k(doubt, min(count, some))[1]]
+    shown = clips[chosen]
     forbidden = true_cost(family, task, shown.obs, shown.action) > 0
-    seen = jnp.broadcast_to(showable.any(), count).astype(never.marks.weight.dtype)
-    rows = never.marks.weight.sum().astype(int) + jnp.arange(count)
+    seen = new[chosen].astype(never.marks.weight.dtype)  # what is not comes last
+    rows = never.marks.weight.sum().astype(int) + jnp.arange(len(chosen))
     put = lambda store, new: store.at[rows].set(new, mode="drop")
     marks = jax.tree.map(put, never.marks, Marks(shown, forbidden, seen))
     return never.taught(fit_key, marks)
