@@ -39,8 +39,8 @@ def alone_on_host(family: HostFamily, steps: int) -> PPOConfig:
     Chosen on AntDir: a random policy of standard deviation 1 falls at once, so it begins with half
     of that; without a reward for entropy it settled on a poor gait, from 231 after half a million
     steps to 246 after three; and updates that leave off where a minibatch's KL is above 0.03 came
-    to 236 after one million steps and to 482 after three, where larger ones (of 0.1 on average) had
-    come to 167 and 390 (one seed each).
+    to 236 after one million steps and to 314 after one and a half, where larger ones (of 0.1 on
+    average) had come to 167 and 227 (one seed each).
     """
     return replace(
         STEPPED,
