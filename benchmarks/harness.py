@@ -59,7 +59,6 @@ ORDER = (
     "rlhf-vs-imitation",
     "teachers",
     "wrong-answers",
-    "wrong-answers-from-scratch",
     "influence",
     "calibration",
     "over-optimisation",
