@@ -83,7 +83,9 @@ def config_of(task, quick):
     """Its preset."""
     config = by_gradient(f"finn2017/{task}", METHODS.get(task, "promp"), "task").policy
     if quick:
-        config = replace(config, iterations=1, meta_batch=2, episodes=2, expert_steps=3200)
+        config = replace(config, iterations=1, meta_batch=2, episodes=2)
+        if config.method == "guided":
+            config = replace(config, expert_steps=3200)
     return config
 
 

@@ -148,6 +148,12 @@ class TestCAVIA:
         with pytest.raises(ValueError, match="no context that learns"):
             outer.init(jax.random.key(1), FAMILY, self.CONFIG, untold)
 
+    def test_what_would_do_nothing_is_refused(self):
+        with pytest.raises(ValueError, match="context_size is for adapts context"):
+            replace(CONFIG, context_size=3)
+        with pytest.raises(ValueError, match="advice_std is for method guided"):
+            replace(CONFIG, advice_std=0.3)
+
     def test_there_is_a_context(self):
         with pytest.raises(ValueError, match="context_size must be at least 1"):
             replace(self.CONFIG, context_size=0)

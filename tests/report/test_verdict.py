@@ -122,6 +122,23 @@ def test_lines_of_observations_have_a_sign_each():
     assert len({(sign.sign, sign.colour) for sign in found}) == 3
 
 
+def test_far_from_the_true_reward_in_either_way_neither_is_called_the_better():
+    told = verdict(found_to_be(to_true(0.63, dard=0.75))).text
+    assert "They differ" in told
+    assert "better" not in told
+
+
+def test_it_is_said_what_is_paid_for_in_vain():
+    names = [Feature(name, "", (i,)) for i, name in enumerate("abc")]
+    given = Importance(np.array([0.5, 0.4, 0.1]), np.zeros(3))
+    wanted = Importance(np.array([0.99, 0.01, 0.0]), np.zeros(3))
+    found = found_to_be(to_true(0.3), after=given, true=wanted)._replace(features=names)
+    assert "It pays for b (40" in verdict(found).text
+    assert "for which the true reward pays next to nothing." in verdict(found).text
+    same = found_to_be(to_true(0.3), after=given, true=given)._replace(features=names)
+    assert "It pays for" not in verdict(same).text
+
+
 def test_what_follows_from_what_is_said_in_one_sentence():
     one, two, three = (Feature(name, "", (i,)) for i, name in enumerate("abc"))
     blank = Explanation(**dict.fromkeys(Explanation._fields))

@@ -85,4 +85,10 @@ def _adapt(options: AdaptHost, run: RunDirectory, prior: GradientPrior) -> int:
         f"simulator; the agent is in {folder}"
     )
     how = "It acted by sampling, as it learns: metarlhf play does so with --sample."
-    return show(result, [line, how], options.json)
+    lines = [line, how]
+    if last["return"] < last["return_before"]:
+        lines.append(
+            "That is worse than before: another number of steps (--steps), or a prior that was "
+            "meta-trained for longer, may do better."
+        )
+    return show(result, lines, options.json)

@@ -127,7 +127,11 @@ def _evaluate(
     }
     if options.oracle_steps:
         result["oracle"] = _oracle(options, run, family, tasks, adapted.mean(0), untrained)
-    levels = {"PPO": result["oracle"]["return"]} if options.oracle_steps else {}
+    levels = {}
+    if options.oracle_steps:
+        count = options.oracle_tasks
+        some = "" if count == options.tasks else f" on {count} of them"
+        levels = {f"PPO{some}": result["oracle"]["return"]}
     write_returns(picture, curves(result), levels)
     return run.finish(result | {"seconds": run.seconds})
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from metarlhf import files
 from metarlhf.cli import supervise
 from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
 from metarlhf.envs import make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH
+from metarlhf.meta import gradient_prior
 from metarlhf.meta.presets import BESIDE, Preset, preset
 from metarlhf.meta.prior import load
 from metarlhf.reward import EnsembleConfig
@@ -144,6 +146,11 @@ def read(argv: Sequence[str]) -> Teach:
     first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
     if first.prior is None:
         return first
+    if files.kind(first.prior) == gradient_prior.KIND:
+        raise UserError(
+            f"{first.prior} adapts by gradient steps: people teach from a prior that holds a "
+            "belief about tasks, as metarlhf meta-train makes with --method posterior, or from none"
+        )
     prior = load(first.prior)
     usual = _default(prior.family.name, first.preset, first.prior)
     options = parse(Teach, argv, "teach", usual)

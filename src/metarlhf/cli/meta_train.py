@@ -133,6 +133,11 @@ def main(argv: Sequence[str]) -> int:
 
     command = MetaTrainByGradient if by_gradients else MetaTrain
     options = parse_task(command, argv, "meta-train", default_of)
+    if _method(options) != options.method:
+        raise UserError(
+            f"--config.policy.method {_method(options)} is another method than --method "
+            f"{options.method}, whose settings these are: say --method {_method(options)} instead"
+        )
     if _method(options) == "guided" and not on_host:
         raise UserError(
             "guided meta-training is for simulators outside the program, whose steps are dear: "

@@ -76,7 +76,10 @@ def _experts(
     count = count_of(tasks)
     steps = number(policy.expert_steps, 12)
     tasks_in_words = f"{count} tasks" if count > 1 else "one task"
-    say(f"{family.name}: PPO makes experts of {tasks_in_words} first, {steps} steps each")
+    say(
+        f"{family.name}: PPO makes experts of {tasks_in_words} first, {steps} steps each. Each is "
+        "kept when it is done: stopped before, it begins anew"
+    )
     each = [_expert(run, family, key, tasks, i, policy.expert_steps) for i in range(count)]
     return Experts(tasks, jax.tree.map(lambda *agents: jnp.stack(agents), *each))
 
@@ -95,7 +98,7 @@ def _expert(
         return agent, np.array(paid)
 
     agent, paid = run.keep_tree(f"expert-{i}", (like, np.zeros(())), make)
-    say(f"expert {i + 1}: return {float(paid):.1f}")
+    say(f"expert {i + 1} is done: return {float(paid):.1f}, an episode in each of its simulators")
     return agent
 
 

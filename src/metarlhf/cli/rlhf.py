@@ -45,9 +45,13 @@ from metarlhf.envs import Shown, TaskFamily, connect, make_family
 from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
 from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.networks import publish_agent
+from metarlhf.report.wording import percent
 from metarlhf.reward import EnsembleConfig, publish_reward
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
+
+# So many answers are not few.
+MANY = 200
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,21 @@ def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
     )
 
 
+def _why_worse(config: RLHFConfig) -> str:
+    """What it may be that made things worse."""
+    if config.teacher.mistake:
+        return (
+            f"Of the answers {percent(config.teacher.mistake)} were wrong, as "
+            "--config.teacher.mistake asks for: compare with the same run without."
+        )
+    if config.labels >= MANY:
+        return "Its answers are many: look into what it learned of them (metarlhf explain RUN)."
+    return (
+        "Often so few answers say too little to begin from nothing: give more (--config.labels), "
+        "or teach it from a prior (metarlhf meta-train, then adapt)."
+    )
+
+
 def _held_back(config: RLHFConfig) -> str:
     """That it may not be the answers, where something holds practice."""
     if config.held_by is None:
@@ -243,10 +262,6 @@ def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
             "there was no new question about clips that lie within one episode."
         )
     elif last["return"] < before["return"]:
-        lines.append(
-            "That is worse than before. Often so few answers say too little to begin from nothing: "
-            "give more (--config.labels), or teach it from a prior (metarlhf meta-train, then "
-            f"adapt).{_held_back(config)}"
-        )
+        lines.append(f"That is worse than before. {_why_worse(config)}{_held_back(config)}")
     lines += parted_words(result) + cost_words(result) + held_words(result, config)
     return show(result, lines, options.json)

@@ -137,7 +137,9 @@ def explain(
         ),
         answers=answered(learned, others, alone),
         calibration=calibration(fresh_key, learned, others, true),
-        wrong=wrong_answers(learned.after, learned.feedback, learned.annotators),
+        wrong=wrong_answers(
+            learned.after, learned.feedback, learned.annotators or ("the teacher",)
+        ),
     )  # fmt: skip
 
 

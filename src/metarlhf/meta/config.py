@@ -143,6 +143,15 @@ class MetaRLConfig:
                 f"learn_inner_lr {self.learn_inner_lr} is for inner_rule sgd: {self.inner_rule} "
                 "says itself how far each parameter moves. Choose learn_inner_lr none, or sgd"
             )
+        guided, by_context = self.method == "guided", self.adapts == "context"
+        for name, used, what in (
+            ("context_size", by_context, "adapts context"),
+            ("expert_tasks", guided, "method guided"),
+            ("expert_steps", guided, "method guided"),
+            ("advice_std", guided, "method guided"),
+        ):
+            if not used and getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"{name} is for {what}: leave it out, or choose that")
         if self.method == "guided" and self.outer_step != "adam":
             raise ValueError(
                 "guided imitates by steps of Adam: leave outer_step at adam, or choose another "

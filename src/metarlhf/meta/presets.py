@@ -156,6 +156,7 @@ def _guided(policy: MetaRLConfig) -> MetaRLConfig:
     """
     return replace(
         policy,
+        method="guided",
         inner_lr=10 * policy.inner_lr,
         iterations=120,
         epochs=40,

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metarlhf.envs import Shown, TaskFamily
-from metarlhf.explain import Answered, Calibration, Explanation
+from metarlhf.explain import Answered, Calibration, Explanation, Map
 from metarlhf.explain.answers import FITS_NOT
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
@@ -91,7 +92,7 @@ def render(
         misfitting=sum(one.misfit for one in answers),
         signs=_signs(family, task),
         forbids=any(one.forbidden is not None for one in found.maps),
-        misfits=words.misfits(answers, by),
+        misfits=" ".join([words.misfits(answers, by), words.taken_for_wrong(found.wrong)]).strip(),
         doubted=words.doubted(by),
         people=words.people(answers, found.wrong),
         beliefs=_beliefs(answers),
@@ -160,9 +161,14 @@ def _shapes(found: Explanation) -> list[Drawing]:
     ]  # fmt: skip
 
 
+def _told_of_forbidden(one: Map) -> float:
+    """How much a map says of where what must never be is; none says more where nothing is known."""
+    return 0.0 if one.forbidden is None else float(np.nanstd(one.forbidden))
+
+
 def _maps(found: Explanation) -> list[Drawing]:
     drawn = []
-    for i, one in enumerate(found.maps):
+    for i, one in enumerate(sorted(found.maps, key=_told_of_forbidden, reverse=True)):
         rows = 3 if "true" in one.rewards or one.forbidden is not None else 2
         drawn.append(
             drawing(

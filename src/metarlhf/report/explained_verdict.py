@@ -20,6 +20,10 @@ AGREEMENT = (
     (0.8, "have next to nothing to do with one another"),
     (float("inf"), "part: what is liked by the one is disliked by the other"),
 )
+# Beyond this neither says that two rewards have to do with one another.
+UNRELATED = 0.55
+# Shares of what is paid, by integrated gradients.
+MUCH, NOTHING = 0.2, 0.02
 # The two distances say the same when they are no further apart.
 APART = 0.1
 
@@ -33,8 +37,8 @@ UNALIKE = 0.35
 NO_COIN = 0.55
 COIN = "A coin would be right in half of them."
 WRONG_NEVERTHELESS = (
-    "That it is not far from the true reward on the whole is no contradiction: questions are about "
-    "clips of its last rounds, which are much alike, so that small errors decide."
+    "That the two rewards agree better than that over all steps is no contradiction: questions are "
+    "about clips of its last rounds, which are much alike, so that what they differ by decides."
 )
 RIGHT_NEVERTHELESS = (
     "That it foresees answers and is far from the true reward is no contradiction: an answer "
@@ -81,6 +85,7 @@ def verdict(found: Explanation) -> Verdict:
             f"their DARD distance {after.dard:.2f} ({SCALE}); before the answers they were "
             f"{before.epic:.2f} and {before.dard:.2f}.{_why_they_differ(after)}",
             *_further_than_before(before, after),
+            *_paid_in_vain(found),
         ]
     elif found.calibration is not None:
         sentences += ["What was wanted is known from answers alone."]
@@ -131,18 +136,38 @@ def _why_they_differ(found: Distance) -> str:
     """What it means that one of the distances is much the larger."""
     if abs(found.epic - found.dard) <= APART:
         return ""
+    why = (
+        " They differ: EPIC compares steps from all over, DARD only such as one action more or "
+        "less can change."
+    )
+    if min(found.epic, found.dard) > UNRELATED:
+        return why
     if found.dard > found.epic:
         return (
-            " They differ: EPIC compares steps from all over, DARD only such as one action more or "
-            "less can change. So the model tells good situations from bad ones better than a good "
-            "action from a bad one where it stands, and what an agent is led to do from step to "
-            "step may not be what was wanted."
+            f"{why} So the model tells good situations from bad ones better than a good action "
+            "from a bad one where it stands."
         )
     return (
-        " They differ: EPIC compares steps from all over, DARD only such as one action more or "
-        "less can change. So the model tells a good action from a bad one where it stands better "
-        "than good situations from bad ones, and may lead an agent to the wrong place."
+        f"{why} So the model tells a good action from a bad one where it stands better than good "
+        "situations from bad ones, and may lead an agent to the wrong place."
     )
+
+
+def _paid_in_vain(found: Explanation) -> list[str]:
+    """Features that much is paid for, and by the true reward nothing."""
+    true, after = found.importance.get("true"), found.importance.get("after")
+    if true is None or after is None or not true.gradients.any():
+        return []
+    vain = [
+        f"{feature.name} ({wording.percent(float(paid))})"
+        for feature, paid, wanted in zip(
+            found.features, after.gradients, true.gradients, strict=True
+        )
+        if paid > MUCH and wanted < NOTHING
+    ]
+    if not vain:
+        return []
+    return [f"It pays for {' and '.join(vain)}, for which the true reward pays next to nothing."]
 
 
 def _flat(found: Explanation) -> bool:

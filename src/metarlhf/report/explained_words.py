@@ -129,6 +129,14 @@ def misfits(answers: Sequence[Answered], by: Answerer) -> str:
     return f"{which} not fit what the model takes from the others: {doubted(by)}."
 
 
+def taken_for_wrong(wrong: dict[str, float]) -> str:
+    """How many answers the model takes for wrong, if they are of one who answered."""
+    if len(wrong) != 1:
+        return ""
+    (share,) = wrong.values()
+    return f"The model takes {wording.percent(share)} of all answers for wrong."
+
+
 def doubted(by: Answerer) -> str:
     """What may be wrong where an answer does not fit the others."""
     match by:
@@ -142,8 +150,8 @@ def doubted(by: Answerer) -> str:
                 "something that the model has not understood"
             )
     return (
-        "the simulated teacher never erred here, so it is the model that has not understood this, "
-        "and not the answer that is wrong"
+        "the simulated teacher never erred here, so the others say too little of this, and it is "
+        "not the answer that is wrong"
     )
 
 

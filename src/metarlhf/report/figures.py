@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET, draw_trajectory
@@ -121,8 +120,6 @@ def draw_level(axes: Axes, level: float, text: str, above: bool, left: bool = Tr
         va="bottom" if above else "top",
         fontsize="small",
         alpha=0.85,
-        # Readable also where a curve goes through it.
-        path_effects=[withStroke(linewidth=2.5, foreground=axes.figure.get_facecolor())],
     )
 
 
