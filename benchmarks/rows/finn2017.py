@@ -21,7 +21,7 @@ from metarlhf.statistics import mean_interval
 ROW = "finn2017"
 STEPS = 3
 # After one and after three steps; MAML's own were -11.7 and -3.2.
-TARGETS = {0: (None, None), 1: (-11.7, -9.0), 2: (None, None), 3: (-3.3, -2.8)}
+TARGETS = {0: (None, None), 1: (-11.7, -7.0), 2: (None, None), 3: (-3.3, -2.6)}
 
 
 def measure(options):

@@ -46,6 +46,7 @@ def measure(options):
             low=min(rates),
             high=max(rates),
             must=300_000,
+            aim=600_000,
             seeds=(0,),
             details={
                 "runs": rates,
