@@ -144,7 +144,7 @@ class TestCAVIA:
         assert_same(agent, found)
         assert found.actor.body.learns_context
         outer.init(jax.random.key(1), FAMILY, self.CONFIG, found)
-        untold = outer.new_agent(jax.random.key(0), FAMILY, replace(self.CONFIG, adapts="policy"))
+        untold = outer.new_agent(jax.random.key(0), FAMILY, CONFIG)
         with pytest.raises(ValueError, match="no context that learns"):
             outer.init(jax.random.key(1), FAMILY, self.CONFIG, untold)
 
