@@ -43,7 +43,7 @@ def measure(options):
         must=PUBLISHED,
         seeds=seeds,
         details={
-            "steps": config.num_updates * config.batch_size,
+            "steps": config.steps,
             "by_seed": [float(one["sampled"].mean()) for one in runs],
             "by_mode": [float(one["mode"].mean()) for one in runs],
         },

@@ -56,7 +56,7 @@ def said(capsys, argv):
         (["meta-train", "navigation", "--method=mamll"], "--method"),
         (["meta-train", "--method=maml", "--config.library=9999"], "library must be 1 to 4096"),
         (["meta-train", "--method=maml", "--config.reward=me"], "--config.reward"),
-        (["demo", "--scratch-tasks=-1"], "scratch_tasks must be 0 or more"),
+        (["demo", "--scratch-tasks=99"], "scratch_tasks must be from 0 to tasks"),
         (["demo", "maze"], "no task family is called 'maze'"),
         (["demo", "navigation", "--config.iterations=-1"], "iterations must be at least 1"),
         (["demo", "navigation", "--config.tasks=7"], "tasks * episodes = 28 must be a multiple of"),

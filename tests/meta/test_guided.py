@@ -72,9 +72,9 @@ def test_a_step_comes_to_what_experts_do(experts):
     first = rows[0]
     last = {name: np.mean([row[name] for row in rows[-5:]]) for name in first}
     assert last["return"] > last["return_before"] + 4
-    assert last["return"] > first["return"] + 1
+    assert last["return"] > first["return"] + 2
     assert last["return"] > UNTRAINED + 5
-    assert last["advice_kl"] < first["advice_kl"]
+    assert last["advice_kl"] < first["advice_kl"] / 2
 
 
 def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):

@@ -80,7 +80,9 @@ def test_an_inner_step_with_adam_is_adams(adapts):
     _, loop = begun(config)
     for task in range(3):
         actor = jax.tree.map(lambda x: x[0, task], loop.agents.actor)
-        adam, state = optax.adam(config.inner_lr), None
+        # A root of zero has no derivative: the rule's has a little added, which counts where a
+        # gradient is next to nothing.
+        adam, state = optax.adam(config.inner_lr, eps_root=1e-16), None
         for step in range(2):
             moved, kept = split(actor, config)
             support = jax.tree.map(lambda x: x[step, task], loop.support)
@@ -91,8 +93,7 @@ def test_an_inner_step_with_adam_is_adams(adapts):
             updates, state = adam.update(jax.grad(loss)(moved), state)
             actor = eqx.combine(jax.tree.map(jnp.add, moved, updates), kept)
             found = jax.tree.map(lambda x: x[step + 1, task], loop.agents.actor)
-            # Two compilations: where a gradient is next to nothing, Adam's step is not.
-            jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-5), found, actor)
+            jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), found, actor)
 
 
 @every_rule

@@ -164,7 +164,7 @@ def _oracle(
     reached = adapted[:, :count].mean(1)
     gained = float(found.mean()) - untrained
     return {
-        "steps": config.num_updates * config.batch_size,
+        "steps": config.steps,
         "untrained": untrained,
         "returns": found.tolist(),
         "return": float(found.mean()),

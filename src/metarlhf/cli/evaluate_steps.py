@@ -118,7 +118,7 @@ def _evaluate(
         "untrained_spread": scale.spread,
         "oracle_return": float(scale.oracle.mean()),
         "oracle_hardly_learns": scale.hardly_learns,
-        "oracle_steps": options.oracle.num_updates * options.oracle.batch_size,
+        "oracle_steps": options.oracle.steps,
         "seconds": seconds,
         "per_task": scale.share(returns[:, -1]).mean(0).tolist(),
     }

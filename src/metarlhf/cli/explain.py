@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _answerer(begun: dict[str, Any]) -> Answerer:
-    """Whether the simulated teacher of a run answered by the true reward, always."""
+    """Who answered in a run with a simulated teacher: one that always goes by the true reward?"""
     usual, teacher = Teacher(), (begun.get("config") or {}).get("teacher") or {}
     kept = (
         float(teacher.get(name, getattr(usual, name))) for name in ("beta", "mistake", "myopic")

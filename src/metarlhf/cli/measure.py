@@ -49,7 +49,7 @@ class MeasureOptions(RunOptions):
     tasks: int = 40
     """Held-out tasks to teach."""
     scratch_tasks: int = 8
-    """How many of them to learn from scratch as well, all at most; 0: none, much faster."""
+    """How many of them to learn from scratch as well; 0: none, which is much faster."""
 
     oracle: PPOConfig = field(default_factory=PPOConfig)
     """PPO with the true reward, which all is compared with."""
@@ -58,8 +58,11 @@ class MeasureOptions(RunOptions):
         super().__post_init__()
         if self.tasks < 1:
             raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
-        if self.scratch_tasks < 0:
-            raise ValueError(f"scratch_tasks must be 0 or more, but is {self.scratch_tasks}")
+        if not 0 <= self.scratch_tasks <= self.tasks:
+            raise ValueError(
+                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is "
+                f"{self.scratch_tasks}: say --scratch-tasks {self.tasks} or less"
+            )
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Measurement:
         return Measurement(
             family,
             options.tasks,
-            min(options.scratch_tasks, options.tasks),
+            options.scratch_tasks,
             config,
             options.oracle,
             presets,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Integer, PRNGKeyArray
 
 from metarlhf.feedback import Teacher
-from metarlhf.feedback.segments import same
+from metarlhf.feedback.segments import compared
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward import Belief, Ensemble, Learned
 from metarlhf.reward.calibration import Reliability, predicted_preferences, reliability
@@ -98,9 +98,6 @@ def _of_fresh(
     said, weight = Teacher().compare(
         key, one.task_reward, other.task_reward, Scale.of(clips.task_reward)
     )
-    asked = feedback.comparisons
-    again = same(one, asked.left) & same(other, asked.right)
-    again |= same(one, asked.right) & same(other, asked.left)
-    weight *= ~jnp.any(again & (asked.weight > 0), axis=-1)
+    weight *= ~compared(one, other, feedback.comparisons)
     predicted = predicted_preferences(belief, Comparison(one, other, said, weight))
     return reliability(predicted, said, weight, BINS)

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from metarlhf.envs.base import Discrete, Shown
-from metarlhf.types import Segment, Trajectory
+from metarlhf.types import Comparison, Segment, Trajectory
 
 
 def blank(family: Shown, count: int) -> Segment:
@@ -37,7 +37,19 @@ def cut(trajectory: Trajectory, length: int, stride: int) -> tuple[Segment, Bool
     return clips, within_one
 
 
-def same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:
+def among(clips: Segment, others: Segment, weight: Float[Array, " other"]) -> Bool[Array, " clip"]:
+    """Which clips are among those of `others` that weigh something."""
+    return jnp.any(_same(clips, others) & (weight > 0), axis=-1)
+
+
+def compared(left: Segment, right: Segment, asked: Comparison) -> Bool[Array, " pair"]:
+    """Which pairs are among what was `asked`, either way round."""
+    again = _same(left, asked.left) & _same(right, asked.right)
+    again |= _same(left, asked.right) & _same(right, asked.left)
+    return jnp.any(again & (asked.weight > 0), axis=-1)
+
+
+def _same(clips: Segment, others: Segment) -> Bool[Array, "clip other"]:
     """Which clip is which: told by how they begin and end."""
     ends = lambda segment: segment.obs[:, jnp.array([0, -1])]
     return jnp.all(ends(clips)[:, None] == ends(others), axis=(-2, -1))

@@ -124,3 +124,8 @@ class PPOConfig:
     def num_updates(self) -> int:
         """Updates that fit the budget, at least one."""
         return max(1, self.total_steps // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that these updates take: the budget, in whole updates."""
+        return self.num_updates * self.batch_size

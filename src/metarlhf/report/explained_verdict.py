@@ -21,7 +21,7 @@ AGREEMENT = (
     (float("inf"), "part: what is liked by the one is disliked by the other"),
 )
 # Beyond this neither says that two rewards have to do with one another.
-UNRELATED = 0.55
+UNRELATED = AGREEMENT[2][0]
 # Shares of what is paid, by integrated gradients.
 MUCH, NOTHING = 0.2, 0.02
 # The two distances say the same when they are no further apart.

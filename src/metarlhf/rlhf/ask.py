@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback.library import Library
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
-from metarlhf.feedback.segments import same
+from metarlhf.feedback.segments import among, compared
 from metarlhf.feedback.store import empty, record_comparison, record_rating
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward.belief import Belief
@@ -157,10 +157,7 @@ def best_comparison(
     left, right = candidates
     logit = belief.sharpness * (sums[:, right] - sums[:, left])
     score = score_pairs(key, jax.nn.sigmoid(logit), belief.weight, config.strategy)
-    one, other = clips[left], clips[right]
-    again = same(one, asked.left) & same(other, asked.right)
-    again |= same(one, asked.right) & same(other, asked.left)
-    again = jnp.any(again & (asked.weight > 0), axis=-1)
+    again = compared(clips[left], clips[right], asked)
     again |= jnp.any(jnp.all(candidates.T[:, None] == put, axis=-1), axis=-1)
     again |= jnp.any(jnp.all(candidates[::-1].T[:, None] == put, axis=-1), axis=-1)
     score = jnp.where((left == right) | again, -jnp.inf, score)
@@ -187,7 +184,7 @@ def best_rating(
         log_std = jnp.reshape(belief.rating_log_std, (-1, 1))
         log_probability = rating_log_likelihood(predicted, marks, log_std, levels)
         score = rating_information_gain(log_probability, belief.weight)
-    again = jnp.any(same(clips[candidates], asked.segment) & (asked.weight > 0), axis=-1)
+    again = among(clips[candidates], asked.segment, asked.weight)
     again = again if fresh is None else again | ~fresh
     score = jnp.where(again, -jnp.inf, score)
     best = jnp.argmax(score)

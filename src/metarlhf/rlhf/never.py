@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import Shown
 from metarlhf.feedback import blank
-from metarlhf.feedback.segments import same
+from metarlhf.feedback.segments import among
 from metarlhf.ppo.lagrangian import Multiplier
 from metarlhf.reward.cost import CostConfig, CostModel, Marks
 from metarlhf.types import Segment, Task, Trajectory
@@ -109,8 +109,7 @@ def look_over(
     over twice: where there are too few new ones, fewer are.
     """
     draw_key, fit_key = jax.random.split(key)
-    again = jnp.any(same(clips, never.marks.clips) & (never.marks.weight > 0), axis=-1)
-    new = showable & ~again
+    new = showable & ~among(clips, never.marks.clips, never.marks.weight)
     some = min(CONSIDERED * count, len(new))
     drawn = jax.lax.top_k(jnp.where(new, jax.random.uniform(draw_key, new.shape), -1.0), some)[1]
     p = never.model.by_member(clips.obs[drawn], clips.action[drawn]).mean(0)
