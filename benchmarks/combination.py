@@ -18,17 +18,16 @@ from benchmarks.harness import Stopwatch
 from benchmarks.kept import kept, path_of
 from metarlhf import envs, files
 from metarlhf.envs.base import TaskFamily
+from metarlhf.experiments.evaluation import Curve
+from metarlhf.experiments.references import References
+from metarlhf.experiments.study import needed
 from metarlhf.meta import joint_gradient
-from metarlhf.meta.batches import count_of, for_each
-from metarlhf.meta.compare import needed
-from metarlhf.meta.evaluate import Curve
 from metarlhf.meta.gradient_prior import GradientPrior, load, pays, publish
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.inner import play_and_adapt
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient
-from metarlhf.meta.references import References
 from metarlhf.meta.reward_gradient import GradientRewardConfig
+from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
 from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about

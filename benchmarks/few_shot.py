@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.harness import Options, Result, Stopwatch
 from benchmarks.kept import kept, path_of
 from metarlhf import envs, files, rlhf
+from metarlhf.experiments.evaluation import Curve, teach_from_prior, teach_from_scratch
+from metarlhf.experiments.references import References, references
 from metarlhf.meta import joint, presets
-from metarlhf.meta.evaluate import Curve, teach_from_prior, teach_from_scratch
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.prior import Prior, load, publish
-from metarlhf.meta.references import References, references
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
 
 FAMILIES = presets.FAMILIES

@@ -15,8 +15,8 @@ from benchmarks.harness import ROOT, Options
 from metarlhf import envs
 from metarlhf.cli.measure import pictures, taught_tasks
 from metarlhf.cli.summary import versions
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.study import summarise
+from metarlhf.experiments.study import summarise
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.report import FamilyPictures, FamilyResult, Results, write_picture
 
 PATH = ROOT / "images" / "overview.svg"

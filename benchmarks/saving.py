@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.few_shot import FAMILIES, Plan, from_scratch, references_of, taught
 from benchmarks.harness import Options, Result
 from metarlhf import envs
-from metarlhf.meta.compare import first_reach, saving
+from metarlhf.experiments.study import first_reach, saving
 
 
 def savings(

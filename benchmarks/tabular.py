@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf.envs.base import Box, Discrete, Step, TaskFamily
-from metarlhf.meta.baseline import Samples
+from metarlhf.meta.estimators import Samples
 from metarlhf.networks import build_agent
 
 STATES, ACTIONS, HORIZON = 3, 2, 3

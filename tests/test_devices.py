@@ -13,8 +13,8 @@ import pytest
 from metarlhf import envs
 from metarlhf.devices import number, on_all, one_for_each_core, spread
 from metarlhf.meta import outer
-from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.tasks import mean_over_tasks
 
 CONFIG = MetaRLConfig(
     inner_steps=1, meta_batch=4, episodes=2, hidden=(8,), epochs=2, iterations=10, curvature_tasks=2

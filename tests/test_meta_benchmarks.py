@@ -9,9 +9,9 @@ from benchmarks.combination import reach
 from benchmarks.rows.combination import METHODS
 from benchmarks.rows.update_rules import BEGIN, FACTOR, FINE, Runs
 from metarlhf import envs
+from metarlhf.experiments.evaluation import Curve
+from metarlhf.experiments.references import References
 from metarlhf.feedback import blank, empty, record_comparison
-from metarlhf.meta.evaluate import Curve
-from metarlhf.meta.references import References
 
 # Returns are shares of the oracle as they stand.
 SCALE = References(np.zeros(2), np.ones(2))

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from metarlhf.mp4 import LONGEST, encode
+from metarlhf.teach.films import LONGEST, encode
 
 
 def frames_of(made):

@@ -12,10 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from metarlhf import envs
-from metarlhf.envs.from_gymnasium import FromGymnasium
-from metarlhf.envs.herds import Herds, cores, herds_for
+from metarlhf.envs.adapters.gymnasium import FromGymnasium
+from metarlhf.envs.adapters.processes import Herds, cores, herds_for
 from metarlhf.networks import build_agent
-from metarlhf.networks.body import forget
+from metarlhf.networks.actor_critic import forget
 from metarlhf.rollout_host import collect, evaluate, reset
 from tests.envs.counting import Counting, worked_out
 

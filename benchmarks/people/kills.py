@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.people.load import Browser
 from benchmarks.people.teach import Teach, teaching
 from metarlhf.cli.supervise import known
-from metarlhf.labels import Database, reading
+from metarlhf.teach import Database, questions
 
 PEOPLE, PAUSE = 5, 0.2
 VICTIMS = (("page",), ("agent",), ("page", "agent"))
@@ -50,8 +50,8 @@ def schedule(folder: Path, count: int, seed: int = 0) -> Outcome:
     run = known(folder)
     assert run is not None
     with database.read() as connection:
-        outcome.kept = [one.id for one in reading.answers(connection, run)]
-        outcome.learned_from = int(reading.status(connection, run).status["answers"])
+        outcome.kept = [one.id for one in questions.answers(connection, run)]
+        outcome.learned_from = int(questions.status(connection, run).status["answers"])
     database.close()
     return outcome
 
@@ -116,7 +116,7 @@ def _learned(folder: Path) -> int:
     database = Database.beside(folder)
     try:
         with database.read() as connection:
-            return int(reading.status(connection, run).status.get("answers", 0))
+            return int(questions.status(connection, run).status.get("answers", 0))
     finally:
         database.close()
 

@@ -23,7 +23,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from benchmarks.people.teach import free_port
-from metarlhf.labels import Clip, Database, NewQuestion, asking, people, reading
+from metarlhf.teach import Clip, Database, NewQuestion, people, questions
 
 OPEN = 150  # questions, at least
 TOGETHER = 10  # of them in a transaction, at most
@@ -43,7 +43,7 @@ def page(url: str) -> Iterator[tuple[str, str, Database]]:
     """The server of a new run: its address, the run, and its labels."""
     database = Database(url)
     with database.write() as connection:
-        run = asking.new_run(connection, "navigation/finn2017", {})
+        run = questions.new_run(connection, "navigation/finn2017", {})
     try:
         with serving(url, run) as address:
             yield address, run, database
@@ -56,7 +56,8 @@ def serving(url: str, run: str) -> Iterator[str]:
     """The address of a run's page, for people with tokens, in a process of its own."""
     port = free_port()
     command = [
-        sys.executable, "-m", "metarlhf.web.serve", "--run", run, "--port", str(port), "--tokens",
+        sys.executable, "-m", "metarlhf.teach.web.serve", "--run", run,
+        "--port", str(port), "--tokens",
     ]  # fmt: skip
     server = subprocess.Popen(command, env=os.environ | {"METARLHF_LABELS": url})
     address = f"http://127.0.0.1:{port}"
@@ -99,11 +100,11 @@ def _ask(url: str, run: str, begun: Any, over: Any) -> None:
     database, rng = Database(url), np.random.default_rng(0)
     while not over.is_set():
         with database.read() as connection:
-            missing = OPEN - reading.open_questions(connection, run)
+            missing = OPEN - questions.open_questions(connection, run)
         if missing > 0:
             new = [NewQuestion(_clip(rng), _clip(rng), 0.5) for _ in range(min(missing, TOGETHER))]
             with database.write() as connection:
-                asking.ask(connection, run, new)
+                questions.ask(connection, run, new)
         else:
             begun.set()
             time.sleep(0.01)
@@ -228,7 +229,7 @@ def check(database: Database, run: str, heard: Heard) -> None:
         RuntimeError: it is not.
     """
     with database.read() as connection:
-        kept = [one.id for one in reading.answers(connection, run)]
+        kept = [one.id for one in questions.answers(connection, run)]
     if sorted(heard.acknowledged) != sorted(kept) or len(set(kept)) < len(kept):
         raise RuntimeError(
             f"{len(heard.acknowledged)} answers were taken, {len(kept)} are kept: some are lost or "

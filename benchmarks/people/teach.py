@@ -70,7 +70,7 @@ class Teach:
             except OSError:
                 continue
             if parent == self.process.pid:
-                parts = {"metarlhf.web.serve": "page", "metarlhf.labels.filming": "camera"}
+                parts = {"metarlhf.teach.web.serve": "page", "metarlhf.teach.films": "camera"}
                 found[next((parts[p] for p in parts if p in words), "agent")] = int(entry)
         return found
 

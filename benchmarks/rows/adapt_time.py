@@ -9,7 +9,7 @@ from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.meta.adapt import adapt
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 
 ROW = "adapt-time"
 

@@ -18,8 +18,7 @@ from benchmarks.few_shot import FAMILIES, Plan
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs, rlhf
 from metarlhf.envs import Navigation
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rollout import evaluate
 from metarlhf.statistics import mean_interval

@@ -33,9 +33,9 @@ from metarlhf.explain import (
 )
 from metarlhf.explain.attribution import by_feature, shares
 from metarlhf.explain.distances import play
-from metarlhf.explain.steps import spaced
+from metarlhf.explain.landscape import spaced
 from metarlhf.meta.adapt import adapt
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
 
 ROW = "attribution"

@@ -15,8 +15,7 @@ from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.feedback.teachers import Scale
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.reward import ROBUST, Ensemble
 from metarlhf.reward.calibration import predicted_preferences, reliability
 from metarlhf.rlhf import RLHFConfig

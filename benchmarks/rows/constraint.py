@@ -16,10 +16,10 @@ import jax
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs, rlhf
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig
-from metarlhf.rlhf.never import true_cost
+from metarlhf.rlhf.constraints import true_cost
 from metarlhf.rollout import play_episodes
 from metarlhf.statistics import mean_interval
 

@@ -13,9 +13,8 @@ import numpy as np
 from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.meta import inner, outer
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import FINN2017
+from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.statistics import mean_interval
 
 ROW = "finn2017"

@@ -1,7 +1,7 @@
 """Whether wrong answers are found: two of twenty, turned round, among the four that look worst.
 
 Every answer is left out in turn and judged by the reward fitted to the others
-(`metarlhf.reward.influence`); the four that those give the lowest probability are the suspects. A
+(`metarlhf.reward.calibration`); the four that those give the lowest probability are the suspects. A
 run counts where both wrong ones are among them. Questions are random pairs of the prior's clips,
 answered by an errorless teacher, after which two random answers are turned round; with a prior, and
 by an ensemble that began with nothing. Held-out tasks.
@@ -16,10 +16,9 @@ import jax.numpy as jnp
 from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.reward import ROBUST, Ensemble
-from metarlhf.reward.influence import influence
+from metarlhf.reward.calibration import influence
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import ask_about
 from metarlhf.statistics import mean_interval

@@ -29,8 +29,8 @@ from metarlhf.cli.meta_train_host import meta_train_host
 from metarlhf.devices import in_the_foreground
 from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import blank
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import by_gradient
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
 from metarlhf.statistics import mean_interval
 

@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
+from metarlhf.contrib.search import Trial, return_in
 from metarlhf.files import digest
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.search import Trial, return_in
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import learned_folder, load_learned
 from metarlhf.ppo.presets import SEARCHED
 from metarlhf.statistics import mean_interval

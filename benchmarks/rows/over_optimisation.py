@@ -20,8 +20,8 @@ from benchmarks.few_shot import Plan
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs, rlhf
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.references import References, references
+from metarlhf.experiments.references import References, references
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig, WatchConfig
 from metarlhf.rollout import evaluate

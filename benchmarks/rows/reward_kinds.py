@@ -17,10 +17,9 @@ from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta import reward_gradient
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.reward_gradient import GradientRewardConfig
-from metarlhf.reward.refined import RefinedPosterior
+from metarlhf.meta.tasks import count_of, held_out_tasks
+from metarlhf.reward.latent import RefinedPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import ask_about
 from metarlhf.statistics import mean_interval

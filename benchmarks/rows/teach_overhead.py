@@ -23,11 +23,11 @@ from benchmarks.harness import Result
 from benchmarks.people.load import Browser, serving
 from metarlhf import envs, rlhf
 from metarlhf.cli.single import task_number
-from metarlhf.labels import Database, asking, people, reading
-from metarlhf.labels import lesson as lessons
-from metarlhf.labels.desk import Desk
-from metarlhf.labels.stage import Compiled
 from metarlhf.meta.presets import preset
+from metarlhf.teach import Database, people, questions
+from metarlhf.teach import lesson as lessons
+from metarlhf.teach.desk import Desk
+from metarlhf.teach.stage import Compiled
 
 ROW = "teach-overhead"
 REPEATS, UPDATES = 25, 300
@@ -75,7 +75,7 @@ def _taught(make, task, config, updates):
         url = f"sqlite:///{Path(folder) / 'labels.db'}"
         database = Database(url)
         with database.write() as connection:
-            run = asking.new_run(connection, FAMILY.name, {})
+            run = questions.new_run(connection, FAMILY.name, {})
             token = people.invite(connection, run, "somebody")
         lesson = Noted(Desk(database, run, FAMILY), Compiled(FAMILY, task), config)
         over = threading.Event()
@@ -135,9 +135,9 @@ class Again(Noted):
 def _said(lesson):
     """What was learned from, and when."""
     with lesson.desk.database.read() as connection:
-        taken = reading.taken(connection, lesson.desk.run)
+        taken = questions.taken(connection, lesson.desk.run)
         return {
-            iteration: (reading.answers(connection, lesson.desk.run, numbers=numbers), [])
+            iteration: (questions.answers(connection, lesson.desk.run, numbers=numbers), [])
             for iteration, (numbers, _) in taken.items()
         }
 

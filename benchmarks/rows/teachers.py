@@ -15,9 +15,9 @@ from benchmarks.few_shot import FAMILIES, Plan, references_of
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
+from metarlhf.experiments.evaluation import teach_from_scratch
 from metarlhf.feedback import TEACHERS
-from metarlhf.meta.evaluate import teach_from_scratch
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 
 ROW = "teachers"
 TASKS = 8

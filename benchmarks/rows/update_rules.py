@@ -23,8 +23,8 @@ from benchmarks.rows.finn2017 import after_steps
 from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import preset
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
 
 ROW = "update-rules"

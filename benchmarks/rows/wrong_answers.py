@@ -19,9 +19,9 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from benchmarks.rows.teachers import share
 from metarlhf import envs
+from metarlhf.experiments.evaluation import teach_from_prior
 from metarlhf.feedback import Teacher
-from metarlhf.meta.evaluate import teach_from_prior
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.reward import Guesses
 
 ROW = "wrong-answers"

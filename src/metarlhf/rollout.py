@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.base import Environment
 from metarlhf.networks import Actor
-from metarlhf.networks.body import forget, initial_states
+from metarlhf.networks.actor_critic import forget, initial_states
 from metarlhf.types import Observation, State, Task, Trajectory
 
 # Folded into a training state's key for its evaluation. JAX's `fold_in` by a small number gives the

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from metarlhf.envs.base import FilmedEnv, HostEnv, HostObservation, HostStep
 from metarlhf.envs.errors import SimulatorError
-from metarlhf.envs.host import FilmedEnv, HostEnv, HostObservation, HostStep
 from metarlhf.networks import Policy
-from metarlhf.networks.body import forget, initial_states
+from metarlhf.networks.actor_critic import forget, initial_states
 from metarlhf.rollout import RolloutState
 from metarlhf.types import State, Trajectory
 

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from metarlhf.cli import main
+from metarlhf.experiments.references import References
 from metarlhf.meta.prior import load
-from metarlhf.meta.references import References
 from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO, meta_train
 
 

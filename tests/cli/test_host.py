@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from metarlhf.cli import main
-from metarlhf.envs.mujoco_tasks.lineages import BODIES, RUNNERS
+from metarlhf.envs.adapters.mujoco_families import BODIES, RUNNERS
 from metarlhf.envs.registry import HOST_FAMILIES
 from metarlhf.meta import host
 

@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from metarlhf.envs import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts, SimulatorError
-from metarlhf.envs.gymnasium_spaces import (
+from metarlhf.envs.adapters.gymnasium_spaces import (
     action_space,
     observation_space,
     to_action,

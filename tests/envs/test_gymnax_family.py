@@ -9,7 +9,7 @@ from metarlhf import envs
 from metarlhf.envs import registry
 from metarlhf.envs.distributions import distribution
 from metarlhf.feedback import Library
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 
 KEY = jax.random.key(0)
 ROD = "gymnax:Pendulum-v1?g=uniform(5,15)"

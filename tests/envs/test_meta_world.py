@@ -54,7 +54,7 @@ def test_an_arm_succeeds_is_truncated_and_sees_no_goal(reach):
 
 def test_ml10_has_its_test_tasks_by_turns():
     from metarlhf import envs
-    from metarlhf.meta.held_out import held_out_tasks
+    from metarlhf.meta.tasks import held_out_tasks
 
     family = envs.make_host("metaworld/ML10")
     test = held_out_tasks(family, 200)["number"]

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarlhf.envs.mujoco_tasks.lineages import BODIES, RUNNERS, family
+from metarlhf.envs.adapters.mujoco_families import BODIES, RUNNERS, family
 
 KEY = jax.random.key(0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarlhf.envs import SimulatorError, connect
-from metarlhf.envs.replays import Remembered, episode_seed
+from metarlhf.envs.adapters.replays import Remembered, episode_seed
 
 CARTPOLE, WALK = "CartPole-v1", "tests.envs.walking:Walking-v0"
 

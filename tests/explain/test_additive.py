@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metarlhf.explain import features_of, fit_additive, read_additive
+from metarlhf.explain.landscape import BLOCK, EVERY
 from metarlhf.explain.rewards import Feature
-from metarlhf.explain.steps import BLOCK, EVERY
 from metarlhf.reward import Ensemble, EnsembleConfig
 from tests.explain.made_up import FAMILY
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from benchmarks.people.postgresql import programs, server
-from metarlhf.labels import Database, asking, people
+from metarlhf.teach import Database, people, questions
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def database(request, tmp_path):
     opened = Database(url)
     yield opened
     if request.param == "postgresql":
-        from metarlhf.labels.tables import metadata
+        from metarlhf.teach.tables import metadata
 
         with opened.write() as connection:
             metadata.drop_all(connection)
@@ -40,7 +40,7 @@ def database(request, tmp_path):
 def run(database):
     """A run's number."""
     with database.write() as connection:
-        return asking.new_run(connection, "navigation", {"labels": 10})
+        return questions.new_run(connection, "navigation", {"labels": 10})
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarlhf.labels.agreement import krippendorff_alpha
+from metarlhf.teach.people import krippendorff_alpha
 
 
 def test_by_hand():

@@ -8,16 +8,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, update
 
-from metarlhf.labels import (
+from metarlhf.teach import (
     Clip,
     Database,
     LabelError,
     NewQuestion,
     Refused,
     answering,
-    asking,
     people,
-    reading,
+    questions,
     tables,
 )
 
@@ -33,7 +32,7 @@ def put(database, run, count=3, **options):
         NewQuestion(clip(2 * i), clip(2 * i + 1), gain=float(i), **options) for i in range(count)
     ]
     with database.write() as connection:
-        return asking.ask(connection, run, new)
+        return questions.ask(connection, run, new)
 
 
 def lease(database, run, who):
@@ -48,7 +47,7 @@ def answer(database, run, who, question, choice, request="r"):
 
 def standing(database, run, **options):
     with database.read() as connection:
-        return reading.answers(connection, run, **options)
+        return questions.answers(connection, run, **options)
 
 
 def another(database, run, name="ben"):
@@ -66,7 +65,7 @@ def test_opening_again_changes_nothing(database, run):
     url = database.engine.url.render_as_string(hide_password=False)
     again = Database(url)
     with again.read() as connection:
-        assert asking.family_of(connection, run) == "navigation"
+        assert questions.family_of(connection, run) == "navigation"
     again.close()
 
 
@@ -122,7 +121,7 @@ def test_an_answer_is_kept_in_the_loops_order_whatever_was_shown_where(
 def test_which_clip_is_on_the_left_is_drawn_by_lot(database, run):
     put(database, run, 40)
     with database.read() as connection:
-        swapped = [one.swapped for one in reading.questions(connection, run)]
+        swapped = [one.swapped for one in questions.questions(connection, run)]
     assert 5 < sum(swapped) < 35
 
 
@@ -176,13 +175,13 @@ def test_with_overlap_several_are_asked_and_their_agreement_is_told(database, ru
             answer(database, run, who, question, "left", f"{name}{question}")
     assert lease(database, run, eva) is None
     with database.read() as connection:
-        assert reading.open_questions(connection, run) == 0
-        assert reading.agreement(reading.answers(connection, run)) == 1.0
+        assert questions.open_questions(connection, run) == 0
+        assert questions.agreement(questions.answers(connection, run)) == 1.0
 
 
 def test_marks_are_of_their_scale(database, run, someone):
     with database.write() as connection:
-        (question,) = asking.ask(connection, run, [NewQuestion(clip(0))])
+        (question,) = questions.ask(connection, run, [NewQuestion(clip(0))])
     rate = lambda mark, request: answering.answer(
         connection, run, someone, question, request, 1.0, mark=mark
     )
@@ -200,19 +199,19 @@ def test_stale_questions_go_but_none_that_somebody_has_or_has_answered(database,
     assert lease(database, run, someone).question.id == third
     answer(database, run, another(database, run), second, "left")
     with database.write() as connection:
-        assert asking.withdraw(connection, run, 1) == 1
-        assert reading.open_questions(connection, run) == 1
+        assert questions.withdraw(connection, run, 1) == 1
+        assert questions.open_questions(connection, run) == 1
     assert lease(database, run, someone).question.id == third
 
 
 def test_the_same_clip_is_kept_once(database, run):
     with database.write() as connection:
-        one = asking.keep(connection, run, clip(1))
-        assert asking.keep(connection, run, clip(1)) == one
-        assert asking.keep(connection, run, clip(2)) != one
+        one = questions.keep(connection, run, clip(1))
+        assert questions.keep(connection, run, clip(1)) == one
+        assert questions.keep(connection, run, clip(2)) != one
     with database.read() as connection:
         np.testing.assert_array_equal(
-            reading.arrays(connection, [one])[one]["obs"], clip(1).arrays["obs"]
+            questions.arrays(connection, [one])[one]["obs"], clip(1).arrays["obs"]
         )
 
 
@@ -225,10 +224,10 @@ def test_a_moment_can_be_called_bad_once(database, run, someone):
         with pytest.raises(Refused, match="steps 0 to 9, not 10"):
             answering.correct(connection, run, someone, shown.left, 10, "c2")
         # What the agent does now is shown, and of another length: nothing is learned from it.
-        now = asking.keep(connection, run, clip(7, "now"))
+        now = questions.keep(connection, run, clip(7, "now"))
         with pytest.raises(Refused, match="no clip"):
             answering.correct(connection, run, someone, now, 3, "c3")
-        (found,) = reading.corrections(connection, run)
+        (found,) = questions.corrections(connection, run)
     assert (found.clip, found.step, found.annotator) == (shown.left, 3, "ana")
     assert question == shown.id
 
@@ -251,9 +250,9 @@ def test_what_is_no_database_is_refused_without_its_password(url, message):
 def test_a_reader_sees_one_state_whatever_is_written_meanwhile(database, run, someone):
     (question,) = put(database, run, 1)
     with database.read() as connection:
-        assert reading.answers(connection, run) == []
+        assert questions.answers(connection, run) == []
         answer(database, run, someone, question, "left")
-        assert reading.answers(connection, run) == []
+        assert questions.answers(connection, run) == []
     assert len(standing(database, run)) == 1
 
 
@@ -266,15 +265,15 @@ def test_writers_that_are_to_be_alone_wait_for_each_other(database, run):
     def second():
         with database.write(alone=True) as connection:
             order.append("second")
-            asking.set_status(connection, run, {"by": "second"})
+            questions.set_status(connection, run, {"by": "second"})
 
     with database.write(alone=True) as connection:
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.3)
         order.append("first")
-        asking.set_status(connection, run, {"by": "first"})
+        questions.set_status(connection, run, {"by": "first"})
     thread.join(10)
     assert order == ["first", "second"]
     with database.read() as connection:
-        assert reading.status(connection, run) == ({"by": "second"}, 2)
+        assert questions.status(connection, run) == ({"by": "second"}, 2)

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from metarlhf.envs import connect, film
-from metarlhf.envs.replays import Remembered
-from metarlhf.labels import Clip, NewQuestion, asking, tables
-from metarlhf.labels.filming import film_of, make_next
+from metarlhf.envs.adapters.replays import Remembered
+from metarlhf.teach import Clip, NewQuestion, questions, tables
+from metarlhf.teach.films import film_of, make_next
 
 WALK = "tests.envs.walking:Walking-v0"
 
@@ -43,8 +43,8 @@ def bright(made):
 
 def test_each_clip_gets_the_film_of_what_was_done_in_it(database, run, clips):
     with database.write() as connection:
-        asking.ask(connection, run, [NewQuestion(clips[0], clips[1], gain=1.0)])
-        now = asking.keep(connection, run, clips[2])
+        questions.ask(connection, run, [NewQuestion(clips[0], clips[1], gain=1.0)])
+        now = questions.keep(connection, run, clips[2])
     with closing(film(WALK)) as env:
         assert make_next(database, run, env)
         assert make_next(database, run, env)
@@ -61,7 +61,7 @@ def test_each_clip_gets_the_film_of_what_was_done_in_it(database, run, clips):
 def test_what_it_does_now_is_filmed_when_no_question_waits(database, run, clips):
     now = Clip(clips[0].arrays, clips[0].scene, source="now", replay=clips[0].replay)
     with database.write() as connection:
-        number = asking.keep(connection, run, now)
+        number = questions.keep(connection, run, now)
     with closing(film(WALK)) as env:
         assert make_next(database, run, env)
     assert film_of(database, number, 0.0)
@@ -71,7 +71,7 @@ def test_a_film_of_something_else_is_not_shown(database, run, clips):
     clip = clips[0]
     other = Clip({**clip.arrays, "obs": clip.arrays["obs"] + 1}, clip.scene, replay=clip.replay)
     with database.write() as connection:
-        asking.ask(connection, run, [NewQuestion(other, clips[1])])
+        questions.ask(connection, run, [NewQuestion(other, clips[1])])
     with closing(film(WALK)) as env:
         assert make_next(database, run, env)
         assert make_next(database, run, env)
@@ -83,7 +83,7 @@ def test_a_film_of_something_else_is_not_shown(database, run, clips):
 
 def test_what_was_taken_back_is_not_filmed(database, run, clips):
     with database.write() as connection:
-        asking.ask(connection, run, [NewQuestion(clips[0], clips[1])])
-        asking.withdraw(connection, run)
+        questions.ask(connection, run, [NewQuestion(clips[0], clips[1])])
+        questions.withdraw(connection, run)
     with closing(film(WALK)) as env:
         assert not make_next(database, run, env)

@@ -14,16 +14,16 @@ from sqlalchemy import select
 
 from metarlhf import envs, rlhf
 from metarlhf.feedback import blank
-from metarlhf.labels import Database, answering, asking, people, reading, tables
-from metarlhf.labels.desk import PAUSE, Desk
-from metarlhf.labels.lesson import Lesson
-from metarlhf.labels.stage import Compiled
 from metarlhf.meta import joint
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, wrong_answers
 from metarlhf.reward.cost import CostConfig
-from metarlhf.reward.guesses import ANNOTATORS
+from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.rlhf import NeverConfig, RLHFConfig
+from metarlhf.teach import Database, answering, people, questions, tables
+from metarlhf.teach.desk import PAUSE, Desk
+from metarlhf.teach.lesson import Lesson
+from metarlhf.teach.stage import Compiled
 from tests.meta.tiny import CONFIG as PRIOR
 from tests.same import differ
 
@@ -49,7 +49,7 @@ def database(tmp_path):
 
 def begun(database, config=CONFIG, **options):
     with database.write() as connection:
-        run = asking.new_run(connection, FAMILY.name, {})
+        run = questions.new_run(connection, FAMILY.name, {})
     desk = Desk(database, run, FAMILY, **options.pop("desk", {}))
     return Lesson(desk, Compiled(FAMILY, TASK), config, **options)
 
@@ -64,7 +64,7 @@ def say(lesson, name="ana", how=None, most=1):
             if found is None:
                 break
             question = found.question
-            arrays = reading.arrays(connection, [question.left, question.right])
+            arrays = questions.arrays(connection, [question.left, question.right])
             ends = [
                 float(np.linalg.norm(arrays[clip]["obs"][-1] - np.array(TASK)))
                 for clip in (question.left, question.right)
@@ -107,8 +107,8 @@ def test_all_answers_are_asked_for_and_learned_from(database):
     assert counts == sorted(counts)
     assert rows[0]["labels"] == 0
     with database.read() as connection:
-        answers = reading.answers(connection, lesson.desk.run)
-        told, _ = reading.status(connection, lesson.desk.run)
+        answers = questions.answers(connection, lesson.desk.run)
+        told, _ = questions.status(connection, lesson.desk.run)
     # What it learned from is what was said, in its own order of clips.
     kept = state.answers.feedback.comparisons
     assert int(kept.weight.sum()) == len(answers) == CONFIG.labels
@@ -126,7 +126,7 @@ def test_answers_are_filed_under_who_gave_them(database):
     state, _ = taught(lesson, teach=lambda lesson: say(lesson, next(names)))
     assert lesson.desk.people() == ["ben", "ana"]
     with database.read() as connection:
-        answers = reading.answers(connection, lesson.desk.run)
+        answers = questions.answers(connection, lesson.desk.run)
     assert {one.annotator for one in answers} == {"ben", "ana"}
     kept = state.answers.feedback.comparisons
     numbers = [["ben", "ana"].index(one.annotator) for one in answers]
@@ -160,7 +160,7 @@ def test_no_question_comes_twice_and_the_newest_comes_first(database):
     lesson = begun(database)
     taught(lesson)
     with database.read() as connection:
-        asked = reading.questions(connection, lesson.desk.run)
+        asked = questions.questions(connection, lesson.desk.run)
     pairs = [frozenset((one.left, one.right)) for one in asked]
     assert len(set(pairs)) == len(pairs) >= CONFIG.labels
     assert len({one.round for one in asked}) > 1
@@ -201,7 +201,7 @@ def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(d
         who = people.local(connection, lesson.desk.run, "ana").id
         clip = answering.lease(connection, lesson.desk.run, who).question.left
         answering.correct(connection, lesson.desk.run, who, clip, 3, "c")
-        shown = reading.arrays(connection, [clip])[clip]["obs"]
+        shown = questions.arrays(connection, [clip])[clip]["obs"]
     say(lesson)
     state, row = after(lesson, state)
     kept = state.answers.feedback.comparisons
@@ -224,7 +224,7 @@ def test_a_bad_moment_may_mean_never_this(database):
         who = people.local(connection, lesson.desk.run, "ana").id
         question = answering.lease(connection, lesson.desk.run, who).question
         answering.correct(connection, lesson.desk.run, who, question.left, 3, "c")
-        shown = reading.arrays(connection, [question.left, question.right])
+        shown = questions.arrays(connection, [question.left, question.right])
     say(lesson)
     state, row = after(lesson, state)
     assert (row["labels"], int(state.answers.feedback.comparisons.weight.sum())) == (1, 1)
@@ -243,11 +243,11 @@ def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
     state, rows = taught(lesson)
     recorded = {}
     with database.read() as connection:
-        for iteration, (answers, marks) in reading.taken(connection, lesson.desk.run).items():
-            found = reading.answers(connection, lesson.desk.run, numbers=answers)
+        for iteration, (answers, marks) in questions.taken(connection, lesson.desk.run).items():
+            found = questions.answers(connection, lesson.desk.run, numbers=answers)
             recorded[iteration] = (
                 found,
-                reading.corrections(connection, lesson.desk.run, numbers=marks),
+                questions.corrections(connection, lesson.desk.run, numbers=marks),
             )
     again = begun(database, recorded=recorded)
     again.desk.said_in = database, lesson.desk.run
@@ -352,7 +352,7 @@ def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database
     again = Lesson(lesson.desk, Compiled(FAMILY, TASK), CONFIG)
     again.resumed(kept, [row])
     with database.read() as connection:
-        assert len(reading.taken(connection, lesson.desk.run)) == int(kept.round) == 1
+        assert len(questions.taken(connection, lesson.desk.run)) == int(kept.round) == 1
     assert again.page.curve == [(1, row["learned_return"])]
     assert again.page.now is not None
 

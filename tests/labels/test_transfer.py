@@ -10,19 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from metarlhf.labels import (
+from metarlhf.teach import (
     Clip,
     Database,
     LabelError,
     NewQuestion,
     answering,
-    asking,
-    exporting,
-    importing,
     people,
+    questions,
     tables,
+    transfer,
 )
-from metarlhf.labels.rows import ORDER, rows_of
+from metarlhf.teach.records import ORDER, rows_of
 
 
 def clip(number):
@@ -38,7 +37,7 @@ def lesson(database, run):
         ana, ben = (people.local(connection, run, name).id for name in ("ana", "ben"))
         people.invite(connection, run, "eva")
         pairs = [NewQuestion(clip(2 * i), clip(2 * i + 1), 0.3, 0.1, 2) for i in range(3)]
-        numbers = asking.ask(connection, run, [*pairs, NewQuestion(clip(9))])
+        numbers = questions.ask(connection, run, [*pairs, NewQuestion(clip(9))])
         say = lambda who, number, **what: answering.answer(
             connection, run, who, number, f"r{number}", 1.25, **what
         )
@@ -47,9 +46,9 @@ def lesson(database, run):
             say(ben, number, choice="left")
         answering.undo(connection, run, ben, "u")
         say(ana, numbers[3], mark=7)
-        kept = asking.keep(connection, run, clip(0))
+        kept = questions.keep(connection, run, clip(0))
         answering.correct(connection, run, ana, kept, 4, "c")
-        asking.record_taken(connection, run, 3, [1, 2], [1])
+        questions.record_taken(connection, run, 3, [1, 2], [1])
     return run
 
 
@@ -60,7 +59,7 @@ def everything(database, run):
 
 def exported(database, run, path, kind="jsonl"):
     with database.read() as connection:
-        exporting.FORMATS[kind][1](connection, run, path)
+        transfer.FORMATS[kind][1](connection, run, path)
     return path
 
 
@@ -70,14 +69,14 @@ def test_a_round_trip_loses_nothing(database, lesson, tmp_path, kind):
     other = Database(f"sqlite:///{tmp_path / 'other.db'}")
     with other.write() as connection:
         # Others are there already, so that every number is another one.
-        strange = asking.new_run(connection, "x", {})
+        strange = questions.new_run(connection, "x", {})
         people.local(connection, strange, "z")
-        asking.keep(connection, strange, clip(50))
-        assert importing.write(connection, importing.read(path)) == lesson
+        questions.keep(connection, strange, clip(50))
+        assert transfer.write(connection, transfer.read(path)) == lesson
     again = exported(other, lesson, tmp_path / "again", kind)
     third = Database(f"sqlite:///{tmp_path / 'third.db'}")
     with third.write() as connection:
-        importing.write(connection, importing.read(again))
+        transfer.write(connection, transfer.read(again))
     assert everything(third, lesson) == renumbered(everything(database, lesson))
     names = {name for name, _ in everything(third, lesson)}
     assert names == {table.name for table in ORDER}
@@ -128,7 +127,7 @@ def test_pairs_have_the_better_clip_first_whatever_was_shown_where(database, les
     expected = clip(1 if row == 1.0 else 0).arrays["obs"]
     np.testing.assert_allclose(lines[0]["chosen"]["obs"], expected)
     with pytest.raises(LabelError, match="does not come back"):
-        importing.read(path)
+        transfer.read(path)
 
 
 def edited(path, table, change, number=0):
@@ -181,14 +180,14 @@ def test_what_is_not_as_it_should_be_is_named_and_nothing_is_written(
     path = exported(database, lesson, tmp_path / "labels")
     edited(path, table, change)
     with pytest.raises(LabelError, match=message):
-        importing.read(path)
+        transfer.read(path)
 
 
 def test_the_same_run_is_not_written_twice(database, lesson, tmp_path):
-    found = importing.read(exported(database, lesson, tmp_path / "labels"))
+    found = transfer.read(exported(database, lesson, tmp_path / "labels"))
     before = everything(database, lesson)
     with pytest.raises(LabelError, match="already: nothing was written"), database.write() as c:
-        importing.write(c, found)
+        transfer.write(c, found)
     assert everything(database, lesson) == before
 
 
@@ -197,7 +196,7 @@ def test_what_contradicts_itself_leaves_nothing_behind(database, lesson, tmp_pat
     edited(path, "annotators", put(name="ben"))
     other = Database(f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(LabelError, match="contradict one another"), other.write() as connection:
-        importing.write(connection, importing.read(path))
+        transfer.write(connection, transfer.read(path))
     with other.read() as connection:
         assert connection.execute(select(func.count()).select_from(tables.runs)).scalar() == 0
     other.close()
@@ -209,7 +208,7 @@ def test_what_contradicts_itself_leaves_nothing_behind(database, lesson, tmp_pat
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "labels").write_bytes(content)
     with pytest.raises(LabelError):
-        importing.read(tmp_path / "labels")
+        transfer.read(tmp_path / "labels")
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -221,7 +220,7 @@ def test_a_file_that_was_damaged_anywhere_gives_labels_or_one_error(fuzzed, plac
     path.write_bytes(whole[:at] + new + whole[at + gone :])
     other = Database(f"sqlite:///{path}.db")
     with contextlib.suppress(LabelError), other.write() as connection:
-        importing.write(connection, importing.read(path))
+        transfer.write(connection, transfer.read(path))
     other.close()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from metarlhf.envs import Box
-from metarlhf.envs.host import host_step
+from metarlhf.envs.base import host_step
 
 HORIZON = 5
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metarlhf.meta.compare import cheapest, first_reach, needed, saving
-from metarlhf.meta.evaluate import Curve
+from metarlhf.experiments.evaluation import Curve
+from metarlhf.experiments.study import cheapest, first_reach, needed, saving
 
 USED = np.array([0.0, 100.0, 300.0])
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from metarlhf import rlhf
+from metarlhf.experiments.evaluation import Curve, teach_from_prior, teach_from_scratch
+from metarlhf.experiments.references import References, references
 from metarlhf.meta.adapt import adapt
-from metarlhf.meta.evaluate import Curve, teach_from_prior, teach_from_scratch
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.references import References, references
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig

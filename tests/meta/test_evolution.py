@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from metarlhf.meta import evolution
-from metarlhf.meta.evolution import EvolutionConfig, ascent, shaped
-from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
+from metarlhf.contrib import evolution
+from metarlhf.contrib.evolution import EvolutionConfig, ascent, shaped
+from metarlhf.networks import LearnedOptimiser, Schedule
 
 CURVATURE = jnp.array([1.0, 3.0, 0.5, 2.0])
 OPTIMUM = jnp.array([0.3, -0.2, 1.0, 0.0])

@@ -10,7 +10,7 @@ import pytest
 
 from metarlhf.meta import guided, host
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.experts import Experts, drawn, taught_alone
+from metarlhf.meta.guided import Experts, drawn, taught_alone
 from metarlhf.meta.outer_steps import outer_step
 from metarlhf.networks import DiagGaussian
 from metarlhf.ppo import PPOConfig

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 
 from metarlhf import envs, optimise, ppo
-from metarlhf.meta.imitation import (
+from metarlhf.contrib.search import (
     ImitationConfig,
+    Trial,
     _watching,
     chosen_of,
     imitate,
@@ -18,10 +19,8 @@ from metarlhf.meta.imitation import (
     said,
     unlike,
 )
-from metarlhf.meta.search import Trial
-from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
-from metarlhf.networks.learned_rule import STEP
-from metarlhf.networks.optimiser_features import flatten
+from metarlhf.networks import LearnedOptimiser, Schedule
+from metarlhf.networks.learned_optimiser import STEP, flatten
 from tests.meta.test_search import SMALL
 
 FAMILY = envs.make("navigation")

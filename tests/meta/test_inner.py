@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.meta.baseline import features, fit, judge
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.estimators import features, fit, judge
 from metarlhf.meta.inner import adapt, gradient_step, play, play_and_adapt
 from metarlhf.meta.update_rules import initial_rule, update_rule
 from metarlhf.networks import build_agent

@@ -12,12 +12,12 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.meta import outer
-from metarlhf.meta.adapted import split
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import inner_loss, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.presets import by_gradient
+from metarlhf.meta.update_rules import split
 from tests.same import AS_FOR_USERS, assert_same, differ
 
 FAMILY = envs.make("navigation")

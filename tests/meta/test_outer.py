@@ -11,12 +11,12 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.meta import outer
-from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import gradient_step, play_and_adapt
 from metarlhf.meta.objective import FEW, collected, meta_loss
+from metarlhf.meta.tasks import mean_over_tasks
 from metarlhf.meta.update_rules import update_rule
-from metarlhf.ppo.objectives import clipped_surrogate
+from metarlhf.ppo.update import clipped_surrogate
 
 FAMILY = envs.make("navigation").without_termination()
 TASKS = jnp.array([[0.3, 0.1], [-0.2, 0.4]])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.meta.pairs import draw_pairs, pick
+from metarlhf.meta.tasks import draw_pairs, pick
 
 # Two tasks that see thirty clips differently.
 PREDICTED = jax.random.normal(jax.random.key(0), (2, 30))

@@ -7,10 +7,10 @@ import jax
 import pytest
 
 from metarlhf import envs, ppo, rlhf
+from metarlhf.experiments.references import references
 from metarlhf.meta import joint
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import FAMILIES, preset
-from metarlhf.meta.references import references
+from metarlhf.meta.tasks import held_out_tasks
 
 KEY = jax.random.key(0)
 every_family = pytest.mark.parametrize("name", [*FAMILIES, "navigation/pearl2019"])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, ppo
+from metarlhf.contrib import rl2
+from metarlhf.contrib.rl2 import AnyTask, RL2Config, Trials
 from metarlhf.envs import Box, Discrete, Step
-from metarlhf.meta import rl2
-from metarlhf.meta.rl2 import RL2Config
-from metarlhf.meta.trials import AnyTask, Trials
 from metarlhf.rollout import collect, play_episodes, reset
 
 NAVIGATION = envs.make("navigation")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, ppo
-from metarlhf.meta import evolution
-from metarlhf.meta.evolution import EvolutionConfig
-from metarlhf.meta.search import Trial, generation, returns, search, trained_return
+from metarlhf.contrib import evolution
+from metarlhf.contrib.evolution import EvolutionConfig
+from metarlhf.contrib.search import Trial, generation, returns, search, trained_return
 from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
 from metarlhf.ppo.presets import SEARCHED
 from tests.same import assert_same, differ
@@ -110,7 +110,7 @@ def test_a_candidate_that_comes_to_no_number_is_told_of_and_leaves_the_mean_alon
         worth = jnp.where(last > NETWORK.layers[-1].bias[0], 3.0, jnp.nan)
         return jnp.stack([worth, jnp.asarray(2.0)])
 
-    monkeypatch.setattr("metarlhf.meta.search.returns", half)
+    monkeypatch.setattr("metarlhf.contrib.search.returns", half)
     config = EvolutionConfig(population=2)
     state, found = generation(evolution.init(jax.random.key(0), NETWORK, config), TRIALS, config)
     np.testing.assert_allclose(found["return"], [3.0, 2.0])

@@ -10,11 +10,12 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.envs.navigation import Navigation
-from metarlhf.meta import outer, starts
+from metarlhf.experiments import references
+from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
 from tests.meta.targets import HORIZON, Targets
@@ -50,8 +51,10 @@ def test_pretraining_learns_what_pays_on_average(normalised):
     shape = replace(SHAPE, policy=replace(POLICY, normalise_obs=normalised))
     goals = jax.vmap(family.sample)(jax.random.split(KEY, 10))
     # It stays where it is.
-    assert returns(starts.random_start(KEY, shape), goals)[0].mean() == pytest.approx(-50, abs=3)
-    pretrained = starts.pretrained_start(KEY, shape, family, config)
+    assert returns(references.random_start(KEY, shape), goals)[0].mean() == pytest.approx(
+        -50, abs=3
+    )
+    pretrained = references.pretrained_start(KEY, shape, family, config)
     assert returns(pretrained, goals)[0].mean() > -15
 
 
@@ -62,11 +65,11 @@ def test_values_are_in_units_of_reward_again_after_pretraining():
     where = lambda s: s.reward_scale.moments.mean_variance
     state = eqx.tree_at(where, state, jnp.array([5.0, 9.0]))
     obs = jax.random.normal(KEY, (7, 2))
-    found = starts._in_units_of_reward(state)
+    found = references._in_units_of_reward(state)
     np.testing.assert_allclose(found.critic(obs), 3 * state.agent.critic(obs), rtol=1e-5)
     np.testing.assert_array_equal(found.actor(obs)[0].mode(), state.agent.actor(obs)[0].mode())
     plain = ppo.init(KEY, FAMILY, TASKS[0], replace(config, normalise_reward=False))
-    assert starts._in_units_of_reward(plain) is plain.agent
+    assert references._in_units_of_reward(plain) is plain.agent
 
 
 def test_pretraining_stops_with_its_budget(monkeypatch):
@@ -75,14 +78,14 @@ def test_pretraining_stops_with_its_budget(monkeypatch):
         ppo, "iterate_many", lambda *words: (updates.append(words[-1]), real(*words))[1]
     )
     config = PPOConfig(total_steps=700, num_envs=2, num_steps=50, evaluate_every=3)
-    starts.pretrained_start(KEY, SHAPE, FAMILY, config)
+    references.pretrained_start(KEY, SHAPE, FAMILY, config)
     assert updates == [3, 3, 1]
 
 
 def test_a_start_gets_the_step_size_that_does_best():
-    random = starts.random_start(KEY, SHAPE)
-    found = starts.tuned(random, lambda start: float(returns(start)[-1].mean()))
-    power = np.log(found.step_size / 2.0) / np.log(starts.FACTOR)
+    random = references.random_start(KEY, SHAPE)
+    found = references.tuned(random, lambda start: float(returns(start)[-1].mean()))
+    power = np.log(found.step_size / 2.0) / np.log(references.FACTOR)
     assert power == pytest.approx(round(power), abs=1e-5)
     still, moved = returns(random), returns(found.start)
     np.testing.assert_array_equal(still[0], moved[0])
@@ -91,32 +94,32 @@ def test_a_start_gets_the_step_size_that_does_best():
 
 
 def test_a_step_size_that_ends_in_no_number_is_never_the_best():
-    random = starts.random_start(KEY, SHAPE)
+    random = references.random_start(KEY, SHAPE)
     size = lambda start: float(jax.tree.leaves(start.rule.multiples)[0].ravel()[0])
-    found = starts.tuned(random, lambda start: np.nan if size(start) > 0.2 else size(start))
+    found = references.tuned(random, lambda start: np.nan if size(start) > 0.2 else size(start))
     assert found.step_size == pytest.approx(2.0 / 9)
     assert size(found.start) == pytest.approx(1 / 9)
 
 
 @pytest.mark.parametrize("best", [-6, 0, 5])
 def test_where_the_best_step_size_stands_at_an_end_more_are_tried_beyond_it(best):
-    random, tried = starts.random_start(KEY, SHAPE), []
+    random, tried = references.random_start(KEY, SHAPE), []
 
     def judged(start):
         multiple = float(jax.tree.leaves(start.rule.multiples)[0].ravel()[0])
-        tried.append(round(np.log(multiple) / np.log(starts.FACTOR)))
+        tried.append(round(np.log(multiple) / np.log(references.FACTOR)))
         return -float(abs(tried[-1] - best))
 
-    found = starts.tuned(random, judged)
-    assert found.step_size == pytest.approx(2.0 * starts.FACTOR**best)
-    assert len(tried) <= len(starts.POWERS) + starts.MORE
+    found = references.tuned(random, judged)
+    assert found.step_size == pytest.approx(2.0 * references.FACTOR**best)
+    assert len(tried) <= len(references.POWERS) + references.MORE
     assert len(set(tried)) == len(tried)
 
 
-@pytest.mark.parametrize(("rule", "step_size"), [("sgd", 2.0), ("adam", starts.STEP_SIZE)])
+@pytest.mark.parametrize(("rule", "step_size"), [("sgd", 2.0), ("adam", references.STEP_SIZE)])
 def test_nothing_of_the_steps_is_learned(rule, step_size):
     policy = replace(POLICY, inner_rule=rule, learn_inner_lr="none")
-    start = starts.random_start(KEY, replace(SHAPE, policy=policy))
+    start = references.random_start(KEY, replace(SHAPE, policy=policy))
     assert start.rule.offset is None
     assert start.rule.network is None
     assert start.shape.policy.inner_lr == step_size
@@ -161,7 +164,7 @@ def test_on_simulators_outside_the_program_every_update_has_tasks_of_its_own(mon
     monkeypatch.setattr(starts, "random_start", lambda key, shape: start)
     config = PPOConfig(total_steps=4000, num_envs=8, num_steps=HORIZON, lr=5e-3)
     env = Noted(8)
-    found = starts.pretrained_start_on_host(KEY, start.shape, env, OneSide(), config)
+    found = references.pretrained_start_on_host(KEY, start.shape, env, OneSide(), config)
     assert len(np.unique(np.concatenate(env.told[1:]))) == 8 * 100
     evaluated = Targets(20)
     evaluated.set_tasks(np.linspace(1, 2, 20))

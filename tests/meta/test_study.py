@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.meta.evaluate import Curve
-from metarlhf.meta.references import References
-from metarlhf.meta.study import compare_with_scratch, summarise
+from metarlhf.experiments.evaluation import Curve
+from metarlhf.experiments.references import References
+from metarlhf.experiments.study import compare_with_scratch, summarise
 from metarlhf.rlhf import RLHFConfig
 
 FAMILY = envs.make("navigation")

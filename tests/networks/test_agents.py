@@ -7,7 +7,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.networks import MLP, Categorical, DiagGaussian, build_agent
-from metarlhf.networks.mlp import orthogonal
+from metarlhf.networks.layers import orthogonal
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (64, 8), (3, 70), (64, 64), (1, 4)])

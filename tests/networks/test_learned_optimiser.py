@@ -13,12 +13,11 @@ from metarlhf.networks import (
     OptimiserShape,
     Schedule,
     build_agent,
-    learned_rule,
     load_learned,
     publish_agent,
     publish_learned,
 )
-from metarlhf.networks.optimiser_features import places
+from metarlhf.networks.learned_optimiser import places
 
 NETWORK = LearnedOptimiser(key=jax.random.key(0))
 SCHEDULE = Schedule(updates=3, epochs=2, minibatches=2)

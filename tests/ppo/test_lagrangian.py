@@ -9,7 +9,7 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.ppo import PPOConfig
-from metarlhf.ppo.lagrangian import CHEAPER, RATE, START, Multiplier
+from metarlhf.rlhf.constraints import CHEAPER, RATE, START, Multiplier
 from metarlhf.rollout import collect, reset
 
 KEY = jax.random.key(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarlhf import ppo
-from metarlhf.networks.memory import Memory
+from metarlhf.networks.layers import Memory
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import loss
 from tests.recall import Recall

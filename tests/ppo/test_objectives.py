@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarlhf.networks import Categorical
-from metarlhf.ppo.objectives import (
+from metarlhf.ppo.update import (
     adapt_kl_coefficient,
     clipped_surrogate,
     discovered_surrogate,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from metarlhf import envs, ppo
 from metarlhf.networks import Moments
-from metarlhf.ppo.objectives import value_loss
-from metarlhf.ppo.scaling import RewardScale
+from metarlhf.ppo.batch import RewardScale
+from metarlhf.ppo.update import value_loss
 from tests.countdown import Countdown
 
 

@@ -6,9 +6,8 @@ import pytest
 from metarlhf import envs
 from metarlhf.explain import Calibration, Explanation, Feature, Follows
 from metarlhf.explain.found import Distance, Importance
-from metarlhf.report.explained_verdict import how_often_right, verdict
-from metarlhf.report.explained_words import following
-from metarlhf.report.signs import signs
+from metarlhf.report.explained_words import following, how_often_right, verdict
+from metarlhf.report.html import signs
 from metarlhf.reward.calibration import Reliability
 
 DIAGRAM = Reliability(np.array([0.6, 0.9]), np.array([0.5, 0.9]), np.array([20.0, 60.0]))

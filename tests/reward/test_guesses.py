@@ -18,7 +18,7 @@ from metarlhf.reward import (
     LatentReward,
     wrong_answers,
 )
-from metarlhf.reward.guesses import ANNOTATORS
+from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.types import Comparison, Feedback
 from tests.reward.walks import GOAL, clips
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from metarlhf.reward import ROBUST, Ensemble, Guesses, LatentPosterior, LatentReward
-from metarlhf.reward.calibration import predicted_preferences
-from metarlhf.reward.influence import influence
+from metarlhf.reward.calibration import influence, predicted_preferences
 from metarlhf.types import Feedback, Rating
 from tests.reward.test_ensemble import FAMILY, KEY, clips, compared
 

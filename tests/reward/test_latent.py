@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from metarlhf import envs
 from metarlhf.reward import Guesses, LatentPosterior, LatentReward
-from metarlhf.reward.refined import RefinedPosterior
+from metarlhf.reward.latent import RefinedPosterior
 from metarlhf.types import Comparison, Feedback, Rating, Segment
 
 FAMILY, PARTICLES, LENGTH = envs.make("navigation"), 20, 4

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood, weighted_mean
+from metarlhf.reward.likelihood import answer_log_likelihood, rating_log_likelihood, weighted_mean
 
 
 def sigmoid(x):

@@ -10,7 +10,7 @@ import pytest
 
 from metarlhf import envs, files
 from metarlhf.envs import Box, Discrete
-from metarlhf.envs.shown import ShownEnv
+from metarlhf.envs.base import ShownEnv
 from metarlhf.feedback import blank, empty
 from metarlhf.reward import (
     Ensemble,

@@ -8,7 +8,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.reward import Belief, LatentPosterior, LatentReward
-from metarlhf.reward.refined import RefinedPosterior
+from metarlhf.reward.latent import RefinedPosterior
 from metarlhf.types import Comparison, Feedback, Rating, Segment
 
 FAMILY, LENGTH, KEY = envs.make("navigation"), 4, jax.random.key(0)

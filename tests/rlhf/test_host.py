@@ -9,12 +9,12 @@ import pytest
 
 from metarlhf import ppo, rlhf
 from metarlhf.envs import SimulatorError, connect
-from metarlhf.envs.replays import Remembered
-from metarlhf.envs.shown import ShownEnv
-from metarlhf.labels.stage import Beside
+from metarlhf.envs.adapters.replays import Remembered
+from metarlhf.envs.base import ShownEnv
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
+from metarlhf.teach.stage import Beside
 
 WALK = "tests.envs.walking:Walking-v0"
 CONFIG = RLHFConfig(

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save
 
 from metarlhf import envs, ppo, rlhf
-from metarlhf.feedback.demonstrations import read_demonstrations, write_demonstrations
 from metarlhf.files import PublishedFileError
 from metarlhf.ppo import PPOConfig
+from metarlhf.rlhf.demonstrations import read_demonstrations, write_demonstrations
 
 FAMILY = envs.make("navigation")
 KEY = jax.random.key(0)

@@ -15,7 +15,7 @@ from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.leash import Leash
+from metarlhf.rlhf.constraints import Leash
 from metarlhf.rollout import collect, reset
 from tests.same import assert_same, differ
 

@@ -13,7 +13,7 @@ from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.reward.cost import CostConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig, held_metrics
-from metarlhf.rlhf.never import Forbids, look_over, true_cost
+from metarlhf.rlhf.constraints import Forbids, look_over, true_cost
 from metarlhf.rollout import play_episodes
 from tests.same import assert_same, differ
 

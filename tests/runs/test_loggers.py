@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from metarlhf.runs import Logger, RunDirectory, drive
-from metarlhf.runs.loggers import JsonLines
-from metarlhf.runs.metrics import MetricsLog
+from metarlhf.runs.metrics import JsonLines, MetricsLog
 
 
 class Told:

@@ -7,9 +7,8 @@ pytest.importorskip("fastapi")
 
 from starlette.testclient import TestClient
 
-from metarlhf.labels import Clip, Database, NewQuestion, asking, people
-from metarlhf.web.app import create_app
-from metarlhf.web.settings import Settings
+from metarlhf.teach import Clip, Database, NewQuestion, people, questions
+from metarlhf.teach.web.app import Settings, create_app
 
 
 def clip(number):
@@ -42,10 +41,10 @@ class World:
     def __init__(self, folder, settings, count=4, **options):
         self.database = Database(f"sqlite:///{folder / 'labels.db'}")
         with self.database.write() as connection:
-            self.run = asking.new_run(connection, "navigation", {})
+            self.run = questions.new_run(connection, "navigation", {})
             new = [NewQuestion(clip(2 * i), clip(2 * i + 1), **options) for i in range(count)]
-            self.questions = asking.ask(connection, self.run, new)
-            asking.set_status(connection, self.run, {"doing": "waiting", "labels": 10})
+            self.questions = questions.ask(connection, self.run, new)
+            questions.set_status(connection, self.run, {"doing": "waiting", "labels": 10})
         self.app = create_app(self.database, self.run, settings)
 
     def browser(self):

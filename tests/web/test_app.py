@@ -5,15 +5,15 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from metarlhf.labels import asking, people, reading, tables
-from metarlhf.web.guard import LARGEST, Rate
-from metarlhf.web.settings import Settings
+from metarlhf.teach import people, questions, tables
+from metarlhf.teach.web.app import Settings
+from metarlhf.teach.web.guard import LARGEST, Rate
 from tests.web.conftest import World
 
 
 def kept(world):
     with world.database.read() as connection:
-        return reading.answers(connection, world.run)
+        return questions.answers(connection, world.run)
 
 
 def test_a_person_at_this_machine_answers_question_after_question(world):
@@ -68,7 +68,7 @@ def test_when_all_is_learned_nothing_is_taken_back(world):
     me.sign_in()
     me.answer(me.next()["question"])
     with world.database.write() as connection:
-        asking.set_status(connection, world.run, {"doing": "done"})
+        questions.set_status(connection, world.run, {"doing": "done"})
     refused = me.post("/api/undo", json={"request": "a"})
     assert refused.status_code == 409
     assert len(kept(world)) == 1
@@ -104,11 +104,11 @@ def test_a_moment_is_called_bad(world):
     other = me.post("/api/corrections", json={"clip": clip, "step": 3, "request": "a"})
     assert other.status_code == 409
     with world.database.write() as connection:
-        asking.set_status(connection, world.run, {"doing": "done"})
+        questions.set_status(connection, world.run, {"doing": "done"})
     late = me.post("/api/corrections", json={"clip": clip, "step": 3, "request": "c"})
     assert (late.status_code, "all is learned" in late.text) == (409, True)
     with world.database.read() as connection:
-        assert [one.step for one in reading.corrections(connection, world.run)] == [2]
+        assert [one.step for one in questions.corrections(connection, world.run)] == [2]
 
 
 def test_cookies_cannot_be_read_by_scripts_or_sent_by_other_sites(world):
@@ -277,7 +277,7 @@ def test_a_rollback_is_of_one_answer_and_not_of_those_beside_it(world):
     """The writer puts many in a transaction: what is refused takes nothing else with it."""
     import asyncio
 
-    from metarlhf.labels import Refused, answering
+    from metarlhf.teach import Refused, answering
 
     async def together():
         writer, run = world.app.state.writer, world.run

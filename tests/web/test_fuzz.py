@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from metarlhf.labels import tables
+from metarlhf.teach import tables
 
 NAMES = st.sampled_from(
     ["question", "request", "seconds", "choice", "mark", "clip", "step", "token", "more"]

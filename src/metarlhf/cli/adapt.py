@@ -45,9 +45,9 @@ from metarlhf.cli.single import (
     true_return,
 )
 from metarlhf.envs import is_host
+from metarlhf.experiments.evaluation import teach_by_gradient
 from metarlhf.feedback import empty
 from metarlhf.meta import gradient_prior
-from metarlhf.meta.evaluate import teach_by_gradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
 from metarlhf.meta.prior import Prior, load

@@ -37,7 +37,7 @@ class Annotators:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.labels import people
+    from metarlhf.teach import people
 
     if not argv:
         raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")

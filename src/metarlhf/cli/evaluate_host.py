@@ -15,11 +15,10 @@ from metarlhf.cli.meta_train_host import taught_in_simulators
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
+from metarlhf.experiments.references import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.meta import host
-from metarlhf.meta.batches import count_of
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.starts import STARTS, pretrained_start_on_host, random_start, tuned
+from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts

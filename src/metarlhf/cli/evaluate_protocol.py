@@ -11,7 +11,7 @@ from metarlhf.cli.options import say
 from metarlhf.envs import TestedFamily
 from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import GradientPrior
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
 from metarlhf.statistics import mean_interval
 

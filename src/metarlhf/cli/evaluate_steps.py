@@ -13,12 +13,12 @@ from metarlhf.cli.measure import common_scale_of, curve_and_episodes, pictures
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.cli.summary import versions
-from metarlhf.meta.evaluate import teach_by_gradient
+from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.experiments.references import STARTS, pretrained_start, random_start, tuned
+from metarlhf.experiments.study import seconds_to_adapt
 from metarlhf.meta.gradient_prior import GradientPrior
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import Preset
-from metarlhf.meta.starts import STARTS, pretrained_start, random_start, tuned
-from metarlhf.meta.study import seconds_to_adapt
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import StepsResult, write_steps
 from metarlhf.report.steps import lines

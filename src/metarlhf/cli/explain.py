@@ -17,8 +17,7 @@ from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
 from metarlhf.feedback import Teacher
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, write_explanation
-from metarlhf.report.explained_verdict import verdict
-from metarlhf.report.explained_words import Answerer, headline
+from metarlhf.report.explained_words import Answerer, headline, verdict
 from metarlhf.reward import Learned, load_reward
 from metarlhf.runs import UserError
 

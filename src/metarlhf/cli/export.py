@@ -32,7 +32,7 @@ class Export:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.labels.exporting import FORMATS
+    from metarlhf.teach.transfer import FORMATS
 
     if not argv:
         raise UserError("which lesson? metarlhf export RUN, the directory of a lesson")

@@ -12,7 +12,7 @@ from metarlhf.cli.single import true_return
 from metarlhf.envs import TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.never import Forbids, true_cost
+from metarlhf.rlhf.constraints import Forbids, true_cost
 from metarlhf.rollout import EVALUATION, play_episodes
 from metarlhf.runs import UserError
 from metarlhf.types import Task

@@ -31,8 +31,8 @@ class Import:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.labels import Database, importing
-    from metarlhf.labels.database import without_password
+    from metarlhf.teach import Database, transfer
+    from metarlhf.teach.database import without_password
 
     if not argv:
         raise UserError("which file? metarlhf import FILE, which `metarlhf export` wrote")
@@ -40,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
     folder = options.run or Path("runs") / f"import-{options.file.stem}"
     if known(folder) is not None:
         raise UserError(f"{folder} holds a lesson already: name another --run")
-    found = importing.read(options.file)
+    found = transfer.read(options.file)
     database = Database(options.labels) if options.labels else Database.beside(folder)
     try:
         with database.write() as connection:
-            number = importing.write(connection, found)
+            number = transfer.write(connection, found)
     finally:
         database.close()
     written = {"run": number}

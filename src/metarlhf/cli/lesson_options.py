@@ -12,7 +12,7 @@ from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
 from metarlhf.envs import make_family
-from metarlhf.envs.shown import SEGMENT_LENGTH
+from metarlhf.envs.base import SEGMENT_LENGTH
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.presets import BESIDE, Preset, preset
 from metarlhf.meta.prior import load

@@ -14,14 +14,13 @@ from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
-from metarlhf.meta.batches import count_of, for_each
-from metarlhf.meta.evaluate import Curve, Lesson, teach, teach_from_scratch
+from metarlhf.experiments.evaluation import Curve, Lesson, teach, teach_from_scratch
+from metarlhf.experiments.references import References, references
+from metarlhf.experiments.study import seconds_to_adapt, summarise
 from metarlhf.meta.gradient_prior import GradientPrior
-from metarlhf.meta.held_out import held_out_tasks
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
-from metarlhf.meta.references import References, references
-from metarlhf.meta.study import seconds_to_adapt, summarise
+from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import (
     Example,
@@ -141,7 +140,7 @@ def ends_of(
 
 
 def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:
-    """The family's figures (see `metarlhf.meta.study.summarise`)."""
+    """The family's figures (see `metarlhf.experiments.study.summarise`)."""
     family, name = what.family, file_name(what.family.name)
     tasks = held_out_tasks(family, what.tasks)
     key = jax.random.key(what.seed)

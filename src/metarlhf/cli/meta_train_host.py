@@ -11,12 +11,12 @@ from metarlhf import ppo
 from metarlhf.cli.options import say
 from metarlhf.envs import HostFamily
 from metarlhf.meta import host
-from metarlhf.meta.batches import count_of
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.experts import Experts, drawn, taught_alone
 from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.guided import Experts, drawn, taught_alone
 from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.outer import MetaRLState
+from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import alone_on_host

@@ -27,12 +27,12 @@ from metarlhf.envs import (
     make,
     make_host,
 )
-from metarlhf.feedback.demonstrations import write_demonstrations
 from metarlhf.files import kind, write_bytes
 from metarlhf.networks import AgentShape, agent_shape, load_agent
 from metarlhf.networks.published import KIND
 from metarlhf.report.film import FORMATS, small, write_film
 from metarlhf.report.style import picture
+from metarlhf.rlhf.demonstrations import write_demonstrations
 from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.runs import UserError
 from metarlhf.statistics import mean_interval
@@ -94,8 +94,8 @@ def main(argv: Sequence[str]) -> int:
     if read_object(folder.parent / "result.json").get("command") == "rl2":
         raise UserError(
             f"{options.run} is a run of rl2, whose agent learns in the course of some episodes "
-            "played one after the other: metarlhf.meta.rl2.returns_by_episode plays it, and what "
-            "it returned in each is in the run's result.json"
+            "played one after the other: metarlhf.contrib.rl2.returns_by_episode plays it, and "
+            "what it returned in each is in the run's result.json"
         )
     compiled, hosted = knows(shape.environment), is_host(shape.environment)
     family = compiled and isinstance(make(shape.environment), TaskFamily)

@@ -17,10 +17,10 @@ from metarlhf.cli.options import (
     show,
     value_in,
 )
+from metarlhf.contrib import rl2
+from metarlhf.contrib.rl2 import RL2Config
 from metarlhf.envs import Environment, is_host, make, make_family
-from metarlhf.meta import rl2
-from metarlhf.meta.held_out import held_out_tasks
-from metarlhf.meta.rl2 import RL2Config
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.rollout import EVALUATION
 from metarlhf.runs import RunDirectory, UserError, drive
@@ -121,7 +121,7 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
     told = ", ".join(f"{one.mean:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in each)
     lines = [
         f"On {options.tasks} held-out tasks, return in each episode of a trial: {told}. The agent "
-        f"is in {agent}; metarlhf.meta.rl2 plays it",
+        f"is in {agent}; metarlhf.contrib.rl2 plays it",
         _adapts(gained),
     ]
     return show(result, lines, options.json)

@@ -42,7 +42,7 @@ from metarlhf.cli.single import (
     task_number,
 )
 from metarlhf.envs import Shown, TaskFamily, connect, make_family
-from metarlhf.envs.shown import SEGMENT_LENGTH, ShownEnv
+from metarlhf.envs.base import SEGMENT_LENGTH, ShownEnv
 from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.networks import publish_agent
 from metarlhf.report.wording import percent

@@ -12,13 +12,12 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf.cli.options import TrainOptions, flags, open_run, parse, say, show
 from metarlhf.cli.ppo import ADAMS
+from metarlhf.contrib import evolution
+from metarlhf.contrib.evolution import EvolutionConfig
+from metarlhf.contrib.search import ImitationConfig, Trial, generation, imitate, recordings
 from metarlhf.envs import make_family
 from metarlhf.files import DESCRIPTION
-from metarlhf.meta import evolution
-from metarlhf.meta.evolution import EvolutionConfig
-from metarlhf.meta.imitation import ImitationConfig, imitate, recordings
 from metarlhf.meta.presets import preset
-from metarlhf.meta.search import Trial, generation
 from metarlhf.networks import (
     Learned,
     LearnedDrift,

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.cli.options import one_of_both
 from metarlhf.envs import Environment, TaskFamily, Tasks
-from metarlhf.meta.held_out import held_out_tasks
+from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig

@@ -14,13 +14,13 @@ from metarlhf import rlhf
 from metarlhf.cli.lesson_options import Teach
 from metarlhf.cli.single import task_number
 from metarlhf.envs import Discrete, HostEnv, connect, film, make_family
-from metarlhf.envs.replays import Remembered
-from metarlhf.envs.shown import ShownEnv
-from metarlhf.feedback.demonstrations import Demonstrations, read_demonstrations
-from metarlhf.labels.stage import Beside, Compiled, Stage
+from metarlhf.envs.adapters.replays import Remembered
+from metarlhf.envs.base import ShownEnv
 from metarlhf.meta.prior import load
 from metarlhf.rlhf import RLHFState
+from metarlhf.rlhf.demonstrations import Demonstrations, read_demonstrations
 from metarlhf.runs import UserError
+from metarlhf.teach.stage import Beside, Compiled, Stage
 
 # Steps that a simulator must do again in the same way before anything is learned from it.
 TRIED = 20

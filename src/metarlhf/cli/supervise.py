@@ -52,7 +52,7 @@ def labels_of(folder: Path, named: str | None) -> Iterator[tuple[Any, str]]:
         UserError: there is no lesson.
         LabelError: they cannot be opened, or do not hold it.
     """
-    from metarlhf.labels import Database, asking
+    from metarlhf.teach import Database, questions
 
     run = known(folder)
     if run is None:
@@ -60,7 +60,7 @@ def labels_of(folder: Path, named: str | None) -> Iterator[tuple[Any, str]]:
     database = Database(place(folder, named))
     try:
         with database.read() as connection:
-            asking.family_of(connection, run)
+            questions.family_of(connection, run)
         yield database, run
     finally:
         database.close()
@@ -205,7 +205,7 @@ def _page(options: Any) -> subprocess.Popen:
     run = known(options.directory)
     assert run is not None
     command = [
-        sys.executable, "-m", "metarlhf.web.serve", "--run", run, "--host", options.host,
+        sys.executable, "-m", "metarlhf.teach.web.serve", "--run", run, "--host", options.host,
         "--port", str(options.port), "--report", str(options.directory / "report.html"),
         "--parent", str(os.getpid()),
     ]  # fmt: skip
@@ -217,7 +217,7 @@ def _camera(options: Any) -> subprocess.Popen:
     run = known(options.directory)
     assert run is not None
     command = [
-        sys.executable, "-m", "metarlhf.labels.filming", "--run", run, "--env", options.env,
+        sys.executable, "-m", "metarlhf.teach.films", "--run", run, "--env", options.env,
         "--parent", str(os.getpid()),
     ]  # fmt: skip
     return _begin(command, os.environ | {LABELS: options.url})
@@ -237,7 +237,7 @@ def _invite(options: Any) -> None:
     if not options.annotators:
         say(f"Teach it at {address}")
         return
-    from metarlhf.labels import people
+    from metarlhf.teach import people
 
     with labels_of(options.directory, options.url) as (labels, run), labels.write() as connection:
         there = people.names(connection, run)

@@ -15,10 +15,10 @@ from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
 from metarlhf.networks import publish_agent
-from metarlhf.report.lesson import write_lesson
 from metarlhf.reward import publish_reward, wrong_answers
 from metarlhf.rlhf import RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.teach.report import write_lesson
 
 # How many steps a lesson has, who knows: `over` decides.
 UNBOUNDED = 10**9
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 def train(options: Teach) -> int:
     """The agent's side: put questions, take answers, learn, publish what came of it."""
     from metarlhf.cli.stages import beginning
-    from metarlhf.labels import Database
+    from metarlhf.teach import Database
 
     with ExitStack() as stack:
         # Before there is a directory: what cannot be made leaves none behind.
@@ -57,9 +57,9 @@ def train(options: Teach) -> int:
 
 
 def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack: ExitStack) -> int:
-    from metarlhf.labels import reading
-    from metarlhf.labels.desk import Desk
-    from metarlhf.labels.lesson import Lesson
+    from metarlhf.teach import questions
+    from metarlhf.teach.desk import Desk
+    from metarlhf.teach.lesson import Lesson
 
     config, shown = options.config, begun.stage.shown
     number = _begin(options, run, shown.name, database)
@@ -93,8 +93,8 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "corrections": len(corrections),
         "people": sorted({one.annotator for one in given}),
         "minutes_of_looking": sum(one.seconds for one in given) / 60,
-        "foreseen": reading.foreseen(given),
-        "agreement": reading.agreement(given),
+        "foreseen": questions.foreseen(given),
+        "agreement": questions.agreement(given),
         "wrong": wrong_answers(state.belief, state.answers.feedback, people),
         "steps": int(state.steps),
         "updates": int(state.ppo.updates),
@@ -161,16 +161,16 @@ def _told(answer: Any) -> dict[str, str]:
 
 def _begin(options: Teach, run: RunDirectory, name: str, database: Any) -> str:
     """The run's number among the labels, which the page's process reads, too."""
-    from metarlhf.labels import asking
-    from metarlhf.labels.database import without_password
+    from metarlhf.teach import questions
+    from metarlhf.teach.database import without_password
 
     known = supervise.known(run.path)
     if known is not None:
         with database.read() as connection:
-            asking.family_of(connection, known)
+            questions.family_of(connection, known)
         return known
     with database.write() as connection:
-        number = asking.new_run(connection, name, _about(options))
+        number = questions.new_run(connection, name, _about(options))
     written = {"run": number, "labels": without_password(options.url)}
     files.write_json(run.path / supervise.LESSON, written)
     return number
@@ -197,12 +197,12 @@ def _ready(lesson: Any, state: RLHFState) -> bool:
 
 def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
     """What was taken in when, of the lesson that is done again; its clips go to the new desk."""
-    from metarlhf.labels import reading
+    from metarlhf.teach import questions
 
     folder = Path(options.replay or "")
     source, number = stack.enter_context(supervise.labels_of(folder, None))
     with source.read() as connection:
-        about, wanted = reading.about(connection, number), _about(options)
+        about, wanted = questions.about(connection, number), _about(options)
         odd = sorted(name for name in wanted if about.get(name) != wanted[name])
         if odd:
             raise UserError(
@@ -210,10 +210,10 @@ def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
             )
         found = {
             iteration: (
-                reading.answers(connection, number, numbers=answers),
-                reading.corrections(connection, number, numbers=corrections),
+                questions.answers(connection, number, numbers=answers),
+                questions.corrections(connection, number, numbers=corrections),
             )
-            for iteration, (answers, corrections) in reading.taken(connection, number).items()
+            for iteration, (answers, corrections) in questions.taken(connection, number).items()
         }
     desk.said_in = source, number
     say(f"doing {folder} again: {len(found)} times something was said")

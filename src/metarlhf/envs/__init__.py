@@ -1,6 +1,19 @@
 """Task families: what an agent can be taught, and how tasks differ."""
 
-from metarlhf.envs.base import Environment, Shown, Step, TaskFamily, Tasks
+from metarlhf.envs.adapters.connect import connect, film
+from metarlhf.envs.base import (
+    Environment,
+    FilmedEnv,
+    HostEnv,
+    HostFamily,
+    HostStep,
+    Shown,
+    Step,
+    TaskedEnv,
+    TaskFamily,
+    Tasks,
+    TestedFamily,
+)
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import draw_trajectory
 from metarlhf.envs.errors import (
@@ -9,9 +22,7 @@ from metarlhf.envs.errors import (
     UnknownTaskError,
     VariationError,
 )
-from metarlhf.envs.hazard import Hazard
-from metarlhf.envs.host import FilmedEnv, HostEnv, HostFamily, HostStep, TaskedEnv, TestedFamily
-from metarlhf.envs.navigation import Navigation
+from metarlhf.envs.navigation import Hazard, Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.envs.registry import (
@@ -28,7 +39,6 @@ from metarlhf.envs.registry import (
     varied,
 )
 from metarlhf.envs.scenes import scene
-from metarlhf.envs.simulators import connect, film
 from metarlhf.envs.spaces import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 
 __all__ = [

@@ -19,8 +19,7 @@ import numpy as np
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.cartpole import CartPole
-from metarlhf.envs.hazard import Hazard
-from metarlhf.envs.navigation import Navigation
+from metarlhf.envs.navigation import Hazard, Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.types import Task

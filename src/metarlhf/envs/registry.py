@@ -11,14 +11,12 @@ from typing import Any
 
 import jax
 
-from metarlhf.envs.base import Environment, TaskFamily, Tasks
+from metarlhf.envs.base import Environment, HostFamily, TaskFamily, Tasks
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.distributions import Distribution, distribution
 from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError, VariationError
-from metarlhf.envs.hazard import Hazard
-from metarlhf.envs.host import HostFamily
 from metarlhf.envs.modules import module
-from metarlhf.envs.navigation import Navigation
+from metarlhf.envs.navigation import Hazard, Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 
@@ -146,11 +144,11 @@ def make_host(name: str) -> HostFamily:
         extra = "metaworld" if name.startswith(META_WORLD) else "mujoco"
         try:
             if extra == "metaworld":
-                from metarlhf.envs.meta_world import MetaWorld
+                from metarlhf.envs.adapters.meta_world import MetaWorld
 
                 _made_hosts[name] = MetaWorld(name)
             else:
-                from metarlhf.envs.mujoco_tasks.lineages import family
+                from metarlhf.envs.adapters.mujoco_families import family
 
                 _made_hosts[name] = family(name)
         except ImportError as error:
@@ -218,8 +216,7 @@ def _members(protocol: type) -> list[str]:
 def _factory(name: str) -> Callable[..., Environment]:
     if name.startswith("gymnax:"):
         try:
-            from metarlhf.envs.from_gymnax import FromGymnax
-            from metarlhf.envs.gymnax_family import GymnaxFamily
+            from metarlhf.envs.adapters.gymnax import FromGymnax, GymnaxFamily
         except ImportError as error:
             raise MissingSimulatorError("gymnax", "gymnax", error) from error
         identifier, varies, said = name.removeprefix("gymnax:").partition("?")

@@ -20,8 +20,7 @@ import numpy as np
 
 from metarlhf.envs.base import Shown
 from metarlhf.envs.cartpole import CartPole
-from metarlhf.envs.hazard import Hazard
-from metarlhf.envs.navigation import Navigation
+from metarlhf.envs.navigation import Hazard, Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 

@@ -5,7 +5,10 @@ from metarlhf.explain.additive import Shape as Shape
 from metarlhf.explain.additive import fit_additive as fit_additive
 from metarlhf.explain.additive import read_additive as read_additive
 from metarlhf.explain.answers import Answered as Answered
+from metarlhf.explain.answers import Calibration as Calibration
 from metarlhf.explain.answers import answered as answered
+from metarlhf.explain.answers import calibration as calibration
+from metarlhf.explain.answers import left_out as left_out
 from metarlhf.explain.attribution import completeness_error as completeness_error
 from metarlhf.explain.attribution import integrated_gradients as integrated_gradients
 from metarlhf.explain.attribution import permutation_importance as permutation_importance
@@ -30,6 +33,3 @@ from metarlhf.explain.rewards import OfInputs as OfInputs
 from metarlhf.explain.rewards import TaskReward as TaskReward
 from metarlhf.explain.rewards import features_of as features_of
 from metarlhf.explain.rewards import inputs_of as inputs_of
-from metarlhf.explain.trust import Calibration as Calibration
-from metarlhf.explain.trust import calibration as calibration
-from metarlhf.explain.trust import left_out as left_out

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from metarlhf.envs.base import Shown
+from metarlhf.explain.landscape import held_out, share_told
 from metarlhf.explain.rewards import Feature, across_first
-from metarlhf.explain.steps import held_out, share_told
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from metarlhf.envs.base import Discrete, TaskFamily
 from metarlhf.explain.rewards import StepReward
 from metarlhf.networks import Actor
-from metarlhf.networks.body import forget
+from metarlhf.networks.actor_critic import forget
 from metarlhf.rollout import reset
 from metarlhf.types import State, Task
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf.envs.base import Shown, TaskFamily
 from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
-from metarlhf.explain.answers import answered
+from metarlhf.explain.answers import answered, calibration, left_out
+from metarlhf.explain.attribution import AFTER, ATTRIBUTED, what_it_pays_for
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
 from metarlhf.explain.found import (
     Completeness,
@@ -23,7 +24,7 @@ from metarlhf.explain.found import (
     Importance,
     Map,
 )
-from metarlhf.explain.paid_for import AFTER, ATTRIBUTED, what_it_pays_for
+from metarlhf.explain.landscape import COMPARED, newest, seen, spaced, spread_out, transitions
 from metarlhf.explain.rewards import (
     BeliefReward,
     Feature,
@@ -35,8 +36,6 @@ from metarlhf.explain.rewards import (
     features_of,
     inputs_of,
 )
-from metarlhf.explain.steps import COMPARED, newest, seen, spaced, spread_out, transitions
-from metarlhf.explain.trust import calibration, left_out
 from metarlhf.networks import Actor
 from metarlhf.reward import Belief, Ensemble, Learned, wrong_answers
 from metarlhf.types import Task

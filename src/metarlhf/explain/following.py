@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
+from metarlhf.explain.landscape import held_out, share_told
 from metarlhf.explain.rewards import Feature, Pays
-from metarlhf.explain.steps import held_out, share_told
 
 # What counts less, as a share of all that is attributed, neither follows nor is followed.
 COUNTS = 0.01

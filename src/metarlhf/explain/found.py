@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from metarlhf.explain.additive import Additive
-from metarlhf.explain.answers import Answered
+from metarlhf.explain.answers import Answered, Calibration
 from metarlhf.explain.following import Follows
 from metarlhf.explain.rewards import Feature
-from metarlhf.explain.trust import Calibration
 
 
 class Importance(NamedTuple):

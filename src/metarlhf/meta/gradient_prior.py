@@ -13,12 +13,12 @@ from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
-from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.outer import new_agent
 from metarlhf.meta.prior import check_family
 from metarlhf.meta.reward_gradient import GradientRewardConfig
+from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.meta.update_rules import RULE, LearnedRule, initial_rule
 from metarlhf.networks import Agent
 from metarlhf.reward import GradientReward, LearnedReward

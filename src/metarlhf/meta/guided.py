@@ -1,33 +1,90 @@
-"""Guided meta-training: to do after a few gradient steps what an expert does at once.
+"""Experts of single tasks, by PPO, in simulators that step outside the compiled program.
+
+They are an upper end of the scale, as `references.references` are for compiled families; and guided
+meta-training (`metarlhf.meta.guided`) teaches a learner to do after a few gradient steps what they
+do.
+
+Guided meta-training: to do after a few gradient steps what an expert does at once.
 
 Mendonca et al. 2019, "Guided meta-policy search". Gradient steps learn from what a task pays, as
-ever. The outer loop is told by an expert (`metarlhf.meta.experts`) what it would do where adapted
+ever. The outer loop is told by an expert (`metarlhf.meta.guided`) what it would do where adapted
 policies come to, and moves the initialisation and the update rule so that they do that: supervised
 learning through the inner steps, whose gradient is far less noisy than one of returns. At test time
 there is no expert.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.meta.baseline import Samples
+from metarlhf import ppo, rollout_host
+from metarlhf.envs.base import TaskedEnv, Tasks
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.experts import Experts
+from metarlhf.meta.estimators import Samples
 from metarlhf.meta.inner import InnerLoop
-from metarlhf.meta.objective import (
-    Metrics,
-    kl_from_collecting,
-    mean_value_loss,
-    over_steps,
-    replay,
-)
+from metarlhf.meta.objective import Metrics, kl_from_collecting, mean_value_loss, over_steps, replay
 from metarlhf.meta.outer_steps import MetaRLState, descend, held_near
-from metarlhf.networks import DiagGaussian, Distribution
+from metarlhf.meta.tasks import count_of
+from metarlhf.networks import Agent, DiagGaussian, Distribution
+from metarlhf.rollout import EVALUATION
+from metarlhf.types import Task
+
+
+class Experts(NamedTuple):
+    """Who knows one task each; leaves have a leading dimension `task`."""
+
+    tasks: Task
+    agents: Agent
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return count_of(self.tasks)
+
+    def some(self, key: PRNGKeyArray, count: int) -> "Experts":
+        """So many of them, drawn at random: none again before all others were."""
+        rounds = jax.random.split(key, -(-count // self.count))
+        orders = [jax.random.permutation(round_key, self.count) for round_key in rounds]
+        chosen = jnp.concatenate(orders)[:count]
+        return jax.tree.map(lambda x: x[chosen], self)
+
+
+def drawn(key: PRNGKeyArray, family: Tasks, most: int) -> Task:
+    """So many tasks of the family, without those that were drawn before."""
+    tasks = jax.vmap(family.sample)(jax.random.split(key, most))
+    rows = np.concatenate([np.reshape(x, (most, -1)) for x in jax.tree.leaves(tasks)], axis=1)
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return jax.tree.map(lambda x: x[first], tasks)
+
+
+def taught_alone(
+    key: PRNGKeyArray,
+    env: TaskedEnv,
+    task: Task,
+    config: ppo.PPOConfig,
+    tell: Callable[[int, dict[str, Any]], None] = lambda done, metrics: None,
+) -> tuple[Agent, float]:
+    """PPO on this one task in all of `env`, until `config`'s budget is spent.
+
+    `tell` hears of every update that is done, and its metrics: `return` is the mean of the episodes
+    that ended. Returns the agent and its mean true return, an episode in each of `env`. It acts by
+    sampling, as all do before and after gradient steps in simulators.
+    """
+    env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
+    state = ppo.host.init(key, env, config)
+    for update in range(config.num_updates):
+        state, metrics = ppo.host.iterate(state, env, config)
+        paid = metrics.pop("episode_return")
+        tell(update + 1, metrics if paid is None else metrics | {"return": paid})
+    play_key = jax.random.fold_in(state.key, EVALUATION)
+    returns = rollout_host.evaluate(play_key, env, state.agent.actor, deterministic=False)
+    return state.agent, float(returns.mean())
 
 
 class Advised(NamedTuple):

@@ -16,17 +16,15 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import rollout_host
-from metarlhf.envs.base import Tasks
-from metarlhf.envs.host import TaskedEnv, TestedFamily, cores
+from metarlhf.envs.base import TaskedEnv, Tasks, TestedFamily, cores
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
-from metarlhf.meta.batches import count_of, for_each
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.experts import Experts
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
-from metarlhf.meta.guided import advise
+from metarlhf.meta.guided import Experts, advise
 from metarlhf.meta.inner import InnerLoop, begin_tasks, judge_tasks, step_tasks
 from metarlhf.meta.outer import MetaRLState
+from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.networks import Agent, Each
 from metarlhf.rollout_host import seed_of
 from metarlhf.types import Task, Trajectory

@@ -16,12 +16,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
-from metarlhf.meta.adapted import split
-from metarlhf.meta.baseline import Samples, judge
-from metarlhf.meta.batches import count_of
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.estimators import dice_loss, loaded_dice_loss, log_prob_loss, lvc_loss
-from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
+from metarlhf.meta.estimators import (
+    Samples,
+    dice_loss,
+    judge,
+    loaded_dice_loss,
+    log_prob_loss,
+    lvc_loss,
+)
+from metarlhf.meta.tasks import count_of
+from metarlhf.meta.update_rules import LearnedRule, begin, split, update_rule
 from metarlhf.networks import Agent, Distribution
 from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.types import Task, Trajectory

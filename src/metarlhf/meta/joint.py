@@ -24,9 +24,9 @@ from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.joint_config import JointConfig
-from metarlhf.meta.pool import draw_clips, put
 from metarlhf.meta.prior import Prior, Shape
 from metarlhf.meta.reward_latent import LatentRewardState
+from metarlhf.meta.tasks import draw_clips, put
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig

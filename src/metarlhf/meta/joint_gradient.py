@@ -25,13 +25,12 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, Teacher
 from metarlhf.meta import outer, reward_gradient
-from metarlhf.meta.batches import for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
 from metarlhf.meta.inner import InnerLoop, RewardSource, play
 from metarlhf.meta.outer import MetaRLState
-from metarlhf.meta.pool import draw_clips, put
 from metarlhf.meta.reward_gradient import GradientRewardConfig, GradientRewardState
+from metarlhf.meta.tasks import draw_clips, for_each, put
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.types import Task
 

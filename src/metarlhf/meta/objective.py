@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from metarlhf.meta.baseline import Samples, regression
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.estimators import Samples, regression
 from metarlhf.meta.inner import InnerLoop, step_and_policy
 from metarlhf.meta.update_rules import LearnedRule, begin, update_rule
 from metarlhf.networks import Agent, Critic, Distribution
-from metarlhf.ppo.objectives import clipped_surrogate
+from metarlhf.ppo.update import clipped_surrogate
 
 Metrics = dict[str, Float[Array, ""]]
 Learned = tuple[Agent, LearnedRule]

@@ -15,12 +15,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf import optimise
 from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import Spaces, TaskFamily
-from metarlhf.meta.batches import for_each
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.guided import guided_step
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.objective import Metrics
 from metarlhf.meta.outer_steps import MetaRLState, optimiser, outer_step
+from metarlhf.meta.tasks import for_each
 from metarlhf.meta.update_rules import RULE, initial_rule
 from metarlhf.networks import Agent, Distribution, build_agent
 from metarlhf.types import Task

@@ -22,7 +22,6 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.devices import spread
-from metarlhf.meta.batches import mean_over_tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.inner import InnerLoop
 from metarlhf.meta.objective import (
@@ -37,10 +36,11 @@ from metarlhf.meta.objective import (
     replay,
     replay_all,
 )
+from metarlhf.meta.tasks import mean_over_tasks
 from metarlhf.meta.update_rules import LearnedRule
 from metarlhf.networks import Agent
-from metarlhf.ppo.objectives import adapt_kl_coefficient
 from metarlhf.ppo.trpo import constrained_step, fisher_products
+from metarlhf.ppo.update import adapt_kl_coefficient
 
 
 class MetaRLState(eqx.Module):

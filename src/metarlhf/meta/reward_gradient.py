@@ -19,11 +19,10 @@ from metarlhf.devices import spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
-from metarlhf.meta.batches import count_of
-from metarlhf.meta.pairs import draw_pairs, random_pairs
+from metarlhf.meta.tasks import count_of, draw_pairs, random_pairs
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
-from metarlhf.reward.losses import answer_log_likelihood
+from metarlhf.reward.likelihood import answer_log_likelihood
 from metarlhf.types import Comparison, Feedback, Rating, Segment, Task
 
 

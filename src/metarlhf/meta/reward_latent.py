@@ -18,9 +18,9 @@ from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
 from metarlhf.feedback.teachers import Scale, Teacher
-from metarlhf.meta.pairs import draw_pairs, pick
+from metarlhf.meta.tasks import draw_pairs, pick
 from metarlhf.reward.latent import LatentReward
-from metarlhf.reward.losses import answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.likelihood import answer_log_likelihood, rating_log_likelihood
 from metarlhf.types import Segment, Task
 
 

@@ -1,4 +1,12 @@
-"""How the inner loop moves parameters: an Optax transformation, fixed or meta-learned.
+"""Which parameters of a policy the inner loop moves.
+
+All of them; or the last layer and the standard deviation alone (ANIL: Raghu et al. 2020, "Rapid
+learning or feature reuse?"), so that what all tasks share is learned by the outer loop alone, and
+an inner step costs the gradient of one layer, whatever is below it; or the context alone, a few
+numbers that the policy is given beside what it observes (CAVIA: Zintgraf et al. 2019, "Fast context
+adaptation via meta-learning").
+
+How the inner loop moves parameters: an Optax transformation, fixed or meta-learned.
 
 A learned rule has step sizes of its own for tensors or parameters, negative ones too (Meta-SGD, Li
 et al. 2017), or a network that says how each parameter moves (`networks.learned_descent`), and may
@@ -17,9 +25,27 @@ import optax
 from jaxtyping import Array, Integer, PRNGKeyArray, PyTree
 
 from metarlhf import optimise
-from metarlhf.meta.adapted import split
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.networks import Actor, LearnedOptimiser, Schedule, learned_descent
+
+
+def split(actor: Actor, config: MetaRLConfig) -> tuple[Actor, Actor]:
+    """What the inner loop moves, and what it leaves; each has None where the other has an array.
+
+    `equinox.combine` makes them one again.
+    """
+    moved = jax.tree.map(lambda _: config.adapts == "policy", actor)
+    if config.adapts == "head":
+        moved = eqx.tree_at(_head, moved, [True] * len(_head(moved)))
+    elif config.adapts == "context":
+        moved = eqx.tree_at(lambda m: m.body.context, moved, True)
+    return eqx.partition(actor, moved)
+
+
+def _head(actor: Actor) -> list:
+    last = [actor.network.weights[-1], actor.network.biases[-1]]
+    return last if actor.log_std is None else [*last, actor.log_std]
+
 
 # Folded into the key of an agent: a rule's own random weights.
 RULE = 0x501E

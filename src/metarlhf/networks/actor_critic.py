@@ -1,4 +1,9 @@
-"""Policy and value function, and the agent that holds both."""
+"""What policy and value function have in common: from an observation to what a network is given.
+
+Policy and value function, and the agent that holds both.
+
+Networks that fit an environment.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,12 +13,104 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from metarlhf.networks.body import Body
-from metarlhf.networks.distributions import Distribution
-from metarlhf.networks.heads import Head
-from metarlhf.networks.mlp import MLP
-from metarlhf.networks.moments import Moments
+from metarlhf.envs.base import Spaces
+from metarlhf.envs.spaces import ObservationSpace
+from metarlhf.networks.distributions import Distribution, Head, head_of
+from metarlhf.networks.layers import MLP, Cell, Encoder, Memory, Moments, encoder_of, example
 from metarlhf.types import Observation, State
+
+
+class Body(eqx.Module):
+    """Normalise, encode, remember, and add what is known of the task.
+
+    The *context* is constant over an episode, set by whoever knows or believes something about the
+    task, and not trained unless the network is made so; its length may be zero. Moments and memory
+    may be absent.
+    """
+
+    encoder: Encoder
+    memory: Memory | None
+    moments: Moments | None
+    context: Float[Array, " context"]
+    learns_context: bool = eqx.field(static=True)
+    """Whether a gradient reaches the context."""
+
+    def __init__(
+        self,
+        space: ObservationSpace,
+        *,
+        key: PRNGKeyArray,
+        context_size: int = 0,
+        learns_context: bool = False,
+        memory: Cell | None = None,
+        memory_size: int = 64,
+        normalise: bool = False,
+    ):
+        encoder_key, memory_key = jax.random.split(key)
+        self.encoder = encoder_of(space, key=encoder_key)
+        self.context, self.learns_context = jnp.zeros(context_size), learns_context
+        self.moments = Moments.of(example(space)) if normalise else None
+        self.memory = None
+        if memory is not None:
+            self.memory = Memory(memory, self._seen(space), memory_size, key=memory_key)
+
+    def features(self, space: ObservationSpace) -> int:
+        """How many numbers come out."""
+        return self.memory.size if self.memory else self._seen(space)
+
+    def _seen(self, space: ObservationSpace) -> int:
+        encoded = jax.eval_shape(self.encoder, example(space))
+        return encoded.shape[-1] + self.context.shape[0]
+
+    def initial_state(self) -> State:
+        """What is remembered at the start of an episode."""
+        return self.memory.initial_state() if self.memory else None
+
+    def __call__(
+        self, obs: Observation, state: State = None
+    ) -> tuple[Float[Array, "*batch features"], State]:
+        encoded = self.encoder(self.normalised(obs))
+        context = self.context if self.learns_context else jax.lax.stop_gradient(self.context)
+        told = jnp.broadcast_to(context, (*encoded.shape[:-1], context.shape[-1]))
+        seen = jnp.concatenate([encoded, told], axis=-1)
+        return self.memory(seen, state) if self.memory else (seen, state)
+
+    def normalised(self, obs: Observation) -> Observation:
+        """To mean 0 and variance 1, where it has moments."""
+        return obs if self.moments is None else self.moments.normalise(obs)
+
+    def over(
+        self, obs: Observation, start: State = None, done: Bool[Array, "*batch"] | None = None
+    ) -> tuple[Float[Array, "*batch features"], State]:
+        """Over whole sequences, (env, time), from what was remembered at their `start`.
+
+        An episode's end, `done`, empties the memory. Returns the features of every step, and what
+        is remembered after each. Without a memory any leading dimensions do, and no `start`.
+        """
+        if self.memory is None:
+            return self(obs)
+        blank = self.initial_state()
+
+        def step(state, inputs):
+            obs, done = inputs
+            features, after = self(obs, state)
+            return forget(done, blank, after), (features, after)
+
+        swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)
+        _, found = jax.lax.scan(step, start, swap((obs, done)))
+        return swap(found)
+
+
+def forget(done: Bool[Array, " env"], blank: State, state: State) -> State:
+    """`blank` in the environments that are done, the rest of `state` as it is."""
+    chosen = lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+    return jax.tree.map(chosen, blank, state)
+
+
+def initial_states(network: Any, num_envs: int) -> State:
+    """What a policy or value function remembers where an episode begins, in each environment."""
+    wide = lambda x: jnp.broadcast_to(x, (num_envs, *x.shape))
+    return jax.tree.map(wide, network.initial_state())
 
 
 class Actor(eqx.Module):
@@ -190,3 +287,54 @@ class Agent(eqx.Module):
         bodies = lambda a: [body for body in (a.actor.body, a.critic.body) if body is not None]
         where = lambda a: [part(body) for body in bodies(a)]
         return eqx.tree_at(where, self, [value] * len(bodies(self)))
+
+
+def build_agent(
+    key: PRNGKeyArray,
+    spaces: Spaces,
+    hidden: tuple[int, ...] = (64, 64),
+    context_size: int = 0,
+    initial_std: float = 1.0,
+    *,
+    learns_context: bool = False,
+    memory: Cell | None = None,
+    memory_size: int = 64,
+    normalise_obs: bool = False,
+    squash: bool = False,
+    shared_torso: bool = False,
+) -> Agent:
+    """An untrained agent whose networks fit `spaces`.
+
+    Both are told a context of so many numbers; one that is learned is the policy's alone.
+
+    Policy and value function have encoders, memories and hidden layers of their own, or with
+    `shared_torso` the same ones below a last layer each.
+    """
+    space = spaces.observation_space
+
+    def body(key: PRNGKeyArray, context_size: int) -> Body:
+        return Body(
+            space,
+            key=key,
+            context_size=context_size,
+            learns_context=learns_context,
+            memory=memory,
+            memory_size=memory_size,
+            normalise=normalise_obs,
+        )
+
+    seen_key, actor_key, judged_key, critic_key = jax.random.split(key, 4)
+    seen = body(seen_key, context_size)
+    actor = Actor(
+        seen,
+        seen.features(space),
+        head_of(spaces.action_space, squash),
+        key=actor_key,
+        hidden=hidden,
+        initial_std=initial_std,
+    )
+    if shared_torso:
+        width = hidden[-1] if hidden else seen.features(space)
+        return Agent(actor, Critic(None, width, key=critic_key, hidden=()))
+    judged = body(judged_key, 0 if learns_context else context_size)
+    return Agent(actor, Critic(judged, judged.features(space), key=critic_key, hidden=hidden))

@@ -8,10 +8,9 @@ import jax
 from metarlhf import files
 from metarlhf.envs.base import Spaces
 from metarlhf.envs.registry import find
-from metarlhf.networks.actor_critic import Agent
-from metarlhf.networks.build import build_agent
+from metarlhf.networks.actor_critic import Agent, build_agent
 from metarlhf.networks.distributions import SquashedGaussian
-from metarlhf.networks.memory import Cell
+from metarlhf.networks.layers import Cell
 
 KIND = "metarlhf agent"
 

@@ -1,7 +1,7 @@
 """Proximal policy optimisation: collect, estimate advantages, update, until done."""
 
 from metarlhf.ppo import host as host
-from metarlhf.ppo.advantages import gae as gae
+from metarlhf.ppo.batch import gae as gae
 from metarlhf.ppo.config import PPOConfig as PPOConfig
 from metarlhf.ppo.seeds import evaluate_seeds as evaluate_seeds
 from metarlhf.ppo.seeds import init_seeds as init_seeds

@@ -1,4 +1,9 @@
-"""From trajectories to what an update learns from."""
+"""Advantage estimation.
+
+Rewards in units of how much returns vary ("reward scaling", Engstrom et al. 2020).
+
+From trajectories to what an update learns from.
+"""
 
 from typing import NamedTuple
 
@@ -7,11 +12,71 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from metarlhf.networks import Agent, Distribution
-from metarlhf.networks.body import forget
-from metarlhf.ppo.advantages import gae
+from metarlhf.networks import Agent, Distribution, Moments
+from metarlhf.networks.actor_critic import forget
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.types import Observation, State, Trajectory
+
+
+def gae(
+    reward: Float[Array, "*batch time"],
+    value: Float[Array, "*batch time"],
+    next_value: Float[Array, "*batch time"],
+    terminated: Bool[Array, "*batch time"],
+    truncated: Bool[Array, "*batch time"],
+    gamma: float,
+    gae_lambda: float,
+) -> Float[Array, "*batch time"]:
+    """Generalised advantage estimation (Schulman et al. 2016, equation 16).
+
+    `next_value[t]` is the value of what followed step t before any reset. A terminated episode is
+    worth nothing from there on; a truncated one is worth `next_value`; neither passes anything back
+    from the episode that comes after.
+    """
+    delta = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
+    keep = gamma * gae_lambda * (1.0 - (terminated | truncated))
+
+    def back(advantage, step):
+        delta, keep = step
+        advantage = delta + keep * advantage
+        return advantage, advantage
+
+    time_first = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), (delta, keep))
+    _, advantages = jax.lax.scan(back, jnp.zeros(delta.shape[:-1]), time_first, reverse=True)
+    return jnp.moveaxis(advantages, 0, -1)
+
+
+class RewardScale(eqx.Module):
+    """Discounted returns up to now, environment by environment, and their moments over all time."""
+
+    returns: Float[Array, " env"]
+    moments: Moments
+
+    @staticmethod
+    def start(num_envs: int) -> "RewardScale":
+        """Nothing paid yet."""
+        return RewardScale(jnp.zeros(num_envs), Moments.of(jnp.zeros(())))
+
+    def apply(
+        self, trajectory: Trajectory, gamma: float, most: float = 10.0
+    ) -> tuple[Trajectory, "RewardScale"]:
+        """The trajectory in the new units, clipped to +-`most`, and the scale that has seen it.
+
+        Rewards are divided, not shifted: a shift would change which policy is best where episodes
+        end by themselves.
+        """
+
+        def step(returns, inputs):
+            reward, done = inputs
+            returns = gamma * returns + reward
+            return jnp.where(done, 0.0, returns), returns
+
+        time_first = (trajectory.reward.T, trajectory.done.T)
+        last, seen = jax.lax.scan(step, self.returns, time_first)
+        moments = self.moments.update(seen)
+        std = jnp.sqrt(moments.mean_variance[1] + 1e-8)
+        paid = trajectory.with_reward(jnp.clip(trajectory.reward / std, -most, most))
+        return paid, RewardScale(last, moments)
 
 
 class Memories(NamedTuple):

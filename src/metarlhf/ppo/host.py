@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from metarlhf.envs.host import HostEnv
+from metarlhf.envs.base import HostEnv
 from metarlhf.networks import Agent, Learned
-from metarlhf.networks.body import initial_states
+from metarlhf.networks.actor_critic import initial_states
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.train import (
     RewardSource,

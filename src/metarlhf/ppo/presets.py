@@ -5,7 +5,7 @@ Where something was chosen it was on validation tasks, never on those that figur
 
 from dataclasses import replace
 
-from metarlhf.envs.host import HostFamily
+from metarlhf.envs.base import HostFamily
 from metarlhf.ppo.config import PPOConfig
 
 ORACLE = PPOConfig(total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8)

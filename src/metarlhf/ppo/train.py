@@ -19,14 +19,11 @@ from metarlhf.networks import (
     LearnedOptimiser,
     Schedule,
     build_agent,
-    learned_rule,
 )
-from metarlhf.networks.body import initial_states
-from metarlhf.ppo.batch import explained_variance, make_batch
+from metarlhf.networks.actor_critic import initial_states
+from metarlhf.ppo.batch import RewardScale, explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
-from metarlhf.ppo.objectives import adapt_kl_coefficient
-from metarlhf.ppo.scaling import RewardScale
-from metarlhf.ppo.update import Metrics, update
+from metarlhf.ppo.update import Metrics, adapt_kl_coefficient, update
 from metarlhf.rollout import EVALUATION, RolloutState, collect, evaluate, reset
 from metarlhf.types import State, Task, Trajectory
 

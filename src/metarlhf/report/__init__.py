@@ -1,8 +1,7 @@
 """What a run has shown, as one page that anyone can read and one picture for a README."""
 
+from metarlhf.report.figures import write_picture, write_returns
 from metarlhf.report.html import write_report
-from metarlhf.report.overview import write_picture
-from metarlhf.report.returns import write_returns
 from metarlhf.report.schema import (
     Curve,
     Example,

@@ -1,5 +1,9 @@
-"""The page about a learned reward: what it pays for, where, how sure it is, and why."""
+"""An explanation as plain values, for other programs.
 
+The page about a learned reward: what it pays for, where, how sure it is, and why.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,20 +11,121 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metarlhf.envs import Shown, TaskFamily
-from metarlhf.explain import Answered, Calibration, Explanation, Map
+from metarlhf.explain import Additive, Answered, Calibration, Explanation, Map, Shape
 from metarlhf.explain.answers import FITS_NOT
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
 from metarlhf.report import explained_words as words
 from metarlhf.report import wording
-from metarlhf.report.explained_json import as_json
-from metarlhf.report.explained_verdict import verdict
+from metarlhf.report.explained_words import SCALE, verdict
 from metarlhf.report.figures import draw_question
-from metarlhf.report.html import CLIP, CLIPS, Drawing, drawing
+from metarlhf.report.html import CLIP, CLIPS, Drawing, Sign, drawing, signs
 from metarlhf.report.schema import Mark, Question
-from metarlhf.report.signs import Sign, signs
 from metarlhf.report.style import DARK, LIGHT
 from metarlhf.types import Task
+
+
+def as_json(found: Explanation) -> dict[str, Any]:
+    """The explanation as plain values; what is not known is null."""
+    features = [feature.name for feature in found.features]
+    told = verdict(found)
+    return {
+        "verdict": {**told._asdict(), "scale": SCALE, "text": told.text},
+        "family": found.family,
+        "steps_seen": found.seen,
+        "features": [{"name": f.name, "unit": f.unit or None} for f in found.features],
+        "importance": {
+            name: {
+                "integrated_gradients": dict(zip(features, one.gradients.tolist(), strict=True)),
+                "permutation": dict(zip(features, one.permutation.tolist(), strict=True)),
+            }
+            for name, one in found.importance.items()
+        },
+        "follows": [
+            {"feature": one.feature.name, "of": [f.name for f in one.of], "r2": one.r2}
+            for one in found.follows
+        ],
+        "completeness": found.completeness._asdict(),
+        "episode": {
+            "obs": found.episode.obs,
+            "reward": found.episode.reward,
+            "parts": dict(zip(features, found.episode.parts.T.tolist(), strict=True)),
+        },
+        "maps": [_map(one) for one in found.maps],
+        "additive": _additive(found.additive),
+        "distances": [one._asdict() for one in found.distances],
+        "answers": [_answer(one) for one in found.answers],
+        "calibration": _calibration_data(found.calibration),
+        "wrong_answers": found.wrong,
+    }
+
+
+def _map(one: Map) -> dict[str, Any]:
+    return {
+        "features": [feature.name for feature in one.features],
+        "extent": one.extent,
+        "rewards": _each(_holes, one.rewards),
+        "spread": _each(_holes, one.spread),
+        "density": one.density,
+        "forbidden": None if one.forbidden is None else _holes(one.forbidden),
+    }
+
+
+def _additive(found: Additive) -> dict[str, Any]:
+    shapes = [_shape(shape) for shape in found.shapes]
+    return {"formula": found.formula, "r2": found.r2, "exact": found.exact, "shapes": shapes}
+
+
+def _shape(one: Shape) -> dict[str, Any]:
+    return {
+        "features": [feature.name for feature in one.features],
+        "knots": [
+            list(feature.options) or feature.shown(knots)
+            for feature, knots in zip(one.features, one.knots, strict=True)
+        ],
+        "values": one.values,
+        "spread": one.spread,
+        "seen": one.seen,
+        "weight": one.weight,
+    }
+
+
+def _answer(one: Answered) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "said": one.said,
+        "levels": one.levels,
+        "expected_before": one.before,
+        "expected_after": one.after,
+        "expected_by_others": one.others,
+        "misfit": one.misfit,
+        "influence": one.influence,
+        "by": one.by,
+    }
+
+
+def _each(change: Callable[[Any], Any], named: dict[str, Any]) -> dict[str, Any]:
+    return {name: change(value) for name, value in named.items()}
+
+
+def _holes(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if np.isnan(x) else x for x in row] for row in values.tolist()]
+
+
+def _calibration_data(found: Calibration | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    diagrams = {
+        name: {
+            **one._asdict(),
+            "accuracy": one.accuracy,
+            "mean_confidence": one.mean_confidence,
+            "expected_error": one.expected_error,
+        }
+        for name, one in found.diagrams.items()
+    }
+    return {"of": found.of, "questions": found.questions, "diagrams": diagrams}
+
 
 # Inches, as wide as a phone shows without making the letters small.
 BARS, EPISODE, MAP, TALL_MAP, SHAPE = (4.6, 3.4), (4.6, 3.4), (5.4, 4.4), (5.4, 6.2), (3.0, 2.2)

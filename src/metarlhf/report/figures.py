@@ -1,22 +1,37 @@
-"""The figures of a report: each draws one thing into axes it is given, in the style around it."""
+"""The figures of a report: each draws one thing into axes it is given, in the style around it.
 
-from collections.abc import Sequence
+One wide picture of a whole result, for a README.
+
+Return after each gradient step, as a picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET, draw_trajectory
+from metarlhf.files import write_bytes
 from metarlhf.report.schema import (
     Curve,
+    FamilyPictures,
     FamilyResult,
+    Interval,
     Mark,
     MetaTraining,
+    Pictures,
     Question,
+    Results,
     RewardMaps,
+    checked,
 )
-from metarlhf.report.wording import curves, number, percent, ratio
+from metarlhf.report.style import LIGHT, Palette, picture
+from metarlhf.report.wording import answers, curves, headline, number, percent, ratio
 
 # What `Figure.subplots(1, 2)` gives: an array of two axes.
 Row = np.ndarray
@@ -269,3 +284,88 @@ def ink() -> Any:
     import matplotlib as mpl
 
     return mpl.rcParams["text.color"]
+
+
+COLUMN, HEIGHT = 4.3, 5.4
+# So many lines can be named below a small drawing.
+NAMED = 6
+
+
+def write_picture(
+    path: Path, results: Results, pictures: Pictures, palette: Palette = LIGHT
+) -> Path:
+    """Write the overview as .svg or .png, whole or not at all.
+
+    Raises:
+        ValueError: another suffix, or results that `schema.checked` refuses.
+    """
+    checked(results)
+    size = (COLUMN * max(2, len(results["families"])), HEIGHT)
+    draw = partial(draw_overview, results=results, pictures=pictures)
+    write_bytes(path, picture(draw, size, path.suffix, palette))
+    return path
+
+
+def draw_overview(figure: Figure, results: Results, pictures: Pictures) -> None:
+    """A column for each family: a task before and after, and what that took beside scratch."""
+    figure.suptitle(headline(results), fontsize=15, fontweight="bold", x=0.01, ha="left")
+    columns = figure.subfigures(1, len(results["families"]), squeeze=False, wspace=0.03)[0]
+    for column, family in zip(columns, results["families"], strict=True):
+        _draw_column(column, family, pictures.get(family["family"]))
+
+
+def _draw_column(figure: FigureBase, family: FamilyResult, pictures: FamilyPictures | None) -> None:
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15)).ravel()
+    mean = percent(family["normalised_return"]["mean"])
+    top.suptitle(f"{family['family']}: {mean}", fontweight="bold", parse_math=False)
+    if pictures and pictures.examples:
+        example = pictures.examples[0]
+        titles = ("before", f"after {answers(family)}")
+        pair = top.subplots(1, 2)
+        draw_before_after(
+            pair, pictures.family, example.task, example.before, example.after, titles
+        )
+        lines = pair[0].get_legend_handles_labels()
+        if 0 < len(lines[0]) <= NAMED:
+            top.legend(*lines, loc="outside lower left", ncols=3, columnspacing=1.2)
+    if curves(family, "labels"):
+        draw_curves(bottom.subplots(), family, "labels")
+
+
+SIZE = (4.6, 3.0)  # inches
+
+
+def draw_returns(
+    axes: Axes, curves: Mapping[str, Sequence[Interval]], levels: Mapping[str, float]
+) -> None:
+    """Mean returns after 0, 1, ... steps with their intervals, a curve for each name, and what
+    others get as dotted lines with theirs.
+    """
+    for (name, curve), colour in zip(curves.items(), (AGENT, TARGET, ink()), strict=False):
+        steps = range(len(curve))
+        low, mean, high = ([one[end] for one in curve] for end in ("low", "mean", "high"))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+        axes.plot(steps, mean, color=colour, label=name, marker="o", markersize=3.5)
+    top = max(levels.values(), default=0.0)
+    for name, level in levels.items():
+        draw_level(axes, level, name, above=level == top, left=False)
+    axes.margins(y=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("gradient steps")
+    axes.set_ylabel("return")
+    axes.grid(axis="y")
+    key_above(axes)
+
+
+def write_returns(
+    path: Path,
+    curves: Mapping[str, Sequence[Interval]],
+    levels: Mapping[str, float] | None = None,
+) -> Path:
+    """`draw_returns` into a file.
+
+    `path` ends in .svg or .png; a failure leaves what was there before.
+    """
+    draw = lambda figure: draw_returns(figure.subplots(), curves, levels or {})
+    write_bytes(path, picture(draw, SIZE, path.suffix))
+    return path

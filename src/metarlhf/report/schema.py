@@ -142,7 +142,7 @@ class StepsResult(TypedDict):
     meta_training_steps: int
     returns: Sequence[Interval]
     shares: Sequence[Interval]
-    # random, and where it was measured pretrained (see `metarlhf.meta.starts`).
+    # random, and where it was measured pretrained (see `metarlhf.experiments.references`).
     starts: Mapping[str, Start]
     # Of the return, by one step and more.
     gains: Sequence[Interval]

@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 
 from metarlhf.files import write_text
 from metarlhf.report import figures, wording
-from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing
-from metarlhf.report.returns import draw_returns
+from metarlhf.report.figures import draw_returns
+from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing, signs
 from metarlhf.report.schema import Example, FamilyPictures, Interval, StepsResult
-from metarlhf.report.signs import signs
 from metarlhf.report.style import DARK, LIGHT
 
 START_NAMES = {"random": "a random start", "pretrained": "a pretrained start"}

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.envs.base import Shown
-from metarlhf.reward.guesses import ANNOTATORS
-from metarlhf.reward.losses import log_likelihoods, weighted_mean
+from metarlhf.reward.likelihood import ANNOTATORS, log_likelihoods, weighted_mean
 from metarlhf.reward.networks import AdditiveNetwork, RewardNetwork
 from metarlhf.types import Feedback, Segment
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf.envs.base import TaskFamily
 from metarlhf.reward.ensemble import RewardModel, feedback_loss
-from metarlhf.reward.guesses import ANNOTATORS
+from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.types import Feedback, Segment
 
 # A pytree like `RewardModel`, each leaf [step]: the step size of that tensor in that step.

@@ -10,17 +10,16 @@ import jax
 import jax.numpy as jnp
 
 from metarlhf import files
-from metarlhf.envs.base import Shown, TaskFamily
+from metarlhf.envs.base import Shown, ShownEnv, TaskFamily
 from metarlhf.envs.registry import make_family
-from metarlhf.envs.shown import ShownEnv
 from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.cost import CostConfig, CostModel
 from metarlhf.reward.ensemble import Ensemble, EnsembleConfig
 from metarlhf.reward.gradient import GradientReward
-from metarlhf.reward.guesses import Guesses
 from metarlhf.reward.latent import LatentPosterior, LatentReward
+from metarlhf.reward.likelihood import Guesses
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Feedback, Segment
 

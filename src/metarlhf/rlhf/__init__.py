@@ -2,17 +2,17 @@
 
 from metarlhf.rlhf import host as host
 from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
+from metarlhf.rlhf.constraints import NeverConfig as NeverConfig
+from metarlhf.rlhf.demonstrations import CloningConfig as CloningConfig
+from metarlhf.rlhf.demonstrations import clone as clone
 from metarlhf.rlhf.final import finish as finish
 from metarlhf.rlhf.final import stage as stage
 from metarlhf.rlhf.final import stages as stages
-from metarlhf.rlhf.imitate import CloningConfig as CloningConfig
-from metarlhf.rlhf.imitate import clone as clone
 from metarlhf.rlhf.loop import RLHFState as RLHFState
 from metarlhf.rlhf.loop import learned as learned
 from metarlhf.rlhf.loop import practise as practise
 from metarlhf.rlhf.loop import run_round as run_round
 from metarlhf.rlhf.metrics import held_metrics as held_metrics
-from metarlhf.rlhf.never import NeverConfig as NeverConfig
 from metarlhf.rlhf.start import from_scratch as from_scratch
 from metarlhf.rlhf.start import start as start
 from metarlhf.rlhf.watch import WatchConfig as WatchConfig

@@ -7,13 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback.library import Library
+from metarlhf.feedback.clips import (
+    Library,
+    among,
+    compared,
+    empty,
+    record_comparison,
+    record_rating,
+)
 from metarlhf.feedback.queries import rating_information_gain, score_pairs
-from metarlhf.feedback.segments import among, compared
-from metarlhf.feedback.store import empty, record_comparison, record_rating
 from metarlhf.feedback.teachers import Scale
 from metarlhf.reward.belief import Belief
-from metarlhf.reward.losses import LAPSE, answer_log_likelihood, rating_log_likelihood
+from metarlhf.reward.likelihood import LAPSE, answer_log_likelihood, rating_log_likelihood
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.types import Comparison, Feedback, Rating, Segment, Task
 

@@ -7,7 +7,7 @@ from typing import Literal
 from metarlhf.feedback.queries import Strategy
 from metarlhf.feedback.teachers import Teacher
 from metarlhf.ppo import PPOConfig
-from metarlhf.rlhf.never import NeverConfig
+from metarlhf.rlhf.constraints import NeverConfig
 from metarlhf.rlhf.watch import WatchConfig
 
 

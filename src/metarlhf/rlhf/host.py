@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import ppo
 from metarlhf.envs import HostEnv, Shown
-from metarlhf.envs.shown import ShownEnv
+from metarlhf.envs.base import ShownEnv
 from metarlhf.feedback import blank
 from metarlhf.reward import Ensemble, EnsembleConfig
 from metarlhf.rlhf import loop

@@ -22,8 +22,7 @@ from metarlhf.rlhf.clips import (
     remember,
 )
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rlhf.leash import Leash
-from metarlhf.rlhf.never import Forbids, Never, look_over
+from metarlhf.rlhf.constraints import Forbids, Leash, Never, look_over
 from metarlhf.rlhf.watch import Watch
 from metarlhf.rollout import play_episodes
 from metarlhf.types import Segment, Task, Trajectory

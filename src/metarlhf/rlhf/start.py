@@ -14,9 +14,8 @@ from metarlhf.reward import Belief, Ensemble, EnsembleConfig
 from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.clips import Candidates, check_steps, clips_in_a_round, clips_in_episodes
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rlhf.leash import Leash
+from metarlhf.rlhf.constraints import Leash, Never
 from metarlhf.rlhf.loop import NEVER, RLHFState, is_told, pays, tell
-from metarlhf.rlhf.never import Never
 from metarlhf.rlhf.watch import Watch
 from metarlhf.types import Segment, Task
 

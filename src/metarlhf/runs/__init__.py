@@ -4,5 +4,5 @@ from metarlhf.runs.directory import RunDirectory as RunDirectory
 from metarlhf.runs.drive import Interrupted as Interrupted
 from metarlhf.runs.drive import drive as drive
 from metarlhf.runs.errors import UserError as UserError
-from metarlhf.runs.loggers import Logger as Logger
-from metarlhf.runs.tensorboard import TensorBoard as TensorBoard
+from metarlhf.runs.metrics import Logger as Logger
+from metarlhf.runs.metrics import TensorBoard as TensorBoard

@@ -1,10 +1,184 @@
-"""What a run has said so far: kept on disk as JSON Lines, and passed on to other loggers."""
+"""What a logger is, and the first of them: JSON Lines, which every run writes.
 
+Metrics for TensorBoard: one event file, written by tensorboardX's messages and nothing else.
+
+TensorFlow's writers begin another file where a run goes on, and leave what was logged of steps that
+are made again in the old one, for readers to sort out. Here the file is written anew without them,
+and all that is left of the old one is that its events keep their times.
+
+What a run has said so far: kept on disk as JSON Lines, and passed on to other loggers.
+"""
+
+import json
 import math
+import struct
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from metarlhf.runs.loggers import JsonLines, Logger, Row
+from metarlhf import files
+from metarlhf.runs.errors import UserError
+
+# What one step said: its number as `step`, and metrics by name, each a number, a list of numbers,
+# or None where there is none (nothing to measure, NaN, infinity).
+Row = dict[str, Any]
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Where a run's metrics go, row by row, as training goes on; all calls come from one thread."""
+
+    def begin(self, rows: list[Row]) -> None:
+        """Training begins, or goes on from a checkpoint; comes before the first `log`.
+
+        `rows` are those of the steps that it goes on from; none at the very beginning. What was
+        logged of later steps before a crash has to go: those steps are made again. What is missing
+        of `rows` (the logger is new, or lost something) may be made up for.
+        """
+        ...
+
+    def log(self, row: Row) -> None:
+        """A step was made; its number is one more than the last."""
+        ...
+
+    def close(self) -> None:
+        """The run ends here, finished or not. May come without a `begin`, and more than once."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def begin(self, rows: list[Row]) -> None:
+        if self.path.exists():
+            files.write_text(self.path, "".join(map(_line, rows)))
+
+    def log(self, row: Row) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+
+    def close(self) -> None:
+        """Nothing is open between two lines."""
+
+    def read(self) -> list[Row]:
+        """All whole lines up to the first that is not."""
+        rows: list[Row] = []
+        if not self.path.exists():
+            return rows
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if not isinstance(row, dict) or "step" not in row:
+                break
+            rows.append(row)
+        return rows
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+# TensorBoard knows its files by the middle of this.
+NAME = "events.out.tfevents.{}.metarlhf"
+
+
+class TensorBoard:
+    """Scalars by the names of the metrics; of a list each number by itself, as `name/0`."""
+
+    def __init__(self, folder: Path, by: str = "step"):
+        """Log into `folder`, which is for nothing else.
+
+        Args:
+            folder: made when training begins.
+            by: the metric along the horizontal axis; whole numbers that grow from row to row.
+
+        Raises:
+            UserError: tensorboardX is not installed.
+        """
+        try:
+            from tensorboardX.proto import event_pb2
+            from tensorboardX.record_writer import masked_crc32c
+        except ImportError as error:
+            raise UserError(
+                "tensorboardX is not installed. It comes with the extra 'tensorboard': "
+                "pip install 'metarlhf[tensorboard]', or pip install '.[tensorboard]' in a checkout"
+            ) from error
+        messages: Any = event_pb2  # Its classes are made at run time, unseen by a type checker.
+        self._event = messages.Event
+        self._crc: Any = masked_crc32c
+        self._folder, self._by = folder, by
+        self._file: BinaryIO | None = None
+
+    def begin(self, rows: list[Row]) -> None:
+        # A name of its own each time: a TensorBoard that is watching takes it for the news it is.
+        old = sorted(self._folder.glob(NAME.format("*")))
+        kept = self._kept(old[-1], rows) if old else []
+        newest = kept[-1].step if kept else -1
+        missing = [self._of(row) for row in rows if row[self._by] > newest]
+        first = self._event(wall_time=time.time(), file_version="brain.Event:2")
+        events = [event.SerializeToString() for event in (first, *kept, *missing)]
+        path = self._folder / NAME.format(time.time_ns())
+        files.write_bytes(path, b"".join(map(self._record, events)))
+        for other in old:
+            other.unlink()
+        self._file = path.open("ab", buffering=0)
+
+    def log(self, row: Row) -> None:
+        assert self._file is not None, "begin comes first"
+        self._file.write(self._record(self._of(row).SerializeToString()))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _kept(self, path: Path, rows: list[Row]) -> list[Any]:
+        """The events of a file that tell of `rows`."""
+        last = rows[-1][self._by] if rows else -1
+        events = [self._event.FromString(record) for record in self._records(path.read_bytes())]
+        return [event for event in events if event.HasField("summary") and event.step <= last]
+
+    def _of(self, row: Row) -> Any:
+        event = self._event(wall_time=time.time(), step=row[self._by])
+        for name, value in _scalars(row):
+            if name not in ("step", self._by):
+                event.summary.value.add(tag=name, simple_value=value)
+        return event
+
+    def _record(self, content: bytes) -> bytes:
+        """TFRecord: the length and the content, each with a checksum behind it."""
+        length = struct.pack("<Q", len(content))
+        return length + self._check(length) + content + self._check(content)
+
+    def _records(self, content: bytes) -> Iterator[bytes]:
+        """All whole records up to the first that is not."""
+        start = 0
+        while start + 8 <= len(content):
+            length = content[start : start + 8]
+            body, end = start + 12, start + 12 + struct.unpack("<Q", length)[0]
+            record = content[body:end]
+            found = content[start + 8 : body] + content[end : end + 4]
+            if found != self._check(length) + self._check(record):
+                return
+            yield record
+            start = end + 4
+
+    def _check(self, content: bytes) -> bytes:
+        return struct.pack("<I", self._crc(content))
+
+
+def _scalars(row: Row) -> Iterator[tuple[str, float]]:
+    for name, value in row.items():
+        if isinstance(value, list):
+            yield from _scalars({f"{name}/{i}": part for i, part in enumerate(value)})
+        elif isinstance(value, int | float):
+            yield name, float(value)
 
 
 class MetricsLog:

@@ -1,0 +1,1 @@
+"""Young ideas, whole and tested: learned optimisers and drifts, and RL²."""

@@ -1,0 +1,1 @@
+"""Other people's simulators, each imported when it is named."""

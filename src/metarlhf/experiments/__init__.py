@@ -1,0 +1,1 @@
+"""Measuring on held-out tasks: references, other starts, learning from scratch."""
