@@ -32,7 +32,6 @@ def database(request, tmp_path):
 
         with opened.write() as connection:
             metadata.drop_all(connection)
-            connection.exec_driver_sql("DROP TABLE alembic_version")
     opened.close()
 
 

@@ -1,16 +1,24 @@
-"""Opening a label store: SQLite in WAL mode by default, PostgreSQL by URL, migrated when opened."""
+"""Opening a label store: SQLite in WAL mode by default, PostgreSQL by URL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from metarlhf.teach import tables
 from metarlhf.teach.errors import LabelError
 
 # A writer waits so long for another one, in seconds.
@@ -28,11 +36,19 @@ class Database:
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         try:
-            self._migrate()
-        except (DBAPIError, CommandError) as error:
+            found = self._create_tables()
+        except DBAPIError as error:
             self.close()
-            reason = getattr(error, "orig", None) or error
-            raise LabelError(f"the labels at {_public(url)} cannot be opened: {reason}") from error
+            raise LabelError(
+                f"the labels at {_public(url)} cannot be opened: {error.orig}"
+            ) from error
+        if found != tables.VERSION:
+            self.close()
+            raise LabelError(
+                f"the labels at {_public(url)} are of version {found}, and this release reads "
+                f"{tables.VERSION}: open them with the release that made them, or `metarlhf "
+                "export` them there and `metarlhf import` them here"
+            )
 
     @staticmethod
     def beside(run: Path) -> "Database":
@@ -63,13 +79,21 @@ class Database:
         """Let go of all connections."""
         self.engine.dispose()
 
-    def _migrate(self) -> None:
-        """Bring the tables to what this release expects, one process at a time."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    def _create_tables(self) -> int:
+        """Create the tables of an empty database, one process at a time.
+
+        Returns:
+            The version of its schema. The first one was made before versions were stamped, too.
+        """
         with self.write(alone=True) as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            there = inspect(connection)
+            if there.has_table(tables.schema.name):
+                return connection.execute(select(tables.schema.c.version)).scalar_one()
+            found = 1 if there.has_table(tables.runs.name) else tables.VERSION
+            if found == tables.VERSION:
+                tables.metadata.create_all(connection)
+                connection.execute(insert(tables.schema).values(version=found))
+        return found
 
 
 def without_password(url: str) -> str:

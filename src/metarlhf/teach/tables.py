@@ -1,4 +1,4 @@
-"""The tables. What changes here needs a migration beside it (`metarlhf.teach.migrations`).
+"""The tables of the label store. A release that changes them raises `VERSION`.
 
 Times are seconds since 1970 (UTC). Answers and corrections are never deleted, and nothing of an
 answer changes but `undone_at`: what somebody said stays on record, also what they took back.
@@ -30,6 +30,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+VERSION = 1
+"""Of the tables below, stamped into a database when it is made."""
+
+schema = Table("label_schema", metadata, Column("version", Integer, primary_key=True))
 
 
 def _run(index: bool = False) -> Column:
