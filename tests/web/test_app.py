@@ -154,7 +154,12 @@ def test_other_sites_and_other_names_are_refused(world):
     refused = me.post("/api/next", headers={"origin": "http://evil.example"})
     assert refused.status_code == 403
     assert me.post("/api/next", headers={"origin": "http://localhost"}).status_code == 200
-    assert me.get("/", headers={"host": "evil.example"}).status_code == 400
+    refused = me.get("/", headers={"host": "evil.example"})
+    assert (refused.status_code, "'evil.example'" in refused.json()["error"]) == (400, True)
+    for host in ("LOCALHOST:1", "[::1]", "[::1]:8765", "127.0.0.1:8765"):
+        assert me.get("/", headers={"host": host}).status_code == 200
+    for host in ("[::2]:8765", "localhost.evil.example", "", "[::1"):
+        assert me.get("/", headers={"host": host}).status_code == 400
 
 
 def test_a_request_that_is_too_long_is_refused_also_when_it_does_not_say_so(world):

@@ -12,7 +12,9 @@ def must_have_page() -> None:
     Raises:
         UserError: the message says what would do it.
     """
-    _must_have(("fastapi", "sqlalchemy", "uvicorn"), "labels and their page", "web")
+    _must_have(
+        ("fastapi", "sqlalchemy", "sse_starlette", "uvicorn"), "labels and their page", "web"
+    )
 
 
 def must_have_film() -> None:

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -260,16 +261,15 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         # Not to be kept by the browser: another lesson's clips have the same numbers.
         return Response(made, media_type="video/mp4")
 
-    @app.get("/api/events")
-    async def follow(request: Request, who: Someone) -> StreamingResponse:
+    @app.get("/api/events", response_class=EventSourceResponse)
+    async def follow(request: Request, who: Someone) -> EventSourceResponse:
         """How it goes, whenever that changes, as server-sent events."""
         cookie = request.cookies.get(app.state.cookie, "")
 
-        async def welcome() -> bool:
+        async def may_stay() -> bool:
             return await app.state.sessions.who(cookie, events.now()) is not None
 
-        stream = events.stream(request, watch, who.id, welcome)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return events.stream(watch, who.id, may_stay)
 
 
 def _read(database: Database, look: Callable[[Connection], Any]) -> Any:

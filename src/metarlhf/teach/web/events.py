@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 
 from metarlhf.teach import Database, LabelError, questions, tables
 
 # Time between two looks at what is new, and the longest silence, in seconds: a browser that hears
 # nothing for longer does not know whether anybody is there.
 LOOK, SILENCE = 0.3, 10.0
+# After so many milliseconds a browser that lost its connection comes back.
+RETRY = 1_000
 
 
 def now() -> float:
@@ -84,25 +86,35 @@ class Watch:
             return mine(connection, annotator)
 
 
-async def stream(
-    request: Request, watch: Watch, annotator: int, welcome: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[str]:
-    """Events until the browser goes, or is not `welcome` any more.
+def stream(
+    watch: Watch, annotator: int, may_stay: Callable[[], Awaitable[bool]]
+) -> EventSourceResponse:
+    """How it goes, until the browser leaves, may not stay any more, or the server ends.
 
-    It comes back by itself, also to a server that began anew.
+    A browser comes back by itself, also to a server that began anew.
+
+    Args:
+        watch: what has changed.
+        annotator: the number of the person whose browser this is.
+        may_stay: whether they are still signed in.
     """
-    known, spoke = None, now()
-    yield "retry: 1000\n\n"
-    while await welcome() and not await request.is_disconnected():
+    heartbeat = lambda: ServerSentEvent(comment="still here")
+    events = _events(watch, annotator, may_stay)
+    return EventSourceResponse(events, ping=SILENCE, ping_message_factory=heartbeat)
+
+
+async def _events(
+    watch: Watch, annotator: int, may_stay: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[ServerSentEvent]:
+    known = None
+    yield ServerSentEvent(retry=RETRY)
+    while await may_stay():
         try:
             seen = await watch.now()
             if seen.mark != known:
-                known, spoke = seen.mark, now()
+                known = seen.mark
                 own = await watch.mine(annotator)
-                yield f"data: {json.dumps(seen.status | own)}\n\n"
-            elif now() - spoke > SILENCE:
-                spoke = now()
-                yield ": still here\n\n"
+                yield ServerSentEvent(json.dumps(seen.status | own))
         except LabelError:
             return
         await asyncio.sleep(LOOK)

@@ -95,7 +95,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 class Guard:
     """Refuses before anything is read: foreign hosts and origins, requests that are too large.
 
-    Adds to every response what a browser is to refuse on this page.
+    Adds to every response what a browser is to refuse on this page. Starlette's
+    `TrustedHostMiddleware` checks hosts, too, but refuses in plain text that names no host, and
+    in older releases takes the host of "[::1]:80" to be "[".
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None = None):
