@@ -1,21 +1,15 @@
-"""What a logger is, and the first of them: JSON Lines, which every run writes.
+"""Metrics of a run: JSON Lines, which every run writes, and loggers that follow them.
 
-Metrics for TensorBoard: one event file, written by tensorboardX's messages and nothing else.
-
-TensorFlow's writers begin another file where a run goes on, and leave what was logged of steps that
-are made again in the old one, for readers to sort out. Here the file is written anew without them,
-and all that is left of the old one is that its events keep their times.
-
-What a run has said so far: kept on disk as JSON Lines, and passed on to other loggers.
+A run that resumes goes back to its last checkpoint, so every logger is rewound to it: no step is
+logged twice, and none is missing.
 """
 
 import json
 import math
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from metarlhf import files
 from metarlhf.runs.errors import UserError
@@ -84,12 +78,13 @@ def _line(row: Row) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-# TensorBoard knows its files by the middle of this.
-NAME = "events.out.tfevents.{}.metarlhf"
-
-
 class TensorBoard:
-    """Scalars by the names of the metrics; of a list each number by itself, as `name/0`."""
+    """Scalars by the names of the metrics; of a list each number by itself, as `name/0`.
+
+    TensorFlow's writers begin another file where a run goes on, and leave the steps that are made
+    again in the old one, for readers to sort out. Here one new file takes the place of the old
+    one: its events keep their times, those of steps that are made again go.
+    """
 
     def __init__(self, folder: Path, by: str = "step"):
         """Log into `folder`, which is for nothing else.
@@ -103,7 +98,7 @@ class TensorBoard:
         """
         try:
             from tensorboardX.proto import event_pb2
-            from tensorboardX.record_writer import masked_crc32c
+            from tensorboardX.record_writer import RecordWriter, masked_crc32c
         except ImportError as error:
             raise UserError(
                 "tensorboardX is not installed. It comes with the extra 'tensorboard': "
@@ -111,38 +106,37 @@ class TensorBoard:
             ) from error
         messages: Any = event_pb2  # Its classes are made at run time, unseen by a type checker.
         self._event = messages.Event
-        self._crc: Any = masked_crc32c
+        self._open, self._crc = RecordWriter, masked_crc32c
         self._folder, self._by = folder, by
-        self._file: BinaryIO | None = None
+        self._writer: Any = None
 
     def begin(self, rows: list[Row]) -> None:
+        old = sorted(self._folder.glob("events.out.tfevents.*"))
+        events = self._kept(old[-1], rows) if old else []
+        newest = events[-1].step if events else -1
+        events += [self._of(row) for row in rows if row[self._by] > newest]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self._folder / "unfinished"
+        self._writer = self._open(str(unfinished))
+        self._write(self._event(wall_time=time.time(), file_version="brain.Event:2"), *events)
         # A name of its own each time: a TensorBoard that is watching takes it for the news it is.
-        old = sorted(self._folder.glob(NAME.format("*")))
-        kept = self._kept(old[-1], rows) if old else []
-        newest = kept[-1].step if kept else -1
-        missing = [self._of(row) for row in rows if row[self._by] > newest]
-        first = self._event(wall_time=time.time(), file_version="brain.Event:2")
-        events = [event.SerializeToString() for event in (first, *kept, *missing)]
-        path = self._folder / NAME.format(time.time_ns())
-        files.write_bytes(path, b"".join(map(self._record, events)))
+        unfinished.rename(self._folder / f"events.out.tfevents.{time.time_ns()}.metarlhf")
         for other in old:
             other.unlink()
-        self._file = path.open("ab", buffering=0)
 
     def log(self, row: Row) -> None:
-        assert self._file is not None, "begin comes first"
-        self._file.write(self._record(self._of(row).SerializeToString()))
+        assert self._writer is not None, "begin comes first"
+        self._write(self._of(row))
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
-    def _kept(self, path: Path, rows: list[Row]) -> list[Any]:
-        """The events of a file that tell of `rows`."""
-        last = rows[-1][self._by] if rows else -1
-        events = [self._event.FromString(record) for record in self._records(path.read_bytes())]
-        return [event for event in events if event.HasField("summary") and event.step <= last]
+    def _write(self, *events: Any) -> None:
+        for event in events:
+            self._writer.write(event.SerializeToString())
+        self._writer.flush()
 
     def _of(self, row: Row) -> Any:
         event = self._event(wall_time=time.time(), step=row[self._by])
@@ -151,26 +145,21 @@ class TensorBoard:
                 event.summary.value.add(tag=name, simple_value=value)
         return event
 
-    def _record(self, content: bytes) -> bytes:
-        """TFRecord: the length and the content, each with a checksum behind it."""
-        length = struct.pack("<Q", len(content))
-        return length + self._check(length) + content + self._check(content)
+    def _kept(self, path: Path, rows: list[Row]) -> list[Any]:
+        """The events of a file that tell of `rows`."""
+        last = rows[-1][self._by] if rows else -1
+        events = map(self._event.FromString, self._records(path))
+        return [event for event in events if event.HasField("summary") and event.step <= last]
 
-    def _records(self, content: bytes) -> Iterator[bytes]:
-        """All whole records up to the first that is not."""
-        start = 0
-        while start + 8 <= len(content):
-            length = content[start : start + 8]
-            body, end = start + 12, start + 12 + struct.unpack("<Q", length)[0]
-            record = content[body:end]
-            found = content[start + 8 : body] + content[end : end + 4]
-            if found != self._check(length) + self._check(record):
-                return
-            yield record
-            start = end + 4
-
-    def _check(self, content: bytes) -> bytes:
-        return struct.pack("<I", self._crc(content))
+    def _records(self, path: Path) -> Iterator[bytes]:
+        """All whole records up to the first that is not; tensorboardX itself only writes."""
+        check = lambda content: self._crc(content).to_bytes(4, "little")
+        with path.open("rb") as file:
+            while (length := file.read(8)) and file.read(4) == check(length):
+                record = file.read(int.from_bytes(length, "little"))
+                if file.read(4) != check(record):
+                    return
+                yield record
 
 
 def _scalars(row: Row) -> Iterator[tuple[str, float]]:
