@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metarlhf.envs import Shown, TaskFamily
 from metarlhf.explain import Additive, Answered, Calibration, Explanation, Map, Shape
@@ -16,12 +15,11 @@ from metarlhf.explain.answers import FITS_NOT
 from metarlhf.files import write_json, write_text
 from metarlhf.report import explained_figures as figures
 from metarlhf.report import explained_words as words
-from metarlhf.report import wording
+from metarlhf.report import style, wording
 from metarlhf.report.explained_words import SCALE, verdict
 from metarlhf.report.figures import draw_question
 from metarlhf.report.html import CLIP, CLIPS, Drawing, Sign, drawing, signs
 from metarlhf.report.schema import Mark, Question
-from metarlhf.report.style import DARK, LIGHT
 from metarlhf.types import Task
 
 
@@ -168,14 +166,11 @@ def render(
     by: words.Answerer = "people",
 ) -> str:
     """The page as a string; the same explanation gives the same page, byte for byte."""
-    environment = Environment(
-        loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals.update(w=wording, light=LIGHT, dark=DARK)
     answers, shapes = found.answers, found.additive.shapes
     drawn = isinstance(family, TaskFamily)
-    return environment.get_template("explained.html.j2").render(
+    return style.render(
+        "explained.html.j2",
+        w=wording,
         found=found,
         headline=words.headline(found),
         verdict=verdict(found),

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET
 from metarlhf.explain import Answered, Calibration, Explanation, Feature, Map, Shape
 from metarlhf.explain.additive import finely
-from metarlhf.report.figures import Row, ink
+from metarlhf.report.figures import Row
+from metarlhf.report.style import Axes, ink, integer_ticks, percent_ticks
 
 # Of what is drawn as pixels, which do not follow the page's colours: legible on light and dark.
 LESS, MORE = "#d9702b", "#2f7fd6"
@@ -20,7 +17,6 @@ LESS, MORE = "#d9702b", "#2f7fd6"
 SHADES = 128
 # So many answers can be told from one another in a figure.
 FEW = 60
-EDGE = withStroke(linewidth=2.2, foreground="#00000090")
 TITLES = {"before": "before", "after": "after", "true": "true reward"}
 
 
@@ -48,7 +44,7 @@ def draw_importance(axes: Axes, found: Explanation) -> None:
     axes.set_yticks(place, [found.features[i].name for i in order])
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, None)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    percent_ticks(axes.xaxis)
     axes.grid(axis="x")
     axes.figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2)
 
@@ -73,11 +69,13 @@ def draw_episode(pair: Row, found: Explanation) -> None:
     below.figure.colorbar(image, ax=below, shrink=0.9, label="part of the reward")
 
 
-def parts_colours() -> ListedColormap:
+def parts_colours() -> Any:
     """From what takes over nothing to what adds: see-through at 0 alone, on light and on dark.
 
     A part of a tenth is a quarter as strong as the largest: what is small is still seen.
     """
+    from matplotlib.colors import ListedColormap
+
     value = np.linspace(-1.0, 1.0, 2 * SHADES + 1)
     colours = np.array([(*_rgb(LESS if v < 0 else MORE), abs(v) ** 0.6) for v in value])
     return ListedColormap(colours)
@@ -93,6 +91,9 @@ def draw_map(panels: Row, found: Map) -> None:
     Where there is a third row it has the true reward and what is forbidden, as far as they are
     known, and otherwise how often places were seen.
     """
+    from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.ticker import LogLocator
+
     rewards, spread = found.rewards, found.spread
     learned = np.concatenate([values.ravel() for values in rewards.values()])
     low, high = np.nanquantile(learned, [0.02, 0.98])
@@ -115,7 +116,7 @@ def draw_map(panels: Row, found: Map) -> None:
         disagreement, ax=first[2:4], shrink=0.9, format="{x:g}", label="disagreement",
         ticks=LogLocator(subs=(1.0, 3.0)),
     ).minorticks_off()  # fmt: skip
-    beside: list[tuple[str, np.ndarray, str, Normalize]] = [
+    beside: list[tuple[str, np.ndarray, str, Any]] = [
         ("how often seen", found.density, "cividis", Normalize(0, 1))
     ]
     if found.forbidden is not None:
@@ -137,9 +138,12 @@ def draw_map(panels: Row, found: Map) -> None:
 
 
 def _pixels(
-    axes: Axes, found: Map, values: np.ndarray, colours: str, scale: Normalize, lines: bool = True
+    axes: Axes, found: Map, values: np.ndarray, colours: str, scale: Any, lines: bool = True
 ) -> Any:
     """Values as colours, blank where nothing was seen, and around most of what was a line."""
+    from matplotlib.patheffects import withStroke
+    from matplotlib.ticker import MaxNLocator
+
     image = axes.imshow(
         np.ma.masked_invalid(np.where(np.isnan(found.rewards["after"]), np.nan, values)),
         extent=found.extent, origin="lower", aspect="auto", cmap=colours, norm=scale,
@@ -150,7 +154,7 @@ def _pixels(
             found.density, levels=_levels(found.density), extent=found.extent, colors="white",
             linewidths=(0.7, 1.3),
         )  # fmt: skip
-        drawn.set_path_effects([EDGE])
+        drawn.set_path_effects([withStroke(linewidth=2.2, foreground="#00000090")])
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     return image
@@ -242,8 +246,8 @@ def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
             mean = np.convolve(values, np.full(window, 1 / window), "valid")
             axes.plot(middle, mean, color=colour, linewidth=2, label=name)
     axes.set_ylim(-0.03, 1.03)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    percent_ticks(axes.yaxis)
+    integer_ticks(axes.xaxis)
     axes.set_xlabel("answer")
     axes.grid(axis="y")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
@@ -267,7 +271,7 @@ def draw_reliability(axes: Axes, found: Calibration) -> None:
     low = min(float(d.right[d.weight > 0].min()) for d in found.diagrams.values())
     axes.set_ylim(min(0.45, low - 0.04), 1.02)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        percent_ticks(axis)
     axes.set_xlabel("how sure the model was")
     axes.set_ylabel("how often it was right")
     axes.grid(axis="y")

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from metarlhf.envs.drawing import AGENT, TARGET, draw_trajectory
 from metarlhf.files import write_bytes
@@ -30,7 +27,16 @@ from metarlhf.report.schema import (
     RewardMaps,
     checked,
 )
-from metarlhf.report.style import LIGHT, Palette, picture
+from metarlhf.report.style import (
+    LIGHT,
+    Axes,
+    Figure,
+    Palette,
+    ink,
+    integer_ticks,
+    percent_ticks,
+    picture,
+)
 from metarlhf.report.wording import answers, curves, headline, number, percent, ratio
 
 # What `Figure.subplots(1, 2)` gives: an array of two axes.
@@ -65,7 +71,7 @@ def draw_curves(axes: Axes, family: FamilyResult, resource: str) -> None:
     bottom = min(0.0, *(float(np.min(curve["low"])) for _, curve in named)) - 0.04
     axes.set_ylim(max(bottom, LOWEST), _top(named))
     _say_what_is_below(axes, named, resource)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    percent_ticks(axes.yaxis)
     axes.set_xlabel(RESOURCES[resource])
     axes.grid(axis="y")
     key_above(axes)
@@ -149,8 +155,8 @@ def _logarithmic_with_zero(axes: Axes, used: np.ndarray) -> None:
     factors = (1, 2, 5) if np.log10(most / least) < 2.3 else (1,)
     ticks = [f * 10**e for e in range(lowest, highest + 1) for f in factors]
     axes.set_xticks([0, *(t for t in ticks if least <= t <= most)])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(float(x))))
+    axes.xaxis.minorticks_off()
+    axes.xaxis.set_major_formatter(lambda x, _: _short(float(x)))
     # What is drawn at zero is drawn whole: a little is left before it.
     decades = 0.5 + np.log10(1.15 * most / least)
     axes.set_xlim(-EDGE * decades / 0.5 * least, most * 1.15)
@@ -184,7 +190,7 @@ def draw_tasks(
     axes.set_ylim(low - room, high + room)
     axes.set_xticks([])
     axes.set_xlabel(f"{len(scores)} held-out tasks, worst to best")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    percent_ticks(axes.yaxis)
     axes.grid(axis="y")
 
 
@@ -201,7 +207,7 @@ def draw_meta_training(axes: Axes, training: MetaTraining) -> None:
         right = axes.twinx() if returns else axes
         right.plot(iteration, _with_gaps(accuracy), color=TARGET)
         right.set_ylabel("reward's accuracy", color=TARGET)
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        percent_ticks(right.yaxis)
 
 
 def _with_gaps(values: Sequence[float | None]) -> np.ndarray:
@@ -279,13 +285,6 @@ def _same_view(pair: Row) -> None:
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
-def ink() -> Any:
-    """The colour of text, in the style around."""
-    import matplotlib as mpl
-
-    return mpl.rcParams["text.color"]
-
-
 COLUMN, HEIGHT = 4.3, 5.4
 # So many lines can be named below a small drawing.
 NAMED = 6
@@ -314,7 +313,7 @@ def draw_overview(figure: Figure, results: Results, pictures: Pictures) -> None:
         _draw_column(column, family, pictures.get(family["family"]))
 
 
-def _draw_column(figure: FigureBase, family: FamilyResult, pictures: FamilyPictures | None) -> None:
+def _draw_column(figure: Figure, family: FamilyResult, pictures: FamilyPictures | None) -> None:
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15)).ravel()
     mean = percent(family["normalised_return"]["mean"])
     top.suptitle(f"{family['family']}: {mean}", fontweight="bold", parse_math=False)
@@ -350,7 +349,7 @@ def draw_returns(
     for name, level in levels.items():
         draw_level(axes, level, name, above=level == top, left=False)
     axes.margins(y=0.1)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    integer_ticks(axes.xaxis)
     axes.set_xlabel("gradient steps")
     axes.set_ylabel("return")
     axes.grid(axis="y")

@@ -13,10 +13,6 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from metarlhf.envs import TaskFamily
 from metarlhf.envs.cartpole import CartPole
 from metarlhf.envs.drawing import AGENT, DASHES, TARGET, looks
@@ -24,7 +20,7 @@ from metarlhf.envs.navigation import Hazard, Navigation
 from metarlhf.envs.pendulum import Pendulum
 from metarlhf.envs.reacher import Reacher
 from metarlhf.files import write_text
-from metarlhf.report import figures, wording
+from metarlhf.report import figures, style, wording
 from metarlhf.report.schema import (
     Example,
     FamilyPictures,
@@ -35,7 +31,7 @@ from metarlhf.report.schema import (
     Results,
     checked,
 )
-from metarlhf.report.style import DARK, LIGHT, page_svg
+from metarlhf.report.style import Figure, Markup, page_svg
 
 # The dashes of `looks` as signs, and its colours as roles.
 DASHED = ("\N{EM DASH}", "\N{EN DASH} \N{EN DASH}", "\N{MIDDLE DOT} \N{MIDDLE DOT} \N{MIDDLE DOT}",
@@ -160,19 +156,11 @@ def write_report(path: Path, results: Results, pictures: Pictures) -> Path:
 def render(results: Results, pictures: Pictures) -> str:
     """The page as a string; the same results give the same page, byte for byte."""
     checked(results)
-    environment = Environment(
-        loader=PackageLoader("metarlhf.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(w=wording, light=LIGHT, dark=DARK)
     sections = [
         _section(family, pictures.get(family["family"]), f"f{i}")
         for i, family in enumerate(results["families"])
     ]
-    return environment.get_template("report.html.j2").render(results=results, sections=sections)
+    return style.render("report.html.j2", w=wording, results=results, sections=sections)
 
 
 def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str) -> Section:

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.axes import Axes
-
 from metarlhf.files import write_text
-from metarlhf.report import figures, wording
+from metarlhf.report import figures, style, wording
 from metarlhf.report.figures import draw_returns
 from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing, signs
 from metarlhf.report.schema import Example, FamilyPictures, Interval, StepsResult
-from metarlhf.report.style import DARK, LIGHT
+from metarlhf.report.style import Axes
 
 START_NAMES = {"random": "a random start", "pretrained": "a pretrained start"}
 """Other starts of the same steps, by their names in results."""
@@ -30,12 +27,9 @@ def write_steps(path: Path, found: StepsResult, pictures: FamilyPictures) -> Pat
 
 def render(found: StepsResult, pictures: FamilyPictures) -> str:
     """The page as a string; the same results give the same page, byte for byte."""
-    environment = Environment(
-        loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals.update(w=wording, light=LIGHT, dark=DARK)
-    return environment.get_template("steps.html.j2").render(
+    return style.render(
+        "steps.html.j2",
+        w=wording,
         found=found,
         headline=headline(found),
         notes=notes(found),

@@ -8,12 +8,14 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib as mpl
-from cycler import cycler
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+else:  # Matplotlib and Jinja2 are imported when something is drawn, and not before.
+    Axes = Figure = Markup = Any
 
 
 class Palette(NamedTuple):
@@ -35,6 +37,9 @@ FONT_POINTS = 10.5
 @contextmanager
 def styled(palette: Palette) -> Iterator[None]:
     """Matplotlib's settings; draw *and* save within, as some colours are looked up late."""
+    import matplotlib as mpl
+    from cycler import cycler
+
     _, ink, first, second = palette
     settings: dict[str, Any] = {
         "figure.facecolor": "none",
@@ -73,6 +78,9 @@ def page_svg(draw: Draw, size: tuple[float, float], name: str, alt: str) -> Mark
     `name` keeps its identifiers apart from those of the page's other pictures; `alt` is what it
     says, for those who cannot see it.
     """
+    from markupsafe import Markup, escape
+    from matplotlib.figure import Figure
+
     with styled(ROLES):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
@@ -93,6 +101,9 @@ def page_svg(draw: Draw, size: tuple[float, float], name: str, alt: str) -> Mark
 
 def picture(draw: Draw, size: tuple[float, float], suffix: str, palette: Palette = LIGHT) -> bytes:
     """The content of an SVG or PNG file, on paper of its own."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     with styled(palette):
         figure = Figure(figsize=size, layout="constrained", facecolor=palette.paper)
         draw(figure)
@@ -110,3 +121,33 @@ def _svg(figure: Figure, **options: Any) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, **options)
     return file.getvalue()
+
+
+def ink() -> Any:
+    """The colour of text in the current style."""
+    import matplotlib as mpl
+
+    return mpl.rcParams["text.color"]
+
+
+def percent_ticks(axis: Any) -> None:
+    """Label the ticks of a Matplotlib axis, whose values are shares, in per cent."""
+    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def integer_ticks(axis: Any) -> None:
+    """Put the ticks of a Matplotlib axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of `report/templates`; a name that it uses and is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(light=LIGHT, dark=DARK, **values)

@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from metarlhf.envs import Shown, TaskFamily, draw_trajectory
 from metarlhf.files import write_text
-from metarlhf.report.style import DARK, LIGHT, page_svg
+from metarlhf.report.style import Figure, integer_ticks, page_svg, render
 
 PLAYS = "controls autoplay loop muted playsinline"
 SIZE, SQUARE = (4.6, 3.0), (4.0, 4.0)  # inches
@@ -39,10 +35,8 @@ def write_lesson(
         facts: what is told in a line each, by name.
         film: what the agent does, as MP4, where it is not drawn.
     """
-    environment = Environment(
-        loader=PackageLoader("metarlhf.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    from markupsafe import Markup, escape
+
     pictures = []
     alt = f"An episode of the trained agent in {shown.name}"
     if film is not None:
@@ -57,9 +51,8 @@ def write_lesson(
         alt = f"Learned return: {curve[0][1]:.1f} at first, {curve[-1][1]:.1f} in the end."
         svg = page_svg(lambda figure: _curve(figure, curve), SIZE, "curve", alt)
         pictures.append(("How well it does by what it learned", svg))
-    template = environment.get_template("lesson.html.j2")
-    page = template.render(
-        family=shown.name, facts=facts, pictures=pictures, answers=answers, light=LIGHT, dark=DARK
+    page = render(
+        "lesson.html.j2", family=shown.name, facts=facts, pictures=pictures, answers=answers
     )
     write_text(path, page)
     return path
@@ -71,5 +64,5 @@ def _curve(figure: Figure, curve: Sequence[tuple[int, float]]) -> None:
     axes.plot(count, value, "-o", markersize=3)
     axes.set_xlabel("answers")
     axes.set_ylabel("learned return of an episode")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    integer_ticks(axes.xaxis)
     axes.grid(axis="y")
