@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 from metarlhf import rollout_host
+from metarlhf.cli.extras import must_have_film
 from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
@@ -30,7 +31,7 @@ from metarlhf.envs import (
 from metarlhf.files import kind, write_bytes
 from metarlhf.networks import AgentShape, agent_shape, load_agent
 from metarlhf.networks.published import KIND
-from metarlhf.report.film import FORMATS, small, write_film
+from metarlhf.report.film import FORMATS, Film
 from metarlhf.report.style import picture
 from metarlhf.rlhf.demonstrations import write_demonstrations
 from metarlhf.rollout import episode_return, play_episodes
@@ -52,7 +53,7 @@ class Play:
     """How many; their mean return has a 95 % bootstrap interval."""
     draw: Path | None = None
     """Draw the first episode: of a task family where it went, as .svg or .png; of a Gymnasium
-    environment a film, as .gif, .png (animated) or .webp."""
+    environment a film, as .gif, .png (animated), .webp or .mp4."""
     record: Path | None = None
     """Write all episodes to this file, as demonstrations for `metarlhf teach`; of a task family."""
     sample: bool = False
@@ -264,14 +265,18 @@ def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, A
         with closing(connect(name, options.episodes)) as env:
             actor = load_agent(folder, env).actor
             return Played(rollout_host.evaluate(key, env, actor, not options.sample), None)
+    must_have_film()
     # Filmed first: where nothing can be drawn nobody waits for the other episodes.
     with closing(film(name)) as stage:
         say(f"filming an episode of {name}")
-        actor, speed = load_agent(folder, stage).actor, stage.frames_per_second
-        frames, paid = rollout_host.film(key, stage, actor, small, not options.sample)
+        actor, made = (
+            load_agent(folder, stage).actor,
+            Film(options.draw.suffix, stage.frames_per_second),
+        )
+        _, paid = rollout_host.film(key, stage, actor, made.add, not options.sample)
     returns = np.array([paid], np.float32)
     if options.episodes > 1:
         with closing(connect(name, options.episodes)) as env:
             others = rollout_host.evaluate(key, env, actor, not options.sample)
         returns = np.concatenate([returns, others[1:]])
-    return Played(returns, lambda path: write_film(path, frames, speed))
+    return Played(returns, lambda path: write_bytes(path, made.finish()))

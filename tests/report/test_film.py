@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from metarlhf.teach.films import LONGEST, encode
+from metarlhf.report.film import FORMATS, LONGEST, encode
 
 
 def frames_of(made):
@@ -18,7 +18,7 @@ def frames_of(made):
 @pytest.mark.parametrize("shape", [(32, 48), (33, 47), (480, 640), (1, 700)])
 def test_every_frame_is_there_in_order(shape):
     grey = np.linspace(0, 255, 50).astype(np.uint8)
-    made = encode((np.full((*shape, 3), level, np.uint8) for level in grey), 25.0)
+    made = encode(".mp4", (np.full((*shape, 3), level, np.uint8) for level in grey), 25.0)
     found, stream = frames_of(made)
     assert len(found) == 50
     assert float(stream.average_rate) == 25.0
@@ -30,12 +30,13 @@ def test_every_frame_is_there_in_order(shape):
 
 
 def test_any_step_is_found_without_the_whole_film():
-    made = encode((np.full((64, 64, 3), 5 * i, np.uint8) for i in range(50)), 30.0)
+    made = encode(".mp4", (np.full((64, 64, 3), 5 * i, np.uint8) for i in range(50)), 30.0)
     with av.open(io.BytesIO(made)) as film:
         keys = [packet.is_keyframe for packet in film.demux(video=0) if packet.size]
     assert sum(keys) >= 6
 
 
-def test_a_film_of_nothing_is_refused():
+@pytest.mark.parametrize("suffix", list(FORMATS))
+def test_a_film_of_nothing_is_refused(suffix):
     with pytest.raises(ValueError, match="at least one frame"):
-        encode([], 25.0)
+        encode(suffix, [], 25.0)
