@@ -59,7 +59,7 @@ def config_of(family: str, chosen: dict[str, Any], plan: Plan) -> JointGradientC
 
 def gradient_prior_of(family: str, seed: int, config: JointGradientConfig) -> GradientPrior:
     """Meta-trained on the family with this seed, or read back."""
-    path = path_of("gradient-prior", family, seed, config)
+    path = path_of("gradient-prior", family, seed, config, made_by=[gradient_prior_of])
     if (path / files.DESCRIPTION).exists():  # written last
         return load(path)
     made, watch = envs.make(family), Stopwatch()
@@ -143,7 +143,10 @@ def by_gradient_steps(family: str, plan: Plan, chosen: dict[str, Any]) -> Way:
     policy = config.policy
 
     def one(seed: int) -> Float[np.ndarray, "budget collection task"]:
-        path = path_of("budgets", family, seed, config, plan.num_tasks, LABELS, ASKING)
+        made_with = (seed, config, plan.num_tasks, LABELS, ASKING)
+        path = path_of(
+            "budgets", family, *made_with, made_by=[returns_by_budget, gradient_prior_of]
+        )
         key = jax.random.fold_in(jax.random.key(seed), 0xADA)
         make = lambda: {
             "returns": returns_by_budget(key, made, tasks, gradient_prior_of(family, seed, config))

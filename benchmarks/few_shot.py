@@ -6,6 +6,7 @@ All are kept (`benchmarks.kept`), so that several rows measure the same priors.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -55,9 +56,14 @@ class Plan:
         )
 
 
+def prior_path(family: str, seed: int, config: joint.JointConfig) -> Path:
+    """Where the prior of a family and a seed is kept."""
+    return path_of("prior", family, seed, config, made_by=[prior_of])
+
+
 def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
     """Meta-trained on the family with this seed, or read back."""
-    path = path_of("prior", family, seed, config)
+    path = prior_path(family, seed, config)
     if (path / files.DESCRIPTION).exists():  # written last
         return load(path)
     made = envs.make(family)
@@ -77,7 +83,8 @@ def references_of(family: str, plan: Plan) -> References:
     made = envs.make(family)
     tasks = held_out_tasks(made, plan.num_tasks)
     make = lambda: references(jax.random.key(1), made, tasks, oracle)._asdict()
-    return References(**kept(path_of("references", family, plan.num_tasks, oracle), make))
+    path = path_of("references", family, plan.num_tasks, oracle, made_by=[references_of])
+    return References(**kept(path, make))
 
 
 def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
@@ -87,7 +94,7 @@ def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
     meta = plan.preset(family).joint
 
     def one(seed: int) -> Curve:
-        path = path_of("taught", family, seed, meta, plan.num_tasks, config)
+        path = path_of("taught", family, seed, meta, plan.num_tasks, config, made_by=[taught])
         key = jax.random.fold_in(jax.random.key(seed), 0xADA)
         make = lambda: teach_from_prior(
             key, made, tasks, prior_of(family, seed, meta), config
@@ -124,7 +131,7 @@ def _learned(family: str, plan: Plan, config: rlhf.RLHFConfig, size: int = 8) ->
     curves = []
     for begin in range(0, plan.num_tasks, size):
         part = slice(begin, min(begin + size, plan.num_tasks))
-        path = path_of("scratch", family, plan.num_tasks, part, config)
+        path = path_of("scratch", family, plan.num_tasks, part, config, made_by=[_learned])
         curves.append(Curve(**kept(path, partial(teach, part))))
     return curves[0]._replace(returns=np.concatenate([c.returns for c in curves], axis=1))
 

@@ -92,7 +92,7 @@ def taught(name, config, seeds, quick):
         print(f"  {name}: {jax.tree.map(lambda x: x.mean().round(3), found)}", flush=True)
         return found
 
-    return kept(path_of("constraint", name, config, seeds), teach)
+    return kept(path_of("constraint", name, config, seeds, made_by=[taught]), teach)
 
 
 def over_tasks(function):

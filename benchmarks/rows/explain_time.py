@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.few_shot import FAMILIES, Plan, prior_of
+from benchmarks.few_shot import FAMILIES, Plan, prior_of, prior_path
 from benchmarks.harness import Result, Stopwatch
-from benchmarks.kept import path_of
 
 ROW = "explain-time"
 
@@ -27,7 +26,7 @@ def measure(options):
     for name in FAMILIES:
         config = plan.preset(name).joint
         prior_of(name, 0, config)
-        prior = path_of("prior", name, 0, config)
+        prior = prior_path(name, 0, config)
         with tempfile.TemporaryDirectory() as folder:
             run, times = str(Path(folder) / "run"), []
             subprocess.run([*command, "adapt", str(prior), "--run-dir", run], check=True)

@@ -91,23 +91,23 @@ def config_of(task, quick):
 
 def of_seed(name, seed, count, config):
     """Returns of each task before any step and after each, from a prior and from a random start."""
-    path = path_of("meta", name.replace("/", "-"), seed, count, config)
-    found = kept(path, lambda: measured(path, name, seed, count, config))
+    options = replace(by_gradient(name, reward="task"), policy=config)
+    path = path_of("meta", name.replace("/", "-"), seed, count, options, made_by=[measured])
+    found = kept(path, lambda: measured(path, name, seed, count, options))
     returns = found["adapted"].mean(-1).round(1)
     print(f"  {name}, seed {seed}: {returns}", flush=True)
     return found
 
 
-def measured(path, name, seed, count, config):
+def measured(path, name, seed, count, options):
     """Meta-train, in a run beside, and measure."""
     family = envs.make_host(name)
-    options = replace(by_gradient(name, reward="task"), policy=config)
     with RunDirectory(path.with_suffix(".run"), {"of": path.name}, resume=True) as run:
         prior = meta_train_host(run, family, seed, options)
         expert_steps = run.metrics.rows[-1].get("expert_steps", 0)
     key = jax.random.fold_in(jax.random.key(seed), 0xADA)
     tasks = held_out_tasks(family, count)
-    with closing(family.connect(host.simulators(count, config.episodes))) as env:
+    with closing(family.connect(host.simulators(count, options.policy.episodes))) as env:
         adapted = host.returns_after(key, env, tasks, prior, STEPS)
         random = host.returns_after(key, env, tasks, blank(key, prior.shape), STEPS)
     return {"adapted": adapted, "random": random, "expert_steps": np.array(expert_steps)}

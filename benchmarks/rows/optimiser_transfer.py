@@ -88,5 +88,7 @@ def returns(family, learned, config, seeds, count, split="test"):
         return {"returns": found}
 
     which = digest(learned_folder(learned)) if learned else "adam"
-    path = lambda seed: path_of("learned", family, which, config, seed, count, split)
+    path = lambda seed: path_of(
+        "learned", family, which, config, seed, count, split, made_by=[returns]
+    )
     return np.stack([kept(path(seed), partial(of_seed, seed))["returns"] for seed in seeds])

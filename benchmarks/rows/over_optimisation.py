@@ -85,7 +85,9 @@ def references_of(plan):
     family = envs.make(FAMILY).without_termination()
     tasks = held_out_tasks(family, plan.num_tasks)
     make = lambda: references(jax.random.key(1), family, tasks, config)._asdict()
-    return References(**kept(path_of("endless-references", FAMILY, plan.num_tasks, config), make))
+    made_with = (plan.num_tasks, config)
+    path = path_of("endless-references", FAMILY, *made_with, made_by=[references_of])
+    return References(**kept(path, make))
 
 
 def share_lost(best, end, resamples=10_000):
@@ -99,7 +101,8 @@ def share_lost(best, end, resamples=10_000):
 
 def taught(name, config, seeds):
     """True returns [point, seed]: at first, after each round, and while it practises."""
-    path = path_of("over-optimised", name.replace(" ", "-").replace(",", ""), config, seeds)
+    name_of_file = name.replace(" ", "-").replace(",", "")
+    path = path_of("over-optimised", name_of_file, config, seeds, made_by=[taught])
 
     def teach():
         family = envs.make(FAMILY)

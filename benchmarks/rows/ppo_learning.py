@@ -84,9 +84,9 @@ def measure(options):
 
 def learn(peer, settings):
     """One run, in a process of its own."""
-    ours = peer.environment is None
+    made_by = [f"{peer.drivers}.{peer.driver}"] if peer.environment is None else []
     made_with = (peer.requirements, settings, EPISODES)
-    path = path_of("learned", f"{peer.driver}-{settings.environment}", *made_with, ours=ours)
+    path = path_of("learned", f"{peer.driver}-{settings.environment}", *made_with, made_by=made_by)
     found = kept(path, lambda: asdict(answer(peer, settings, Learned)))
     returns, seconds = found["sampled"].mean(), found["seconds"]
     name = f"{settings.environment}, {peer.name}, seed {settings.seed}"

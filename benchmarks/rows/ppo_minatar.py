@@ -32,7 +32,7 @@ def measure(options):
     config = replace(MINATAR, total_steps=20_000 if options.quick else 10_000_000)
     runs = []
     for seed in seeds:
-        path = path_of("learned", "ours-Breakout-MinAtar", seed, config, EPISODES)
+        path = path_of("learned", "ours-Breakout-MinAtar", seed, config, made_by=[train])
         runs.append(kept(path, lambda seed=seed: train(config, seed)))
         print(f"{TASK}, seed {seed}: {runs[-1]['sampled'].mean():.1f}", flush=True)
     found = mean_interval([one["sampled"].mean() for one in runs])

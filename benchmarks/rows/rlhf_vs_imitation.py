@@ -96,7 +96,7 @@ def measure(options):
 
 def imitation(settings):
     """One run of the peer."""
-    path = path_of("imitation", "pendulum", IMITATION.requirements, settings, ours=False)
+    path = path_of("imitation", "pendulum", IMITATION.requirements, settings, made_by=[])
     found = kept(path, lambda: asdict(answer(IMITATION, settings, Learned)))
     print(f"  imitation, seed {settings.seed}: {found['mode'].mean():.0f}", flush=True)
     return found

@@ -62,7 +62,7 @@ def taught(family, plan, name):
         print(f"  {family}, {name}: {lesson.curve.returns[-1].mean():.2f}", flush=True)
         return {"returns": lesson.curve.returns[-1]}
 
-    path = path_of("teacher", f"{family}-{name}", plan.num_tasks, config)
+    path = path_of("teacher", f"{family}-{name}", plan.num_tasks, config, made_by=[taught])
     return kept(path, teach)["returns"]
 
 

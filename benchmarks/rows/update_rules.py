@@ -131,7 +131,8 @@ class Runs:
                 jax.clear_caches()  # other numbers compile anew, and memory maps have an end
             return found
 
-        return kept(path_of("rule", self.name, config, seed, self.num_tasks), make)
+        path = path_of("rule", self.name, config, seed, self.num_tasks, made_by=[Runs])
+        return kept(path, make)
 
     def judged(self, rule, numbers):
         """Mean return on validation tasks after so many steps, over all seeds.

@@ -94,5 +94,7 @@ def from_prior(family, plan, seed, fit, wrong, count, answers):
         lesson = teach_from_prior(jax.random.key(seed), made, tasks, prior, config)
         return lesson.curve._asdict()
 
-    path = path_of("wrong-prior", family, count, seed, preset.joint, config, fit)
+    path = path_of(
+        "wrong-prior", family, count, seed, preset.joint, config, fit, made_by=[from_prior]
+    )
     return kept(path, teach)

@@ -19,6 +19,7 @@ from metarlhf.networks import (
     LearnedOptimiser,
     Schedule,
     build_agent,
+    learned_rule,
 )
 from metarlhf.networks.actor_critic import initial_states
 from metarlhf.ppo.batch import RewardScale, explained_variance, make_batch
