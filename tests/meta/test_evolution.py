@@ -8,7 +8,7 @@ import pytest
 
 from metarlhf.contrib import evolution
 from metarlhf.contrib.evolution import EvolutionConfig, ascent, shaped
-from metarlhf.networks import LearnedOptimiser, Schedule
+from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
 
 CURVATURE = jnp.array([1.0, 3.0, 0.5, 2.0])
 OPTIMUM = jnp.array([0.3, -0.2, 1.0, 0.0])

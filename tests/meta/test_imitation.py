@@ -19,7 +19,7 @@ from metarlhf.contrib.search import (
     said,
     unlike,
 )
-from metarlhf.networks import LearnedOptimiser, Schedule
+from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
 from metarlhf.networks.learned_optimiser import STEP, flatten
 from tests.meta.test_search import SMALL
 

@@ -161,7 +161,7 @@ def test_on_simulators_outside_the_program_every_update_has_tasks_of_its_own(mon
     policy = MetaRLConfig(hidden=(8,))
     state = outer.init(KEY, OneSide(), policy)
     start = GradientPrior(state.agent, state.rule, None, None, GradientShape("targets", policy))
-    monkeypatch.setattr(starts, "random_start", lambda key, shape: start)
+    monkeypatch.setattr(references, "random_start", lambda key, shape: start)
     config = PPOConfig(total_steps=4000, num_envs=8, num_steps=HORIZON, lr=5e-3)
     env = Noted(8)
     found = references.pretrained_start_on_host(KEY, start.shape, env, OneSide(), config)

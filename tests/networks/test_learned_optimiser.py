@@ -13,6 +13,7 @@ from metarlhf.networks import (
     OptimiserShape,
     Schedule,
     build_agent,
+    learned_rule,
     load_learned,
     publish_agent,
     publish_learned,
