@@ -22,11 +22,10 @@ from metarlhf.experiments.evaluation import Curve
 from metarlhf.experiments.references import References
 from metarlhf.experiments.study import needed
 from metarlhf.meta import joint_gradient
+from metarlhf.meta.config import GradientRewardConfig, JointGradientConfig
 from metarlhf.meta.gradient_prior import GradientPrior, load, pays, publish
 from metarlhf.meta.inner import play_and_adapt
-from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient
-from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
 from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig

@@ -9,9 +9,8 @@ import pytest
 
 from metarlhf.cli import main
 from metarlhf.meta import presets
-from metarlhf.meta.joint_config import JointConfig
+from metarlhf.meta.joint_config import JointConfig, LatentRewardConfig
 from metarlhf.meta.presets import FINN2017, preset
-from metarlhf.meta.reward_latent import LatentRewardConfig
 from metarlhf.ppo import PPOConfig
 from metarlhf.runs import Logger
 

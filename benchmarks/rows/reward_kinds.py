@@ -17,7 +17,7 @@ from benchmarks.harness import Result, Stopwatch
 from metarlhf import envs
 from metarlhf.feedback import Teacher
 from metarlhf.meta import reward_gradient
-from metarlhf.meta.reward_gradient import GradientRewardConfig
+from metarlhf.meta.config import GradientRewardConfig
 from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.reward.latent import RefinedPosterior
 from metarlhf.rlhf import RLHFConfig

@@ -8,7 +8,7 @@ from metarlhf import envs
 from metarlhf.cli import main
 from metarlhf.cli.rl2 import _config
 from metarlhf.contrib import rl2
-from metarlhf.contrib.rl2 import RL2Config
+from metarlhf.contrib.config import RL2Config
 from metarlhf.networks import load_agent
 from tests.cli.test_errors import said
 

@@ -17,7 +17,7 @@ from metarlhf.feedback import blank
 from metarlhf.meta import joint
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, wrong_answers
-from metarlhf.reward.cost import CostConfig
+from metarlhf.reward.config import CostConfig
 from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.rlhf import NeverConfig, RLHFConfig
 from metarlhf.teach import Database, answering, people, questions, tables

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from metarlhf.contrib import evolution
-from metarlhf.contrib.evolution import EvolutionConfig, ascent, shaped
+from metarlhf.contrib.config import EvolutionConfig
+from metarlhf.contrib.evolution import ascent, shaped
 from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
 
 CURVATURE = jnp.array([1.0, 3.0, 0.5, 2.0])

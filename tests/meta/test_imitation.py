@@ -8,8 +8,8 @@ import numpy as np
 import optax
 
 from metarlhf import envs, optimise, ppo
+from metarlhf.contrib.config import ImitationConfig
 from metarlhf.contrib.search import (
-    ImitationConfig,
     Trial,
     _watching,
     chosen_of,

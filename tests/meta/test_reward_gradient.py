@@ -9,7 +9,8 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.feedback import Teacher
-from metarlhf.meta.reward_gradient import GradientRewardConfig, init, member_loss, train_step
+from metarlhf.meta.config import GradientRewardConfig
+from metarlhf.meta.reward_gradient import init, member_loss, train_step
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.types import Comparison, Feedback, Rating
 from tests.walks import walks

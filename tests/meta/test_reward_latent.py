@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from metarlhf import envs
 from metarlhf.feedback import Teacher
-from metarlhf.meta.reward_latent import LatentRewardConfig, init, train_step
+from metarlhf.meta.joint_config import LatentRewardConfig
+from metarlhf.meta.reward_latent import init, train_step
 from tests.walks import walks
 
 FAMILY, KEY, STEPS = envs.make("navigation"), jax.random.key(0), 300

@@ -9,7 +9,8 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.contrib import rl2
-from metarlhf.contrib.rl2 import AnyTask, RL2Config, Trials
+from metarlhf.contrib.config import RL2Config
+from metarlhf.contrib.rl2 import AnyTask, Trials
 from metarlhf.envs import Box, Discrete, Step
 from metarlhf.rollout import collect, play_episodes, reset
 

@@ -10,7 +10,7 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.contrib import evolution
-from metarlhf.contrib.evolution import EvolutionConfig
+from metarlhf.contrib.config import EvolutionConfig
 from metarlhf.contrib.search import Trial, generation, returns, search, trained_return
 from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
 from metarlhf.ppo.presets import SEARCHED

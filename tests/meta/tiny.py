@@ -1,8 +1,7 @@
 """Meta-training as small as it gets: it learns nothing, but goes through everything."""
 
 from metarlhf import envs
-from metarlhf.meta.joint_config import JointConfig
-from metarlhf.meta.reward_latent import LatentRewardConfig
+from metarlhf.meta.joint_config import JointConfig, LatentRewardConfig
 from metarlhf.ppo import PPOConfig
 
 FAMILY = envs.make("navigation")

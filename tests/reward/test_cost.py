@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.reward.cost import CostConfig, CostModel, Marks
+from metarlhf.reward.config import CostConfig
+from metarlhf.reward.cost import CostModel, Marks
 from tests.reward.walks import scattered
 
 KEY, FAMILY = jax.random.key(0), envs.make("navigation")

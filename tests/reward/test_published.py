@@ -23,7 +23,8 @@ from metarlhf.reward import (
     load_reward,
     publish_reward,
 )
-from metarlhf.reward.cost import CostConfig, CostModel
+from metarlhf.reward.config import CostConfig
+from metarlhf.reward.cost import CostModel
 
 KEY = jax.random.key(0)
 NONE = lambda leaf: leaf is None

@@ -11,7 +11,7 @@ from metarlhf import envs, rlhf
 from metarlhf.feedback import cut
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
-from metarlhf.reward.cost import CostConfig
+from metarlhf.reward.config import CostConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig, held_metrics
 from metarlhf.rlhf.constraints import Forbids, look_over, true_cost
 from metarlhf.rollout import play_episodes

@@ -149,7 +149,7 @@ def _oracle(
     count = options.oracle_tasks
     say(f"{family.name}: PPO alone on {count} task{'s'[: count != 1]}")
     key = jax.random.fold_in(jax.random.key(options.seed), ORACLE)
-    config = alone_on_host(family, options.oracle_steps)
+    config = alone_on_host(family.horizon, options.oracle_steps)
 
     def make(number: int) -> dict[str, np.ndarray]:
         task = jax.tree.map(lambda x: x[number], tasks)
@@ -204,7 +204,7 @@ def _pretrained(
 ) -> GradientPrior:
     """A start that was taught all tasks at once: a stage of its own, as it takes long."""
     family, shape = make_host(like.shape.family), like.shape
-    config = alone_on_host(family, options.pretraining_steps)
+    config = alone_on_host(family.horizon, options.pretraining_steps)
 
     def make() -> GradientPrior:
         with closing(family.connect(config.num_envs)) as env:

@@ -23,11 +23,10 @@ from metarlhf.cli.options import (
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
-from metarlhf.meta.config import InnerRule
+from metarlhf.meta.config import InnerRule, JointGradientConfig
 from metarlhf.meta.config import Method as ByGradient
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_config import JointConfig
-from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, UserError, drive

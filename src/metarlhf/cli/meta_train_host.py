@@ -11,10 +11,9 @@ from metarlhf import ppo
 from metarlhf.cli.options import say
 from metarlhf.envs import HostFamily
 from metarlhf.meta import host
-from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.config import JointGradientConfig, MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.guided import Experts, drawn, taught_alone
-from metarlhf.meta.joint_gradient import JointGradientConfig
 from metarlhf.meta.outer import MetaRLState
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
@@ -87,7 +86,7 @@ def _experts(
 def _expert(
     run: RunDirectory, family: HostFamily, key: jax.Array, tasks: Task, i: int, steps: int
 ) -> Agent:
-    config = alone_on_host(family, steps)
+    config = alone_on_host(family.horizon, steps)
     expert_key = jax.random.fold_in(key, EXPERTS + 1 + i)
     # What its leaves belong to; what they are comes from the run.
     like = ppo.new_agent(expert_key, family, config)

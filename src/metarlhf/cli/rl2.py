@@ -18,7 +18,7 @@ from metarlhf.cli.options import (
     value_in,
 )
 from metarlhf.contrib import rl2
-from metarlhf.contrib.rl2 import RL2Config
+from metarlhf.contrib.config import RL2Config
 from metarlhf.envs import Environment, is_host, make, make_family
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent, publish_agent

@@ -13,8 +13,8 @@ from jaxtyping import PRNGKeyArray
 from metarlhf.cli.options import TrainOptions, flags, open_run, parse, say, show
 from metarlhf.cli.ppo import ADAMS
 from metarlhf.contrib import evolution
-from metarlhf.contrib.evolution import EvolutionConfig
-from metarlhf.contrib.search import ImitationConfig, Trial, generation, imitate, recordings
+from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
+from metarlhf.contrib.search import Trial, generation, imitate, recordings
 from metarlhf.envs import make_family
 from metarlhf.files import DESCRIPTION
 from metarlhf.meta.presets import preset

@@ -6,8 +6,7 @@ what differs between them is what they are.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,32 +16,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
 from metarlhf import optimise
+from metarlhf.contrib.config import EvolutionConfig
 
 # What a candidate is worth, by one or several measures; more is better. The key is a generation's.
 Fitness = Callable[[Any, PRNGKeyArray], Float[Array, " measure"]]
-
-
-@dataclass(frozen=True)
-class EvolutionConfig:
-    """OpenAI's evolution strategy; the numbers are OPEN's."""
-
-    population: int = 64
-    """Candidates in a generation, in pairs."""
-    sigma: float = 0.03
-    """Standard deviation of what sets candidates apart from the mean."""
-    lr: float = 0.03
-    """Adam's step size."""
-    decay: float = 0.999
-    """What both are multiplied by after each generation."""
-    shaping: Literal["rank", "z-score"] = "rank"
-    """What counts of a measure: its rank in the generation, or its distance from the mean."""
-
-    def __post_init__(self) -> None:
-        if self.population < 2 or self.population % 2:
-            raise ValueError(f"population must be even and positive, but is {self.population}")
-        for name in ("sigma", "lr", "decay"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be above 0 and finite, but is {getattr(self, name)}")
 
 
 class EvolutionState(eqx.Module):

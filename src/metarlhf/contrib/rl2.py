@@ -12,7 +12,6 @@ emptied between trials, and never between the episodes of one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -21,11 +20,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
 
 from metarlhf import ppo
+from metarlhf.contrib.config import RL2Config
 from metarlhf.envs.base import Environment, Step
 from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
-from metarlhf.ppo import PPOConfig, TrainState
+from metarlhf.ppo import TrainState
 from metarlhf.rollout import play_episodes
 from metarlhf.types import State, Task
 
@@ -156,29 +156,6 @@ class AnyTask:
     ) -> Step:
         step = self.env.step(key, state.state, action, state.task)
         return step._replace(state=OwnTask(state.task, step.state))
-
-
-@dataclass(frozen=True)
-class RL2Config:
-    """Meta-learn a policy that remembers across the episodes of one task."""
-
-    episodes: int = 2
-    """Episodes of a trial: as many as it has to learn a task, and to do well in it."""
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(
-            total_steps=2_000_000, num_envs=64, num_steps=200, memory="gru", memory_size=64
-        )
-    )
-    """How it is trained. The discount goes on from one episode of a trial to the next; memories are
-    learned over at most num_steps, so that these should be a whole trial."""
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, but is {self.episodes}")
-        if self.ppo.memory is None:
-            raise ValueError(
-                "rl2 learns a task by remembering it: choose memory gru or lstm in ppo"
-            )
 
 
 @cache

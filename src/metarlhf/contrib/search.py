@@ -22,7 +22,8 @@ from jaxtyping import Array, Float, Integer, Key, PRNGKeyArray, PyTree
 
 from metarlhf import optimise, ppo
 from metarlhf.contrib import evolution
-from metarlhf.contrib.evolution import EvolutionConfig, EvolutionState
+from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
+from metarlhf.contrib.evolution import EvolutionState
 from metarlhf.envs.base import Environment
 from metarlhf.networks import Learned, LearnedOptimiser, Schedule
 from metarlhf.networks.learned_optimiser import (
@@ -106,33 +107,6 @@ def search(
     while True:
         state, found = step(state)
         yield state, {name: each.tolist() for name, each in found.items()}
-
-
-@dataclass(frozen=True)
-class ImitationConfig:
-    """How much is recorded, and how long it is studied."""
-
-    tasks: int = 6
-    """Trainings recorded of each family."""
-    parameters: int = 96
-    """Parameters whose whole training is recorded, of each agent."""
-    steps: int = 600
-    """Gradient steps of the regression."""
-    batch: int = 128
-    """Parameters in one of them."""
-    lr: float = 3e-3
-    """Adam's step size at the start; it falls to nothing."""
-
-    def __post_init__(self) -> None:
-        for name in ("tasks", "parameters", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"imitation.{name} must be at least 1, but is {getattr(self, name)}"
-                )
-        if self.steps < 0:
-            raise ValueError(f"imitation.steps must be 0 or more, but is {self.steps}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"imitation.lr must be above 0 and finite, but is {self.lr}")
 
 
 class Recorded(NamedTuple):

@@ -12,10 +12,10 @@ from metarlhf.explain.answers import left_out as left_out
 from metarlhf.explain.attribution import completeness_error as completeness_error
 from metarlhf.explain.attribution import integrated_gradients as integrated_gradients
 from metarlhf.explain.attribution import permutation_importance as permutation_importance
+from metarlhf.explain.config import ExplainConfig as ExplainConfig
 from metarlhf.explain.distances import dard_form as dard_form
 from metarlhf.explain.distances import distance as distance
 from metarlhf.explain.distances import epic_form as epic_form
-from metarlhf.explain.explanation import ExplainConfig as ExplainConfig
 from metarlhf.explain.explanation import NoSuchMapError as NoSuchMapError
 from metarlhf.explain.explanation import explain as explain
 from metarlhf.explain.following import Follows as Follows

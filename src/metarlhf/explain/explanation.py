@@ -1,7 +1,6 @@
 """All that can be said about a learned reward, from what a run has kept of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +14,7 @@ from metarlhf.explain import additive, attribution, landscape
 from metarlhf.explain.additive import Additive
 from metarlhf.explain.answers import answered, calibration, left_out
 from metarlhf.explain.attribution import AFTER, ATTRIBUTED, what_it_pays_for
+from metarlhf.explain.config import ExplainConfig
 from metarlhf.explain.distances import Transitions, dard_form, distance, epic_form, play
 from metarlhf.explain.found import (
     Completeness,
@@ -43,27 +43,6 @@ from metarlhf.types import Task
 # Maps are of any two of so many features, the most important ones.
 MAPPED = 3
 BEFORE, TRUE, OTHER = "before", "true", "other"
-
-
-@dataclass(frozen=True)
-class ExplainConfig:
-    """How closely a reward is looked at."""
-
-    episodes: int = 8
-    """Episodes that the agent plays, beside what was seen while it learned."""
-    references: int = 8
-    """Steps that attributions are counted from, on average."""
-    discount: float = 0.99
-    """Of future rewards, as far as shaping is to be told from what is wanted."""
-    pairs: tuple[tuple[str, str], ...] = ()
-    """Features to draw the reward over; the most important ones unless named."""
-
-    def __post_init__(self) -> None:
-        for name in ("episodes", "references"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount must be from 0 to 1, but is {self.discount}")
 
 
 class NoSuchMapError(ValueError):

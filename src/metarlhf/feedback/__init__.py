@@ -6,6 +6,6 @@ from metarlhf.feedback.clips import cut as cut
 from metarlhf.feedback.clips import empty as empty
 from metarlhf.feedback.clips import record_comparison as record_comparison
 from metarlhf.feedback.clips import record_rating as record_rating
-from metarlhf.feedback.queries import Strategy as Strategy
-from metarlhf.feedback.teachers import TEACHERS as TEACHERS
-from metarlhf.feedback.teachers import Teacher as Teacher
+from metarlhf.feedback.config import TEACHERS as TEACHERS
+from metarlhf.feedback.config import Strategy as Strategy
+from metarlhf.feedback.config import Teacher as Teacher

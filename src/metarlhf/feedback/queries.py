@@ -5,13 +5,11 @@ posterior) gives to "the right clip of pair q is better"; `weight[m]` is how muc
 believed.
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Strategy = Literal["uniform", "disagreement", "entropy", "information-gain"]
+from metarlhf.feedback.config import Strategy
 
 
 def binary_entropy(probability: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -1,7 +1,10 @@
-"""What can be chosen in gradient-based meta-reinforcement learning."""
+"""Settings of meta-training by gradients: of the policy, of the reward, and of both at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from metarlhf.feedback.config import Strategy, Teacher
+from metarlhf.rlhf.config import RLHFConfig
 
 Method = Literal["promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 Estimator = Literal["auto", "log-prob", "ratio", "dice", "loaded-dice"]
@@ -189,3 +192,93 @@ class MetaRLConfig:
         if self.estimator != "auto":
             return self.estimator
         return "ratio" if self.method in ("promp", "guided") else "log-prob"
+
+
+@dataclass(frozen=True)
+class GradientRewardConfig:
+    """Meta-training of the gradient-adapted reward."""
+
+    members: int = 3
+    """Networks of the ensemble."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of each."""
+    inner_steps: int = 5
+    """Gradient steps that adapt it."""
+    step_size: float = 0.05
+    """Where the learned step sizes start."""
+    batch_tasks: int = 16
+    """Tasks in one meta-gradient."""
+    support: int = 20
+    """Answers to adapt on: up to so many, differing from task to task."""
+    query: int = 64
+    """Answers to judge the adapted reward by, half of them about pairs that look alike to it."""
+    lr: float = 1e-3
+    """Adam's step size for initialisation and step sizes."""
+
+
+@dataclass(frozen=True)
+class JointGradientConfig:
+    """Meta-training by gradients over a family of tasks."""
+
+    reward: Literal["teacher", "task"] = "teacher"
+    """What pays: a reward learned from a teacher's answers, or what the task itself pays."""
+    policy: MetaRLConfig = field(default_factory=MetaRLConfig)
+    """How the policy adapts and is meta-trained."""
+    model: GradientRewardConfig = field(default_factory=GradientRewardConfig)
+    """How the learned reward adapts and is meta-trained."""
+    first_reward_steps: int = 400
+    """Meta-gradient steps of the reward on what an untrained policy does, before any policy learns
+    from it: a random reward sends it off to where nothing can be learned."""
+    reward_steps: int = 20
+    """Meta-gradient steps of the reward in an iteration."""
+    inner_labels: int = 10
+    """Answers in an inner loop, which its policy learns from."""
+    outer_labels: int = 100
+    """Answers that make the reward by which the outer loop judges adapted policies."""
+    candidates: int = 64
+    """Questions considered for each one asked in an inner loop."""
+    pool: int = 4096
+    """Clips that questions are drawn from; new ones replace random old ones."""
+    pool_new: int = 512
+    """New clips in an iteration."""
+    clips: int = 128
+    """Clips of the pool that one loop's questions are about."""
+    library: int = 512
+    """Clips of the pool that the prior keeps, to ask about new tasks."""
+    teacher: Teacher = field(default_factory=Teacher)
+    """Who answers on training tasks."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "first_reward_steps",
+            "reward_steps",
+            "inner_labels",
+            "outer_labels",
+            "candidates",
+            "pool",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        for name in ("pool_new", "clips", "library"):
+            if not 1 <= getattr(self, name) <= self.pool:
+                raise ValueError(f"{name} must be 1 to {self.pool}, but is {getattr(self, name)}")
+
+    @property
+    def iterations(self) -> int:
+        """Meta-updates of the policy."""
+        return self.policy.iterations
+
+    @property
+    def total_reward_steps(self) -> int:
+        """Meta-gradient steps of the reward in all."""
+        return self.first_reward_steps + self.iterations * self.reward_steps
+
+    def asking(self, labels: int, strategy: Strategy) -> RLHFConfig:
+        """How one loop's questions are asked: all at once."""
+        return RLHFConfig(
+            labels=labels,
+            rounds=1,
+            strategy=strategy,
+            candidates=self.candidates,
+            teacher=self.teacher,
+        )

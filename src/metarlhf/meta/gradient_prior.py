@@ -13,11 +13,11 @@ from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
 from metarlhf.feedback import Library
-from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta import reward_gradient
+from metarlhf.meta.config import GradientRewardConfig, MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.outer import new_agent
 from metarlhf.meta.prior import check_family
-from metarlhf.meta.reward_gradient import GradientRewardConfig
 from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.meta.update_rules import RULE, LearnedRule, initial_rule
 from metarlhf.networks import Agent
@@ -144,7 +144,7 @@ def blank(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     rule = initial_rule(jax.random.fold_in(agent_key, RULE), agent.actor, policy)
     if model is None or not isinstance(family, TaskFamily):
         return GradientPrior(agent, rule, None, None, shape)
-    belief = model.create(model_key, family)
+    belief = reward_gradient.create(model_key, family, model)
     return GradientPrior(agent, rule, belief, Library.blank(family, shape.library), shape)
 
 

@@ -1,10 +1,49 @@
-"""What can be chosen in meta-training of reward and policy together."""
+"""Settings of meta-training a policy and a latent reward together."""
 
 from dataclasses import dataclass, field
 
-from metarlhf.feedback import Teacher
-from metarlhf.meta.reward_latent import LatentRewardConfig
-from metarlhf.ppo import PPOConfig
+from metarlhf.feedback.config import Teacher
+from metarlhf.ppo.config import PPOConfig
+
+
+@dataclass(frozen=True)
+class LatentRewardConfig:
+    """Meta-training of the latent reward."""
+
+    num_tasks: int = 4096
+    """Training tasks; their task variables become the prior's particles."""
+    latent_size: int = 8
+    """Numbers that a task is described by."""
+    num_features: int = 64
+    """Features that every reward is a weighted sum of."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of feature network and decoder."""
+    batch_tasks: int = 256
+    """Tasks in one gradient step."""
+    comparisons: int = 64
+    """Questions a task in one gradient step, half of them about pairs that look alike."""
+    lr: float = 8e-3
+    """Adam's step size for what is shared."""
+    latent_lr: float = 0.1
+    """Adam's step size for the tasks' variables."""
+    latent_noise: float = 0.02
+    """Noise on task variables in training, so that there are no gaps between them."""
+    latent_decay: float = 1e-4
+    """Weight of the squared norm of task variables: the standard normal prior."""
+    rating_weight: float = 0.3
+    """Weight of the marks' likelihood beside the comparisons'."""
+    lapse: float = 0.01
+    """Assumed probability of a random answer on training tasks, where answers are plenty; on new
+    ones it is `reward.likelihood.LAPSE`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_tasks <= self.num_tasks:
+            raise ValueError(
+                f"batch_tasks must be 1 to num_tasks ({self.num_tasks}), but is {self.batch_tasks}"
+            )
+        for name in ("latent_size", "num_features", "comparisons"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ With `reward="task"` the same loop runs on what the task pays, and nobody is ask
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -23,86 +22,18 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import check_name
-from metarlhf.feedback import Library, Teacher
+from metarlhf.feedback import Library
 from metarlhf.meta import outer, reward_gradient
-from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.config import JointGradientConfig
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
 from metarlhf.meta.inner import InnerLoop, RewardSource, play
 from metarlhf.meta.outer import MetaRLState
-from metarlhf.meta.reward_gradient import GradientRewardConfig, GradientRewardState
+from metarlhf.meta.reward_gradient import GradientRewardState
 from metarlhf.meta.tasks import draw_clips, for_each, put
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.types import Task
 
 Metrics = dict[str, Float[Array, ""]]
-
-
-@dataclass(frozen=True)
-class JointGradientConfig:
-    """Meta-training by gradients over a family of tasks."""
-
-    reward: Literal["teacher", "task"] = "teacher"
-    """What pays: a reward learned from a teacher's answers, or what the task itself pays."""
-    policy: MetaRLConfig = field(default_factory=MetaRLConfig)
-    """How the policy adapts and is meta-trained."""
-    model: GradientRewardConfig = field(default_factory=GradientRewardConfig)
-    """How the learned reward adapts and is meta-trained."""
-    first_reward_steps: int = 400
-    """Meta-gradient steps of the reward on what an untrained policy does, before any policy learns
-    from it: a random reward sends it off to where nothing can be learned."""
-    reward_steps: int = 20
-    """Meta-gradient steps of the reward in an iteration."""
-    inner_labels: int = 10
-    """Answers in an inner loop, which its policy learns from."""
-    outer_labels: int = 100
-    """Answers that make the reward by which the outer loop judges adapted policies."""
-    candidates: int = 64
-    """Questions considered for each one asked in an inner loop."""
-    pool: int = 4096
-    """Clips that questions are drawn from; new ones replace random old ones."""
-    pool_new: int = 512
-    """New clips in an iteration."""
-    clips: int = 128
-    """Clips of the pool that one loop's questions are about."""
-    library: int = 512
-    """Clips of the pool that the prior keeps, to ask about new tasks."""
-    teacher: Teacher = field(default_factory=Teacher)
-    """Who answers on training tasks."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "first_reward_steps",
-            "reward_steps",
-            "inner_labels",
-            "outer_labels",
-            "candidates",
-            "pool",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("pool_new", "clips", "library"):
-            if not 1 <= getattr(self, name) <= self.pool:
-                raise ValueError(f"{name} must be 1 to {self.pool}, but is {getattr(self, name)}")
-
-    @property
-    def iterations(self) -> int:
-        """Meta-updates of the policy."""
-        return self.policy.iterations
-
-    @property
-    def total_reward_steps(self) -> int:
-        """Meta-gradient steps of the reward in all."""
-        return self.first_reward_steps + self.iterations * self.reward_steps
-
-    def asking(self, labels: int, strategy: str) -> RLHFConfig:
-        """How one loop's questions are asked: all at once."""
-        return RLHFConfig(
-            labels=labels,
-            rounds=1,
-            strategy=strategy,  # type: ignore[arg-type]
-            candidates=self.candidates,
-            teacher=self.teacher,
-        )
 
 
 class LearnedRewardState(eqx.Module):

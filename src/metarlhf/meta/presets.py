@@ -10,11 +10,14 @@ from functools import cache
 from typing import Literal
 
 from metarlhf.envs.registry import is_host
-from metarlhf.meta.config import InnerRule, MetaRLConfig, Method
-from metarlhf.meta.joint_config import JointConfig
-from metarlhf.meta.joint_gradient import JointGradientConfig
-from metarlhf.meta.reward_gradient import GradientRewardConfig
-from metarlhf.meta.reward_latent import LatentRewardConfig
+from metarlhf.meta.config import (
+    GradientRewardConfig,
+    InnerRule,
+    JointGradientConfig,
+    MetaRLConfig,
+    Method,
+)
+from metarlhf.meta.joint_config import JointConfig, LatentRewardConfig
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import GYMNAX_ORACLE, ORACLE, STEPPED
 from metarlhf.rlhf import RLHFConfig

@@ -6,8 +6,6 @@ initialisation and to the step sizes (Finn et al. 2017, equation 1; Li et al. 20
 same answers from starts of their own.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,7 +16,9 @@ from metarlhf import optimise
 from metarlhf.devices import spread
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
-from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.feedback.config import Teacher
+from metarlhf.feedback.teachers import Scale
+from metarlhf.meta.config import GradientRewardConfig
 from metarlhf.meta.tasks import count_of, draw_pairs, random_pairs
 from metarlhf.reward.ensemble import RewardModel
 from metarlhf.reward.gradient import GradientReward, LogStepSizes, descend
@@ -26,37 +26,16 @@ from metarlhf.reward.likelihood import answer_log_likelihood
 from metarlhf.types import Comparison, Feedback, Rating, Segment, Task
 
 
-@dataclass(frozen=True)
-class GradientRewardConfig:
-    """Meta-training of the gradient-adapted reward."""
-
-    members: int = 3
-    """Networks of the ensemble."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Hidden layers of each."""
-    inner_steps: int = 5
-    """Gradient steps that adapt it."""
-    step_size: float = 0.05
-    """Where the learned step sizes start."""
-    batch_tasks: int = 16
-    """Tasks in one meta-gradient."""
-    support: int = 20
-    """Answers to adapt on: up to so many, differing from task to task."""
-    query: int = 64
-    """Answers to judge the adapted reward by, half of them about pairs that look alike to it."""
-    lr: float = 1e-3
-    """Adam's step size for initialisation and step sizes."""
-
-    def create(self, key: PRNGKeyArray, family: TaskFamily) -> GradientReward:
-        """Random networks of these shapes."""
-        return GradientReward.create(
-            key,
-            family,
-            members=self.members,
-            hidden=self.hidden,
-            steps=self.inner_steps,
-            step_size=self.step_size,
-        )
+def create(key: PRNGKeyArray, family: TaskFamily, config: GradientRewardConfig) -> GradientReward:
+    """Random networks of the shapes that `config` says."""
+    return GradientReward.create(
+        key,
+        family,
+        members=config.members,
+        hidden=config.hidden,
+        steps=config.inner_steps,
+        step_size=config.step_size,
+    )
 
 
 class GradientRewardState(eqx.Module):
@@ -76,7 +55,7 @@ def init(
     key: PRNGKeyArray, family: TaskFamily, config: GradientRewardConfig, steps: int
 ) -> GradientRewardState:
     """Random networks; `steps` of training are to come."""
-    reward = config.create(key, family)
+    reward = create(key, family, config)
     learned = (reward.initial, reward.log_step_sizes)
     return GradientRewardState(reward, optimise.begin(optimiser(config, steps), learned))
 

@@ -6,8 +6,6 @@ pool of clips, so that features are computed once for hundreds of tasks. The lea
 are then the prior: what a new task is compared with.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,51 +15,13 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from metarlhf import optimise
 from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback import Library
-from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.feedback.config import Teacher
+from metarlhf.feedback.teachers import Scale
+from metarlhf.meta.joint_config import LatentRewardConfig
 from metarlhf.meta.tasks import draw_pairs, pick
 from metarlhf.reward.latent import LatentReward
 from metarlhf.reward.likelihood import answer_log_likelihood, rating_log_likelihood
 from metarlhf.types import Segment, Task
-
-
-@dataclass(frozen=True)
-class LatentRewardConfig:
-    """Meta-training of the latent reward."""
-
-    num_tasks: int = 4096
-    """Training tasks; their task variables become the prior's particles."""
-    latent_size: int = 8
-    """Numbers that a task is described by."""
-    num_features: int = 64
-    """Features that every reward is a weighted sum of."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Hidden layers of feature network and decoder."""
-    batch_tasks: int = 256
-    """Tasks in one gradient step."""
-    comparisons: int = 64
-    """Questions a task in one gradient step, half of them about pairs that look alike."""
-    lr: float = 8e-3
-    """Adam's step size for what is shared."""
-    latent_lr: float = 0.1
-    """Adam's step size for the tasks' variables."""
-    latent_noise: float = 0.02
-    """Noise on task variables in training, so that there are no gaps between them."""
-    latent_decay: float = 1e-4
-    """Weight of the squared norm of task variables: the standard normal prior."""
-    rating_weight: float = 0.3
-    """Weight of the marks' likelihood beside the comparisons'."""
-    lapse: float = 0.01
-    """Assumed probability of a random answer on training tasks, where answers are plenty; on new
-    ones it is `reward.losses.LAPSE`."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.batch_tasks <= self.num_tasks:
-            raise ValueError(
-                f"batch_tasks must be 1 to num_tasks ({self.num_tasks}), but is {self.batch_tasks}"
-            )
-        for name in ("latent_size", "num_features", "comparisons"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
 
 
 class LatentRewardState(eqx.Module):

@@ -4,6 +4,8 @@ from metarlhf.networks.actor_critic import Actor as Actor
 from metarlhf.networks.actor_critic import Agent as Agent
 from metarlhf.networks.actor_critic import Critic as Critic
 from metarlhf.networks.actor_critic import build_agent as build_agent
+from metarlhf.networks.config import DriftShape as DriftShape
+from metarlhf.networks.config import OptimiserShape as OptimiserShape
 from metarlhf.networks.distributions import Bernoulli as Bernoulli
 from metarlhf.networks.distributions import Categorical as Categorical
 from metarlhf.networks.distributions import DiagGaussian as DiagGaussian
@@ -16,14 +18,12 @@ from metarlhf.networks.each import Policy as Policy
 from metarlhf.networks.layers import MLP as MLP
 from metarlhf.networks.layers import Moments as Moments
 from metarlhf.networks.layers import example as example
-from metarlhf.networks.learned import DriftShape as DriftShape
 from metarlhf.networks.learned import Learned as Learned
 from metarlhf.networks.learned import LearnedDrift as LearnedDrift
 from metarlhf.networks.learned import learned_folder as learned_folder
 from metarlhf.networks.learned import load_learned as load_learned
 from metarlhf.networks.learned import publish_learned as publish_learned
 from metarlhf.networks.learned_optimiser import LearnedOptimiser as LearnedOptimiser
-from metarlhf.networks.learned_optimiser import OptimiserShape as OptimiserShape
 from metarlhf.networks.learned_optimiser import Schedule as Schedule
 from metarlhf.networks.learned_optimiser import learned_descent as learned_descent
 from metarlhf.networks.learned_optimiser import learned_rule as learned_rule

@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarlhf.envs.base import Spaces
 from metarlhf.envs.spaces import ObservationSpace
+from metarlhf.networks.config import Cell
 from metarlhf.networks.distributions import Distribution, Head, head_of
-from metarlhf.networks.layers import MLP, Cell, Encoder, Memory, Moments, encoder_of, example
+from metarlhf.networks.layers import MLP, Encoder, Memory, Moments, encoder_of, example
 from metarlhf.types import Observation, State
 
 

@@ -8,7 +8,7 @@ From what is observed to a vector: images by convolutions, dictionaries part by 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
 from metarlhf.envs.spaces import Box, Image, ObservationSpace
+from metarlhf.networks.config import Cell
 from metarlhf.types import Observation, State
 
 # A singular value of a hundred-thousandth of the largest still gets to 1.
@@ -94,9 +95,6 @@ class MLP(eqx.Module):
         layers = lambda network: (network.weights, network.biases)
         joined = (self.weights[:-1] + other.weights, self.biases[:-1] + other.biases)
         return eqx.tree_at(layers, self, joined)
-
-
-Cell = Literal["gru", "lstm"]
 
 
 class Memory(eqx.Module):

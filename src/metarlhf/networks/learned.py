@@ -8,7 +8,7 @@ What can be meta-learned of how PPO learns: the optimiser, or the drift. Both on
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,20 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import files
+from metarlhf.networks.config import DriftShape, OptimiserShape
 from metarlhf.networks.layers import orthogonal
-from metarlhf.networks.learned_optimiser import LearnedOptimiser, OptimiserShape
+from metarlhf.networks.learned_optimiser import LearnedOptimiser
 
 NUM_INPUTS = 8
 # So much is taken off before what is negative is cut: no slope where the policies agree.
 MARGIN = 1e-4
-
-
-@dataclass(frozen=True)
-class DriftShape:
-    """What has to be known to read a drift's arrays back."""
-
-    hidden: int = 128
-    """Units in its one layer."""
 
 
 class LearnedDrift(eqx.Module):

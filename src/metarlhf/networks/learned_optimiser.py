@@ -23,6 +23,7 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
 from metarlhf.networks.actor_critic import Body
+from metarlhf.networks.config import OptimiserShape
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_FEATURES = 1 + 2 * len(DECAYS) + 2 + 4
@@ -185,16 +186,6 @@ def unflatten(flat: Float[Array, " parameter"], params: PyTree) -> PyTree:
         else:
             found.append(jnp.zeros_like(leaf))
     return jax.tree.unflatten(jax.tree.structure(params), found)
-
-
-@dataclass(frozen=True)
-class OptimiserShape:
-    """What has to be known to read an optimiser's arrays back."""
-
-    memory: int = 8
-    """Numbers that are remembered of each parameter."""
-    hidden: int = 16
-    """Units in each of the two layers after that."""
 
 
 class LearnedOptimiser(eqx.Module):

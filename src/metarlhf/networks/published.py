@@ -9,8 +9,8 @@ from metarlhf import files
 from metarlhf.envs.base import Spaces
 from metarlhf.envs.registry import find
 from metarlhf.networks.actor_critic import Agent, build_agent
+from metarlhf.networks.config import Cell
 from metarlhf.networks.distributions import SquashedGaussian
-from metarlhf.networks.layers import Cell
 
 KIND = "metarlhf agent"
 

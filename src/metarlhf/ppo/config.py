@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from metarlhf.networks.layers import Cell
+from metarlhf.networks.config import Cell
 
 
 @dataclass(frozen=True)

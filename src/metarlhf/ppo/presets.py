@@ -5,7 +5,6 @@ Where something was chosen it was on validation tasks, never on those that figur
 
 from dataclasses import replace
 
-from metarlhf.envs.base import HostFamily
 from metarlhf.ppo.config import PPOConfig
 
 ORACLE = PPOConfig(total_steps=400_000, gamma=0.97, evaluate_every=25, evaluation_episodes=8)
@@ -33,8 +32,8 @@ al. 2022, on eight environments. With them the benchmark ppo-learning stands bes
 Stable-Baselines3; they were not tuned here."""
 
 
-def alone_on_host(family: HostFamily, steps: int) -> PPOConfig:
-    """The same in a family's simulators, an episode in each of 32 between two updates.
+def alone_on_host(horizon: int, steps: int) -> PPOConfig:
+    """The same in a family's simulators, an episode of `horizon` steps in each of 32 an update.
 
     Chosen on AntDir: a random policy of standard deviation 1 falls at once, so it begins with half
     of that; without a reward for entropy it settled on a poor gait, from 231 after half a million
@@ -45,7 +44,7 @@ def alone_on_host(family: HostFamily, steps: int) -> PPOConfig:
     return replace(
         STEPPED,
         num_envs=32,
-        num_steps=family.horizon,
+        num_steps=horizon,
         total_steps=steps,
         kl_stop=0.03,
         entropy_coefficient=0.005,

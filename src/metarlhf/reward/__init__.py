@@ -3,9 +3,9 @@
 from metarlhf.reward.belief import Belief as Belief
 from metarlhf.reward.belief import LearnedReward as LearnedReward
 from metarlhf.reward.belief import wrong_answers as wrong_answers
-from metarlhf.reward.ensemble import ROBUST as ROBUST
+from metarlhf.reward.config import ROBUST as ROBUST
+from metarlhf.reward.config import EnsembleConfig as EnsembleConfig
 from metarlhf.reward.ensemble import Ensemble as Ensemble
-from metarlhf.reward.ensemble import EnsembleConfig as EnsembleConfig
 from metarlhf.reward.gradient import GradientReward as GradientReward
 from metarlhf.reward.latent import LatentPosterior as LatentPosterior
 from metarlhf.reward.latent import LatentReward as LatentReward

@@ -1,8 +1,5 @@
 """What must never be, learned from marks on moments: a second signal beside the reward."""
 
-import math
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,34 +8,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from metarlhf import optimise
 from metarlhf.envs.base import Shown
+from metarlhf.reward.config import CostConfig
 from metarlhf.reward.networks import RewardNetwork
 from metarlhf.types import Segment
-
-
-@dataclass(frozen=True)
-class CostConfig:
-    """A model of what somebody calls forbidden."""
-
-    members: int = 3
-    """Networks, each with its own start and minibatches."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Hidden layers of each."""
-    lr: float = 3e-3
-    """Adam's step size."""
-    fit_steps: int = 100
-    """Gradient steps each time that more clips were looked over."""
-    minibatch: int = 128
-    """Steps in each: half of them marked ones, where there are any."""
-    caution: float = 1.0
-    """How many standard deviations of what the networks think are added to what they think on
-    average: what they disagree about may be forbidden."""
-
-    def __post_init__(self) -> None:
-        for name in ("members", "fit_steps", "minibatch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        if not 0 <= self.caution < math.inf:
-            raise ValueError(f"caution must be 0 or more, and finite, but is {self.caution}")
 
 
 class Marks(eqx.Module):

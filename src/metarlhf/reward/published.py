@@ -15,8 +15,9 @@ from metarlhf.envs.registry import make_family
 from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
-from metarlhf.reward.cost import CostConfig, CostModel
-from metarlhf.reward.ensemble import Ensemble, EnsembleConfig
+from metarlhf.reward.config import CostConfig, EnsembleConfig
+from metarlhf.reward.cost import CostModel
+from metarlhf.reward.ensemble import Ensemble
 from metarlhf.reward.gradient import GradientReward
 from metarlhf.reward.latent import LatentPosterior, LatentReward
 from metarlhf.reward.likelihood import Guesses

@@ -1,9 +1,10 @@
 """Reinforcement learning from human feedback: collect, ask, adapt the reward, PPO; again."""
 
 from metarlhf.rlhf import host as host
+from metarlhf.rlhf.config import CloningConfig as CloningConfig
+from metarlhf.rlhf.config import NeverConfig as NeverConfig
 from metarlhf.rlhf.config import RLHFConfig as RLHFConfig
-from metarlhf.rlhf.constraints import NeverConfig as NeverConfig
-from metarlhf.rlhf.demonstrations import CloningConfig as CloningConfig
+from metarlhf.rlhf.config import WatchConfig as WatchConfig
 from metarlhf.rlhf.demonstrations import clone as clone
 from metarlhf.rlhf.final import finish as finish
 from metarlhf.rlhf.final import stage as stage
@@ -15,4 +16,3 @@ from metarlhf.rlhf.loop import run_round as run_round
 from metarlhf.rlhf.metrics import held_metrics as held_metrics
 from metarlhf.rlhf.start import from_scratch as from_scratch
 from metarlhf.rlhf.start import start as start
-from metarlhf.rlhf.watch import WatchConfig as WatchConfig

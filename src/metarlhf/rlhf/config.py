@@ -1,14 +1,105 @@
-"""What can be chosen in RLHF."""
+"""Settings of RLHF, of limits on what must never be, of watching it, and of cloning."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from metarlhf.feedback.queries import Strategy
-from metarlhf.feedback.teachers import Teacher
-from metarlhf.ppo import PPOConfig
-from metarlhf.rlhf.constraints import NeverConfig
-from metarlhf.rlhf.watch import WatchConfig
+from metarlhf.feedback.config import Strategy, Teacher
+from metarlhf.ppo.config import PPOConfig
+from metarlhf.reward.config import CostConfig
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """When fresh answers are asked for after the last regular one, and what they decide.
+
+    The rule: in each check a person compares whole episodes of the newest policy with such of the
+    best so far. Liked at least as often, the newest is the best from there on. If it is not, though
+    the reward said it would be, reward and answers have parted, and practice halts; or else
+    (`asks`) whenever it is not, a few comparisons of clips of both are asked for, the reward learns
+    from them, and practice goes on from the best. In the end the best is kept.
+    """
+
+    every: int = 0
+    """Updates between two checks after the last regular answer; 0: nothing is watched."""
+    episodes: int = 1
+    """Pairs of whole episodes that are compared in a check: more where chance decides much."""
+    patience: int = 1
+    """Halt when so many checks in a row found that they parted."""
+    asks: bool = False
+    """Do not halt, but ask again, and go on from the best."""
+    answers: int = 2
+    """Pairs of clips that are asked about then."""
+    budget: int = 20
+    """Answers of both kinds in all, beside the regular ones. With the last of them practice ends:
+    what nobody can look at is not done."""
+
+    def __post_init__(self) -> None:
+        if self.every < 0:
+            raise ValueError(f"watch.every must be 0 or more, but is {self.every}")
+        for name in ("episodes", "patience", "answers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"watch.{name} must be at least 1, but is {getattr(self, name)}")
+        idle = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
+        if idle and not self.every:
+            raise ValueError(
+                f"watch.{idle[0]} is about checks, of which there are none: say watch.every too, "
+                "such as 2"
+            )
+        if self.budget < self.most:
+            raise ValueError(
+                f"watch.budget is {self.budget}, but one check takes up to {self.most} answers"
+            )
+
+    @property
+    def most(self) -> int:
+        """Answers that a check takes, at most."""
+        return self.episodes + self.asks * self.answers
+
+
+@dataclass(frozen=True)
+class NeverConfig:
+    """What must never be: how it is learned, and how far it is held."""
+
+    clips: int = 0
+    """Clips that a person looks over in all, marking each step that must never be; 0: nobody does,
+    and nothing is held."""
+    limit: float = 0.005
+    """Share of the policy's steps that may be such, as the model has it: their cost is the
+    probability of a mark, and the mean cost of a step is held at or below this."""
+    model: CostConfig = field(default_factory=CostConfig)
+    """How marks are learned from."""
+
+    def __post_init__(self) -> None:
+        if self.clips < 0:
+            raise ValueError(f"never.clips must be 0 or more, but is {self.clips}")
+        if not 0 < self.limit < 1:
+            raise ValueError(f"never.limit is a share, above 0 and below 1, but is {self.limit}")
+        if not self.clips and (self.limit, self.model) != (type(self).limit, CostConfig()):
+            raise ValueError(
+                "never.limit and never.model are about what somebody marks, but never.clips is 0: "
+                "nobody looks anything over, and nothing would be held. Say never.clips, such as "
+                "200, too"
+            )
+
+
+@dataclass(frozen=True)
+class CloningConfig:
+    """How a policy is fitted to demonstrations."""
+
+    steps: int = 300
+    """Gradient steps."""
+    lr: float = 1e-3
+    """Adam's step size."""
+    minibatch: int = 64
+    """Demonstrated steps in each."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.minibatch < 1 or not self.lr > 0:
+            raise ValueError(
+                f"steps must be 0 or more, minibatch 1 or more and lr above 0, but are {self.steps}"
+                f", {self.minibatch} and {self.lr}"
+            )
 
 
 @dataclass(frozen=True)

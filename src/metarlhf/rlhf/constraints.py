@@ -8,7 +8,6 @@ A learned reward is known where the reference went. The further a policy is from
 reward is worth, and the further it can be led astray.
 """
 
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
@@ -20,7 +19,8 @@ from metarlhf.envs.base import Shown
 from metarlhf.feedback import blank
 from metarlhf.feedback.clips import among
 from metarlhf.networks import Actor
-from metarlhf.reward.cost import CostConfig, CostModel, Marks
+from metarlhf.reward.cost import CostModel, Marks
+from metarlhf.rlhf.config import NeverConfig
 from metarlhf.types import Segment, Task, Trajectory
 
 # Dear at first, while a policy still tries things: one that has settled on the way through finds no
@@ -66,32 +66,6 @@ class Multiplier(eqx.Module):
 
 # Clips that are considered for each one that is looked over.
 CONSIDERED = 16
-
-
-@dataclass(frozen=True)
-class NeverConfig:
-    """What must never be: how it is learned, and how far it is held."""
-
-    clips: int = 0
-    """Clips that a person looks over in all, marking each step that must never be; 0: nobody does,
-    and nothing is held."""
-    limit: float = 0.005
-    """Share of the policy's steps that may be such, as the model has it: their cost is the
-    probability of a mark, and the mean cost of a step is held at or below this."""
-    model: CostConfig = field(default_factory=CostConfig)
-    """How marks are learned from."""
-
-    def __post_init__(self) -> None:
-        if self.clips < 0:
-            raise ValueError(f"never.clips must be 0 or more, but is {self.clips}")
-        if not 0 < self.limit < 1:
-            raise ValueError(f"never.limit is a share, above 0 and below 1, but is {self.limit}")
-        if not self.clips and (self.limit, self.model) != (type(self).limit, CostConfig()):
-            raise ValueError(
-                "never.limit and never.model are about what somebody marks, but never.clips is 0: "
-                "nobody looks anything over, and nothing would be held. Say never.clips, such as "
-                "200, too"
-            )
 
 
 class Never(eqx.Module):

@@ -6,7 +6,6 @@ number of a choice), and `length` [episode], how many steps each episode has, in
 Behaviour cloning: a policy that begins where somebody has shown what to do.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from metarlhf.envs.base import Shown
 from metarlhf.feedback.clips import blank
 from metarlhf.files import PublishedFileError, write_bytes
 from metarlhf.networks import Agent
+from metarlhf.rlhf.config import CloningConfig
 from metarlhf.types import Observation, Segment
 
 
@@ -95,25 +95,6 @@ def read_demonstrations(path: Path, family: Shown) -> Demonstrations:
     if (np.asarray(length) < 1).any():
         raise PublishedFileError(f"{path} has an episode without a step")
     return Demonstrations(family, obs, action, length)
-
-
-@dataclass(frozen=True)
-class CloningConfig:
-    """How a policy is fitted to demonstrations."""
-
-    steps: int = 300
-    """Gradient steps."""
-    lr: float = 1e-3
-    """Adam's step size."""
-    minibatch: int = 64
-    """Demonstrated steps in each."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.minibatch < 1 or not self.lr > 0:
-            raise ValueError(
-                f"steps must be 0 or more, minibatch 1 or more and lr above 0, but are {self.steps}"
-                f", {self.minibatch} and {self.lr}"
-            )
 
 
 @partial(jax.jit, static_argnames=("config",))

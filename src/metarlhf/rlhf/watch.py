@@ -6,67 +6,19 @@ reward model overoptimization"). Nobody can see that without asking. So now and 
 comparisons are made of the newest policy with the best one so far.
 """
 
-from dataclasses import dataclass, fields
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarlhf.envs.base import TaskFamily
-from metarlhf.feedback.teachers import Scale, Teacher
+from metarlhf.feedback.config import Teacher
+from metarlhf.feedback.teachers import Scale
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief
+from metarlhf.rlhf.config import WatchConfig
 from metarlhf.rollout import play_episodes
 from metarlhf.types import Comparison, Segment, Task
-
-
-@dataclass(frozen=True)
-class WatchConfig:
-    """When fresh answers are asked for after the last regular one, and what they decide.
-
-    The rule: in each check a person compares whole episodes of the newest policy with such of the
-    best so far. Liked at least as often, the newest is the best from there on. If it is not, though
-    the reward said it would be, reward and answers have parted, and practice halts; or else
-    (`asks`) whenever it is not, a few comparisons of clips of both are asked for, the reward learns
-    from them, and practice goes on from the best. In the end the best is kept.
-    """
-
-    every: int = 0
-    """Updates between two checks after the last regular answer; 0: nothing is watched."""
-    episodes: int = 1
-    """Pairs of whole episodes that are compared in a check: more where chance decides much."""
-    patience: int = 1
-    """Halt when so many checks in a row found that they parted."""
-    asks: bool = False
-    """Do not halt, but ask again, and go on from the best."""
-    answers: int = 2
-    """Pairs of clips that are asked about then."""
-    budget: int = 20
-    """Answers of both kinds in all, beside the regular ones. With the last of them practice ends:
-    what nobody can look at is not done."""
-
-    def __post_init__(self) -> None:
-        if self.every < 0:
-            raise ValueError(f"watch.every must be 0 or more, but is {self.every}")
-        for name in ("episodes", "patience", "answers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"watch.{name} must be at least 1, but is {getattr(self, name)}")
-        idle = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
-        if idle and not self.every:
-            raise ValueError(
-                f"watch.{idle[0]} is about checks, of which there are none: say watch.every too, "
-                "such as 2"
-            )
-        if self.budget < self.most:
-            raise ValueError(
-                f"watch.budget is {self.budget}, but one check takes up to {self.most} answers"
-            )
-
-    @property
-    def most(self) -> int:
-        """Answers that a check takes, at most."""
-        return self.episodes + self.asks * self.answers
 
 
 class Watch(eqx.Module):
