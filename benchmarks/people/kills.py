@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.people.load import Browser
 from benchmarks.people.teach import Teach, teaching
-from metarlhf.cli.supervise import known
 from metarlhf.teach import Database, questions
+from metarlhf.teach.directory import run_of
 
 PEOPLE, PAUSE = 5, 0.2
 VICTIMS = (("page",), ("agent",), ("page", "agent"))
@@ -47,7 +47,7 @@ def schedule(folder: Path, count: int, seed: int = 0) -> Outcome:
         lesson.until_open()
         asyncio.run(_under_load(lesson, folder, count, outcome, random.Random(seed)))
     database = Database.beside(folder)
-    run = known(folder)
+    run = run_of(folder)
     assert run is not None
     with database.read() as connection:
         outcome.kept = [one.id for one in questions.answers(connection, run)]
@@ -110,7 +110,7 @@ async def _until(condition: Callable[[], Any], what: str, seconds: float = 120.0
 
 def _learned(folder: Path) -> int:
     """From how many answers the agent has learned, as it said last."""
-    run = known(folder)
+    run = run_of(folder)
     if run is None:
         return 0
     database = Database.beside(folder)

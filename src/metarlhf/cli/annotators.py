@@ -10,8 +10,8 @@ import tyro
 from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.finished import read_object
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import labels_of
 from metarlhf.runs import UserError
+from metarlhf.teach.directory import open_labels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ def main(argv: Sequence[str]) -> int:
     if not argv:
         raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")
     options = parse(Annotators, argv, "annotators", Annotators())
-    with labels_of(options.run, options.labels) as (database, run), database.write() as connection:
+    with (
+        open_labels(options.run, options.labels) as (database, run),
+        database.write() as connection,
+    ):
         token = people.invite(connection, run, options.invite) if options.invite else None
         if options.revoke:
             people.revoke(connection, run, options.revoke)

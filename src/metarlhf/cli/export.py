@@ -9,8 +9,8 @@ import tyro
 
 from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import labels_of
 from metarlhf.runs import UserError
+from metarlhf.teach.directory import open_labels
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Export, argv, "export", Export())
     suffix, write = FORMATS[options.format]
     path = options.to or options.run / f"labels{suffix}"
-    with labels_of(options.run, options.labels) as (database, run), database.read() as connection:
+    with open_labels(options.run, options.labels) as (database, run), database.read() as connection:
         count = write(connection, run, path)
     result = {"command": "export", "format": options.format, "file": str(path), "rows": count}
     return show(result, [f"{count} rows in {path}"], options.json)

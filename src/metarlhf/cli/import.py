@@ -7,11 +7,10 @@ from typing import Annotated
 
 import tyro
 
-from metarlhf import files
 from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.options import parse, show
-from metarlhf.cli.supervise import LESSON, known
 from metarlhf.runs import UserError
+from metarlhf.teach import directory
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
     from metarlhf.teach import Database, transfer
-    from metarlhf.teach.database import without_password
 
     if not argv:
         raise UserError("which file? metarlhf import FILE, which `metarlhf export` wrote")
     options = parse(Import, argv, "import", Import())
     folder = options.run or Path("runs") / f"import-{options.file.stem}"
-    if known(folder) is not None:
+    if directory.run_of(folder) is not None:
         raise UserError(f"{folder} holds a lesson already: name another --run")
     found = transfer.read(options.file)
     database = Database(options.labels) if options.labels else Database.beside(folder)
@@ -47,10 +45,7 @@ def main(argv: Sequence[str]) -> int:
             number = transfer.write(connection, found)
     finally:
         database.close()
-    written = {"run": number}
-    if options.labels:
-        written["labels"] = without_password(options.labels)
-    files.write_json(folder / LESSON, written)
+    directory.write(folder, number, options.labels)
     count = len(found.rows["answers"])
     result = {"command": "import", "answers": count, "run": number, "folder": str(folder)}
     return show(result, [f"{count} answers in {folder}"], options.json)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from metarlhf import files
-from metarlhf.cli import supervise
 from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
@@ -19,6 +18,8 @@ from metarlhf.meta.prior import load
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import CloningConfig, RLHFConfig
 from metarlhf.runs import UserError
+from metarlhf.teach import directory as lesson_directory
+from metarlhf.teach.web import LOOPBACK
 
 Kind = Literal["ten", "twenty", "ratings"]
 
@@ -86,7 +87,7 @@ class Teach(TrainOptions):
             raise ValueError(f"port must be from 1 to 65535, but is {self.port}")
         if self.linger < 0:
             raise ValueError(f"linger must be 0 or more, but is {self.linger}")
-        if self.host not in supervise.LOOPBACK and not self.annotators and self.replay is None:
+        if self.host not in LOOPBACK and not self.annotators and self.replay is None:
             raise ValueError(
                 f"whoever reaches {self.host} could answer: name people (--annotators ANA BEN), "
                 "each of whom gets a token, or leave --host as it is"
@@ -130,7 +131,8 @@ class Teach(TrainOptions):
     @property
     def url(self) -> str:
         """Where its labels are."""
-        return supervise.place(self.directory, self.labels or os.environ.get(supervise.LABELS))
+        named = self.labels or os.environ.get(lesson_directory.LABELS)
+        return lesson_directory.url_of(self.directory, named)
 
 
 def read(argv: Sequence[str]) -> Teach:

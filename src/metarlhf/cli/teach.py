@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metarlhf import files, rlhf
-from metarlhf.cli import extras, supervise
+from metarlhf.cli import extras
 from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
@@ -18,6 +19,7 @@ from metarlhf.networks import publish_agent
 from metarlhf.reward import publish_reward, wrong_answers
 from metarlhf.rlhf import RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.teach import directory, supervise
 from metarlhf.teach.report import write_lesson
 
 # How many steps a lesson has, who knows: `over` decides.
@@ -34,9 +36,14 @@ def main(argv: Sequence[str]) -> int:
     options = read(argv)
     if options.env is not None:
         extras.must_have_film()
-    if supervise.PART in os.environ or options.replay is not None:
+    if supervise.is_agent() or options.replay is not None:
         return train(options)
-    return supervise.watch(options, argv)
+    return supervise.Supervisor(
+        command=[sys.executable, "-c", "from metarlhf.cli import run; run()", "teach", *argv],
+        directory=options.directory, labels=options.url, resume=options.resume,
+        host=options.host, port=options.port, annotators=options.annotators,
+        linger=options.linger, env=options.env,
+    ).run()  # fmt: skip
 
 
 def train(options: Teach) -> int:
@@ -162,17 +169,15 @@ def _told(answer: Any) -> dict[str, str]:
 def _begin(options: Teach, run: RunDirectory, name: str, database: Any) -> str:
     """The run's number among the labels, which the page's process reads, too."""
     from metarlhf.teach import questions
-    from metarlhf.teach.database import without_password
 
-    known = supervise.known(run.path)
+    known = directory.run_of(run.path)
     if known is not None:
         with database.read() as connection:
             questions.family_of(connection, known)
         return known
     with database.write() as connection:
         number = questions.new_run(connection, name, _about(options))
-    written = {"run": number, "labels": without_password(options.url)}
-    files.write_json(run.path / supervise.LESSON, written)
+    directory.write(run.path, number, options.url)
     return number
 
 
@@ -190,7 +195,7 @@ def _about(options: Teach) -> dict[str, str]:
 
 
 def _ready(lesson: Any, state: RLHFState) -> bool:
-    if supervise.orphaned():
+    if supervise.is_orphan():
         os.kill(os.getpid(), signal.SIGINT)  # save, and end as by Ctrl-C
     return lesson.ready(state)
 
@@ -200,7 +205,7 @@ def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
     from metarlhf.teach import questions
 
     folder = Path(options.replay or "")
-    source, number = stack.enter_context(supervise.labels_of(folder, None))
+    source, number = stack.enter_context(directory.open_labels(folder, None))
     with source.read() as connection:
         about, wanted = questions.about(connection, number), _about(options)
         odd = sorted(name for name in wanted if about.get(name) != wanted[name])

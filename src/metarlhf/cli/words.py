@@ -10,7 +10,7 @@ def explain(error: Exception) -> tuple[int, str] | None:
     from metarlhf.meta.prior import WrongFamilyError
     from metarlhf.runs import Interrupted, UserError
 
-    if type(error).__module__ == "metarlhf.teach.errors":  # nothing is imported to ask
+    if type(error).__module__ == "metarlhf.teach.database":  # nothing is imported to ask
         return 2, str(error)
     if isinstance(error, Interrupted):
         return 130, str(error)

@@ -1,6 +1,7 @@
 """Films of an agent at work, by PyAV: MP4 (H.264), or an animated GIF, PNG or WebP."""
 
 import io
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ class Film:
 
         self._format = FORMATS[suffix]
         rate = Fraction(frames_per_second).limit_denominator(1000)
-        self._every = int(np.ceil(rate / GIF_RATE)) if suffix == ".gif" else 1
+        self._every = math.ceil(rate / GIF_RATE) if suffix == ".gif" else 1
         self._rate = rate / self._every
         self._file, self._count = io.BytesIO(), 0
         self._film = av.open(

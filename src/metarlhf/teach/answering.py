@@ -21,8 +21,7 @@ from sqlalchemy import (
 )
 
 from metarlhf.teach import tables
-from metarlhf.teach.database import number_of
-from metarlhf.teach.errors import Refused
+from metarlhf.teach.database import Refused, number_of
 from metarlhf.teach.records import Lease, Question
 
 # How long a question stays with somebody who does not answer, in seconds.

@@ -21,6 +21,7 @@ from metarlhf.envs.adapters.replays import Replay
 from metarlhf.report.film import encode
 from metarlhf.teach import tables
 from metarlhf.teach.database import Database
+from metarlhf.teach.directory import LABELS
 from metarlhf.teach.records import unpack, unpack_replay
 
 # Time between two looks for something to film, in seconds.
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--env", required=True)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args()
-    database = Database(os.environ["METARLHF_LABELS"])  # not an argument: it may hold a password
+    database = Database(os.environ[LABELS])
     with closing(database), closing(film(args.env)) as env:
         while os.getppid() == args.parent:
             if not make_next(database, args.run, env):

@@ -14,8 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from metarlhf.teach import tables
-from metarlhf.teach.database import number_of
-from metarlhf.teach.errors import LabelError
+from metarlhf.teach.database import LabelError, number_of
 
 # How long a browser stays signed in, in seconds.
 SESSION = 30 * 24 * 3600.0

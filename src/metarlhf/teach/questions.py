@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from metarlhf.teach import tables
 from metarlhf.teach.answering import QUESTION
-from metarlhf.teach.database import number_of
-from metarlhf.teach.errors import LabelError
+from metarlhf.teach.database import LabelError, number_of
 from metarlhf.teach.people import krippendorff_alpha
 from metarlhf.teach.records import (
     Answer,

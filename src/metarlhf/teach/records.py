@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, select
 
 from metarlhf.envs.adapters.replays import Replay
 from metarlhf.teach import tables
-from metarlhf.teach.errors import LabelError
+from metarlhf.teach.database import LabelError
 
 Kind = Literal["comparison", "rating"]
 

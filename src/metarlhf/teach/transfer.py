@@ -20,8 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from metarlhf.files import write_bytes
 from metarlhf.teach import questions, tables
-from metarlhf.teach.database import number_of
-from metarlhf.teach.errors import LabelError
+from metarlhf.teach.database import LabelError, number_of
 from metarlhf.teach.records import (
     BLOBS,
     FORMAT,

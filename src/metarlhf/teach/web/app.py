@@ -33,7 +33,7 @@ from metarlhf.teach import (
     tables,
 )
 from metarlhf.teach.people import Annotator
-from metarlhf.teach.web import events
+from metarlhf.teach.web import LOOPBACK, events
 from metarlhf.teach.web.guard import (
     COOKIE,
     HEADERS,
@@ -46,8 +46,6 @@ from metarlhf.teach.web.guard import (
     refusal,
 )
 from metarlhf.teach.web.writer import Writer
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)

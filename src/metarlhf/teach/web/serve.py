@@ -11,7 +11,9 @@ from pathlib import Path
 import uvicorn
 
 from metarlhf.teach import Database
-from metarlhf.teach.web.app import LOOPBACK, Settings, create_app
+from metarlhf.teach.directory import LABELS
+from metarlhf.teach.web import LOOPBACK
+from metarlhf.teach.web.app import Settings, create_app
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
     parser.add_argument("--tokens", action="store_true")
     parser.add_argument("--parent", type=int, default=0)
     args = parser.parse_args()
-    database = Database(os.environ["METARLHF_LABELS"])  # not an argument: it may hold a password
+    database = Database(os.environ[LABELS])
     hosts = None if args.tokens else LOOPBACK
     settings = Settings(needs_tokens=args.tokens, hosts=hosts, report=args.report)
     config = uvicorn.Config(

@@ -1,0 +1,78 @@
+"""The directory of a lesson: which run of a label store it is, and where that store is."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metarlhf import files
+from metarlhf.runs import UserError
+
+if TYPE_CHECKING:
+    from metarlhf.teach.database import Database
+
+# The environment names the store to processes: a URL may hold a password, which nobody else is to
+# see among their arguments.
+LABELS = "METARLHF_LABELS"
+FILE = "lesson.json"
+
+
+def write(folder: Path, run: str, url: str | None = None) -> None:
+    """Write down which run the lesson is.
+
+    Args:
+        folder: the lesson's directory.
+        run: its number among the labels.
+        url: where they are, if not in the directory; written without a password.
+    """
+    written = {"run": run}
+    if url is not None:
+        from metarlhf.teach.database import without_password
+
+        written["labels"] = without_password(url)
+    files.write_json(folder / FILE, written)
+
+
+def run_of(folder: Path) -> str | None:
+    """The lesson's number among the labels; None: nothing was begun there."""
+    return _read(folder, "run")
+
+
+def url_of(folder: Path, named: str | None) -> str:
+    """The URL of a lesson's labels: as `named`, or as written down, or in the directory."""
+    return named or _read(folder, "labels") or f"sqlite:///{folder / 'labels.db'}"
+
+
+@contextmanager
+def open_labels(folder: Path, named: str | None) -> Iterator[tuple["Database", str]]:
+    """A lesson's labels, opened, and its number among them.
+
+    Args:
+        folder: the lesson's directory.
+        named: URL of the labels, where it is not the one written down.
+
+    Raises:
+        UserError: there is no lesson.
+        LabelError: the labels cannot be opened, or do not hold it.
+    """
+    from metarlhf.teach.database import Database
+    from metarlhf.teach.questions import family_of
+
+    run = run_of(folder)
+    if run is None:
+        raise UserError(f"{folder} is no lesson: name the directory of a run of `metarlhf teach`")
+    database = Database(url_of(folder, named))
+    try:
+        with database.read() as connection:
+            family_of(connection, run)
+        yield database, run
+    finally:
+        database.close()
+
+
+def _read(folder: Path, name: str) -> str | None:
+    try:
+        return json.loads((folder / FILE).read_bytes()).get(name)
+    except (OSError, ValueError, AttributeError):
+        return None
