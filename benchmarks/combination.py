@@ -31,7 +31,7 @@ from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
 from metarlhf.rlhf.loop import pays as learned_reward
-from metarlhf.rollout import evaluate
+from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Feedback, Task
 
 # Answers, of which each number leads to a policy of its own.

@@ -17,6 +17,7 @@ from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.presets import preset
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
+from metarlhf.sampling import CompiledSampler
 
 FAMILY, GOAL, KEY = envs.make("navigation").without_termination(), jnp.zeros(2), jax.random.key(0)
 PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
@@ -27,12 +28,14 @@ CLIPS = Library.blank(FAMILY, 16)
 JOINT = preset("navigation").joint
 LOOPS = {
     "ppo": (
-        partial(ppo.init, KEY, FAMILY, GOAL, PPO),
-        lambda state: ppo.iterate(state, FAMILY, GOAL, PPO)[0],
+        partial(ppo.init, KEY, CompiledSampler(FAMILY, GOAL, PPO.num_envs), PPO),
+        lambda state: ppo.iterate(state, CompiledSampler(FAMILY, GOAL, PPO.num_envs), PPO)[0],
     ),
     "rlhf": (
-        partial(rlhf.from_scratch, KEY, FAMILY, GOAL, RLHF),
-        lambda state: rlhf.run_round(state, FAMILY, GOAL, RLHF)[0],
+        partial(rlhf.from_scratch, KEY, CompiledSampler(FAMILY, GOAL, RLHF.ppo.num_envs), RLHF),
+        lambda state: rlhf.run_round(state, CompiledSampler(FAMILY, GOAL, RLHF.ppo.num_envs), RLHF)[
+            0
+        ],
     ),
     "meta-rl": (
         partial(outer.init, KEY, FAMILY, META_RL),

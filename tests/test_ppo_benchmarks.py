@@ -13,6 +13,7 @@ from benchmarks.ppo.protocol import Measurement, Settings
 from metarlhf import ppo
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import loss
+from metarlhf.sampling import CompiledSampler
 
 NETWORKS = ((4, 64, 64, 2), (4, 64, 64, 1))
 TINY = Settings(updates=2, num_envs=4, num_steps=4, epochs=3, minibatches=2, hidden=(5,))
@@ -63,8 +64,8 @@ def test_counted_operations_are_those_of_ppo():
     family, task, config = setting_out(Settings(num_envs=16))
 
     def minibatch(key):
-        state = ppo.init(key, family, task, config)
-        state, trajectory = ppo.play(state, family, task, config)
+        state = ppo.init(key, CompiledSampler(family, task, config.num_envs), config)
+        state, trajectory = ppo.play(state, CompiledSampler(family, task, config.num_envs), config)
         return state.agent, make_batch(state.agent, trajectory, config)[0]
 
     agent, batch = jax.eval_shape(minibatch, jax.random.key(0))
@@ -80,7 +81,10 @@ def test_counted_operations_are_those_of_ppo():
 def test_trained_numbers_are_counted_right(task):
     settings = Settings(environment=task)
     family, task, config = setting_out(settings)
-    agent = jax.eval_shape(lambda key: ppo.init(key, family, task, config).agent, jax.random.key(0))
+    agent = jax.eval_shape(
+        lambda key: ppo.init(key, CompiledSampler(family, task, config.num_envs), config).agent,
+        jax.random.key(0),
+    )
     assert peers.parameters(settings) == sum(leaf.size for leaf in jax.tree.leaves(agent))
 
 

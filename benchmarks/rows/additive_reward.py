@@ -20,7 +20,8 @@ from metarlhf import envs, rlhf
 from metarlhf.envs import Navigation
 from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.reward import EnsembleConfig
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from metarlhf.statistics import mean_interval
 
 ROW = "additive-reward"
@@ -102,17 +103,26 @@ def learn(family, tasks, config, ensemble):
     @jax.jit
     @jax.vmap
     def start(key, task):
-        return rlhf.from_scratch(key, learning, task, config, ensemble)
+        return rlhf.from_scratch(
+            key, CompiledSampler(learning, task, config.ppo.num_envs), config, ensemble
+        )
 
     @jax.jit
     @jax.vmap
     def ask_and_learn(state, task):
-        return rlhf.run_round(state, learning, task, config)[0]
+        return rlhf.run_round(state, CompiledSampler(learning, task, config.ppo.num_envs), config)[
+            0
+        ]
 
     @jax.jit
     @jax.vmap
     def practise(state, task):
-        return rlhf.practise(state, learning, task, config, config.final_updates)[0]
+        return rlhf.practise(
+            state,
+            CompiledSampler(learning, task, config.ppo.num_envs),
+            config,
+            config.final_updates,
+        )[0]
 
     @jax.jit
     @jax.vmap

@@ -20,7 +20,8 @@ from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig
 from metarlhf.rlhf.constraints import true_cost
-from metarlhf.rollout import play_episodes
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.statistics import mean_interval
 
 ROW = "constraint"
@@ -100,7 +101,8 @@ def over_tasks(function):
 
     @partial(jax.jit, static_argnames=("config",))
     def compiled(states, tasks, config):
-        return jax.vmap(lambda state, task: function(state, FAMILY, task, config))(states, tasks)
+        sampler = lambda task: CompiledSampler(FAMILY, task, config.ppo.num_envs)
+        return jax.vmap(lambda state, task: function(state, sampler(task), config))(states, tasks)
 
     return compiled
 

@@ -24,7 +24,8 @@ from metarlhf.experiments.references import References, references
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig, WatchConfig
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 
 ROW = "over-optimisation"
 FAMILY, SEEDS, LABELS, CHECKED, EVERY, UPDATES = "navigation", 10, 36, 24, 2, 100
@@ -134,7 +135,8 @@ def over_tasks(function):
     @partial(jax.jit, static_argnames=("config",))
     def compiled(states, tasks, config):
         family = envs.make(FAMILY).without_termination()
-        return jax.vmap(lambda state, task: function(state, family, task, config))(states, tasks)
+        sampler = lambda task: CompiledSampler(family, task, config.ppo.num_envs)
+        return jax.vmap(lambda state, task: function(state, sampler(task), config))(states, tasks)
 
     return compiled
 

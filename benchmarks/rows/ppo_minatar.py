@@ -18,7 +18,8 @@ from benchmarks.kept import kept, path_of
 from benchmarks.ppo.protocol import EPISODES
 from metarlhf import envs, ppo
 from metarlhf.ppo.presets import MINATAR
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from metarlhf.statistics import mean_interval
 
 ROW = "ppo-minatar"
@@ -54,8 +55,10 @@ def train(config, seed):
     """One run, and what its agent is paid."""
     family = envs.make(TASK)
     task = family.sample(jax.random.key(0))
-    state = ppo.init(jax.random.key(seed), family, task, config)
-    state, _ = ppo.iterate_many(state, family, task, config, config.num_updates)
+    state = ppo.init(jax.random.key(seed), CompiledSampler(family, task, config.num_envs), config)
+    state, _ = ppo.iterate_many(
+        state, CompiledSampler(family, task, config.num_envs), config, config.num_updates
+    )
     key = jax.random.key(seed + 1_000)
     play = lambda mode: evaluate(key, family, task, state.agent.actor, EPISODES, mode)
     return {"sampled": play(False), "mode": play(True)}

@@ -32,6 +32,7 @@ from benchmarks.ppo.flops import (
 from benchmarks.ppo.peers import ratio
 from benchmarks.ppo.protocol import Settings
 from metarlhf import ppo
+from metarlhf.sampling import CompiledSampler
 
 ROW = "ppo-roofline"
 REPEATS, UPDATES = 9, 30
@@ -41,7 +42,7 @@ def measure(options):
     """Training and its products alone, by turns."""
     repeats, updates = (2, 4) if options.quick else (REPEATS, UPDATES)
     family, task, config = setting_out(Settings(updates=updates))
-    start = ppo.init(jax.random.key(0), family, task, config)
+    start = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
     networks = layer_sizes(start.agent)
     per_update = config.epochs * config.minibatches
     rows, steps = config.batch_size // config.minibatches, updates * per_update

@@ -20,6 +20,7 @@ from benchmarks.ppo.flops import seconds
 from benchmarks.ppo.peers import ratio
 from benchmarks.ppo.protocol import Settings
 from metarlhf import ppo
+from metarlhf.sampling import CompiledSampler
 
 ROW = "ppo-seeds"
 SEEDS, REPEATS = 16, 9
@@ -43,8 +44,10 @@ def gain(seeds, num_envs, updates, repeats, targets):
     keys = jax.random.split(jax.random.key(0), seeds)
 
     def train(key):
-        start = ppo.init(key, family, task, config)
-        return ppo.iterate_many(start, family, task, config, updates)[0]
+        start = ppo.init(key, CompiledSampler(family, task, config.num_envs), config)
+        return ppo.iterate_many(
+            start, CompiledSampler(family, task, config.num_envs), config, updates
+        )[0]
 
     programs = [(jax.jit(train), keys[0]), (jax.jit(jax.vmap(train)), keys)]
     times = [[seconds(*program) for program in programs] for _ in range(repeats + 1)]

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.harness import Result
 from metarlhf import envs, ppo
 from metarlhf.ppo.batch import make_batch
+from metarlhf.sampling import CompiledSampler
 
 ROW = "ppo-throughput"
 CONFIG = ppo.PPOConfig(
@@ -26,13 +27,13 @@ def measure(options):
     runs, updates = (3, 2) if options.quick else (RUNS, UPDATES)
     family = envs.make("cartpole")
     task = family.sample(jax.random.key(0))
-    start = ppo.init(jax.random.key(0), family, task, CONFIG)
+    start = ppo.init(jax.random.key(0), CompiledSampler(family, task, CONFIG.num_envs), CONFIG)
     stages = time_stages(start, family, task)
     rates, metrics = [], {}
     for run in range(runs + 1):
         begin = time.perf_counter()
         state, metrics = jax.block_until_ready(
-            ppo.iterate_many(start, family, task, CONFIG, updates)
+            ppo.iterate_many(start, CompiledSampler(family, task, CONFIG.num_envs), CONFIG, updates)
         )
         if run:  # the first one compiles
             rates.append(updates * CONFIG.batch_size / (time.perf_counter() - begin))
@@ -56,7 +57,9 @@ def measure(options):
 
 def time_stages(state, family, task):
     """Where the time of an update goes: medians, each stage compiled and timed by itself."""
-    play = jax.jit(lambda state: ppo.play(state, family, task, CONFIG))
+    play = jax.jit(
+        lambda state: ppo.play(state, CompiledSampler(family, task, CONFIG.num_envs), CONFIG)
+    )
     learn = jax.jit(lambda state, trajectory: ppo.learn(state, trajectory, CONFIG))
     judge = jax.jit(lambda state, trajectory: make_batch(state.agent, trajectory, CONFIG))
     state, trajectory = play(state)

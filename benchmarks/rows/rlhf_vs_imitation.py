@@ -26,7 +26,8 @@ from metarlhf import envs, rlhf
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rollout_host import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.host import evaluate
 from metarlhf.statistics import mean_interval
 
 ROW = "rlhf-vs-imitation"
@@ -121,10 +122,12 @@ def learn(seed):
 @jax.jit
 def begin(key):
     """Untrained networks."""
-    return rlhf.from_scratch(key, FAMILY, TASK, CONFIG, ENSEMBLE)
+    return rlhf.from_scratch(
+        key, CompiledSampler(FAMILY, TASK, CONFIG.ppo.num_envs), CONFIG, ENSEMBLE
+    )
 
 
 @jax.jit
 def one_round(state):
     """Questions, a fit and updates."""
-    return rlhf.run_round(state, FAMILY, TASK, CONFIG)[0]
+    return rlhf.run_round(state, CompiledSampler(FAMILY, TASK, CONFIG.ppo.num_envs), CONFIG)[0]

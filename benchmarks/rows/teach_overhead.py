@@ -24,10 +24,11 @@ from benchmarks.people.load import Browser, serving
 from metarlhf import envs, rlhf
 from metarlhf.cli.single import task_number
 from metarlhf.meta.presets import preset
+from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, people, questions
 from metarlhf.teach import lesson as lessons
 from metarlhf.teach.desk import Desk
-from metarlhf.teach.stage import Compiled
+from metarlhf.teach.stage import CompiledStage
 
 ROW = "teach-overhead"
 REPEATS, UPDATES = 25, 300
@@ -40,7 +41,9 @@ def measure(options):
     config = replace(preset("navigation").few_labels, rounds=130, updates=1_000)
     task = task_number(FAMILY, 0)
     learning = FAMILY.without_termination()
-    make = lambda: rlhf.from_scratch(jax.random.key(0), learning, task, config)
+    make = lambda: rlhf.from_scratch(
+        jax.random.key(0), CompiledSampler(learning, task, config.ppo.num_envs), config
+    )
     alone, taught, answers = [], [], 0
     for _ in range(repeats):
         seconds, again, given = _taught(make, task, config, updates)
@@ -69,6 +72,10 @@ def measure(options):
     )
 
 
+def _stage(task, config):
+    return CompiledStage(CompiledSampler(FAMILY, task, config.ppo.num_envs))
+
+
 def _taught(make, task, config, updates):
     """Seconds of so many updates, of the same done again, and how many answers there were."""
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +84,7 @@ def _taught(make, task, config, updates):
         with database.write() as connection:
             run = questions.new_run(connection, FAMILY.name, {})
             token = people.invite(connection, run, "somebody")
-        lesson = Noted(Desk(database, run, FAMILY), Compiled(FAMILY, task), config)
+        lesson = Noted(Desk(database, run, FAMILY), _stage(task, config), config)
         over = threading.Event()
         with serving(url, run) as address:
             thread = threading.Thread(target=asyncio.run, args=(_answer(address, token, over),))
@@ -87,7 +94,7 @@ def _taught(make, task, config, updates):
             finally:
                 over.set()
                 thread.join()
-        desk, stage = Desk(database, run, FAMILY), Compiled(FAMILY, task)
+        desk, stage = Desk(database, run, FAMILY), _stage(task, config)
         again = Again(desk, stage, config, recorded=_said(lesson))
         again.asked_at = lesson.asked_at
         alone, _ = _updates(again, make, updates)

@@ -6,6 +6,7 @@ from metarlhf import envs, rlhf
 from metarlhf.cli.held import held_words, holding, parted_words, standing
 from metarlhf.cli.single import true_return
 from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
+from metarlhf.sampling import CompiledSampler
 
 CONFIG = RLHFConfig(never=NeverConfig(clips=200, limit=0.01), leash=0.1, updates=1)
 MARKED = {"never_clips": 200, "never_marked": 31}
@@ -56,7 +57,9 @@ def test_where_a_lesson_stands_is_told_as_it_is_paid_and_as_it_is_shown():
     family = envs.make("navigation")
     task = family.sample(jax.random.key(1))
     config = RLHFConfig(labels=2, rounds=1, final_updates=2, watch=WatchConfig(every=1))
-    state = rlhf.from_scratch(jax.random.key(0), family, task, config)
+    state = rlhf.from_scratch(
+        jax.random.key(0), CompiledSampler(family, task, config.ppo.num_envs), config
+    )
     told = standing(state, family, task, config)
     shown = true_return(state.key, family.without_termination(), task, state.ppo.agent)
     assert told["return_as_shown"] == shown

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from metarlhf import ppo
 from metarlhf.cli import main
+from metarlhf.ppo import train as ppo_train
 from tests.cli.tiny import PPO
 
 COUNTING = "tests.envs.counting:Counting-v0"
@@ -30,7 +30,7 @@ def test_ppo_trains_in_a_simulator(tmp_path, capsys, env):
 
 def test_a_run_stopped_and_killed_goes_on_from_its_last_checkpoint(tmp_path, capsys, monkeypatch):
     """As long as nothing else is lost, a cut in the middle of an update is as good as a kill."""
-    run, iterate, calls = tmp_path / "run", ppo.host.iterate, []
+    run, iterate, calls = tmp_path / "run", ppo_train.iterate, []
 
     class PowerCutError(Exception):
         pass
@@ -43,7 +43,7 @@ def test_a_run_stopped_and_killed_goes_on_from_its_last_checkpoint(tmp_path, cap
             raise PowerCutError
         return iterate(*arguments)
 
-    monkeypatch.setattr(ppo.host, "iterate", eventful)
+    monkeypatch.setattr(ppo_train, "iterate", eventful)
     command = ["ppo", "--env=CartPole-v1", *TINY, "--run-dir", str(run)]
     assert main(command) == 130
     assert "stopped after 2 of 5" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from metarlhf import envs
 from metarlhf.envs import Discrete, Environment, Image
 from metarlhf.networks import build_agent
-from metarlhf.rollout import collect, reset
+from metarlhf.sampling.compiled import collect, reset
 
 POLE = envs.make("gymnax:CartPole-v1")
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ from metarlhf import envs
 from metarlhf.envs.base import Discrete
 from metarlhf.feedback import Library, blank, cut
 from metarlhf.networks import build_agent
-from metarlhf.rollout import collect, reset
+from metarlhf.sampling.compiled import collect, reset
 
 FAMILIES = ("navigation", "navigation/pearl2019", "reacher", "pendulum", "cartpole")
 KEY = jax.random.key(0)

@@ -20,10 +20,11 @@ from metarlhf.reward import EnsembleConfig, wrong_answers
 from metarlhf.reward.config import CostConfig
 from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.rlhf import NeverConfig, RLHFConfig
+from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, answering, people, questions, tables
 from metarlhf.teach.desk import PAUSE, Desk
 from metarlhf.teach.lesson import Lesson
-from metarlhf.teach.stage import Compiled
+from metarlhf.teach.stage import CompiledStage
 from tests.meta.tiny import CONFIG as PRIOR
 from tests.same import differ
 
@@ -37,7 +38,9 @@ COUNT = itertools.count()
 
 def make():
     learning = FAMILY.without_termination()
-    return rlhf.from_scratch(jax.random.key(0), learning, TASK, CONFIG, ENSEMBLE)
+    return rlhf.from_scratch(
+        jax.random.key(0), CompiledSampler(learning, TASK, CONFIG.ppo.num_envs), CONFIG, ENSEMBLE
+    )
 
 
 @pytest.fixture
@@ -47,11 +50,15 @@ def database(tmp_path):
     opened.close()
 
 
+def stage():
+    return CompiledStage(CompiledSampler(FAMILY, TASK, SMALL.num_envs))
+
+
 def begun(database, config=CONFIG, **options):
     with database.write() as connection:
         run = questions.new_run(connection, FAMILY.name, {})
     desk = Desk(database, run, FAMILY, **options.pop("desk", {}))
-    return Lesson(desk, Compiled(FAMILY, TASK), config, **options)
+    return Lesson(desk, stage(), config, **options)
 
 
 def say(lesson, name="ana", how=None, most=1):
@@ -216,7 +223,7 @@ def test_a_bad_moment_may_mean_never_this(database):
     never = NeverConfig(clips=5, model=CostConfig(members=2, hidden=(8,), fit_steps=5))
     config = replace(CONFIG, never=never)
     lesson = begun(database, config)
-    start = partial(rlhf.from_scratch, jax.random.key(0), lesson.stage.shown, TASK)
+    start = partial(rlhf.from_scratch, jax.random.key(0), lesson.stage.sampler)
     before = lesson.begin(lambda: start(config, ENSEMBLE))
     state, row = lesson.step(before, 0)
     assert row["cost"] == 0
@@ -295,7 +302,12 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
     library = prior.library[jnp.arange(3)]
     lesson = begun(database, config)
     start = lambda: rlhf.start(
-        jax.random.key(0), FAMILY, TASK, prior.agent, prior.belief, config, library
+        jax.random.key(0),
+        CompiledSampler(FAMILY, TASK, config.ppo.num_envs),
+        prior.agent,
+        prior.belief,
+        config,
+        library,
     )
     state, rows = lesson.begin(start), []
     while not lesson.over(rows):
@@ -321,7 +333,12 @@ def test_a_prior_is_taught_without_a_step(database):
     config = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=20, ppo=SMALL)
     lesson = begun(database, config)
     start = lambda: rlhf.start(
-        jax.random.key(0), FAMILY, TASK, prior.agent, prior.belief, config, prior.library
+        jax.random.key(0),
+        CompiledSampler(FAMILY, TASK, config.ppo.num_envs),
+        prior.agent,
+        prior.belief,
+        config,
+        prior.library,
     )
     state, rows, iteration = lesson.begin(start), [], 0
     while not lesson.over(rows):
@@ -349,7 +366,7 @@ def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database
     _, later = after(lesson, kept, 2)
     while later["labels"] == row["labels"]:
         _, later = after(lesson, kept, 3)
-    again = Lesson(lesson.desk, Compiled(FAMILY, TASK), CONFIG)
+    again = Lesson(lesson.desk, stage(), CONFIG)
     again.resumed(kept, [row])
     with database.read() as connection:
         assert len(questions.taken(connection, lesson.desk.run)) == int(kept.round) == 1

@@ -15,7 +15,8 @@ from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from tests.meta.tiny import FAMILY, LEARNING
 from tests.same import assert_same, differ
 
@@ -146,11 +147,20 @@ def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks)
     @jax.jit
     def one_by_one():
         state = rlhf.start(
-            KEY, LEARNING, tasks[0], prior.agent, prior.belief, config, prior.library
+            KEY,
+            CompiledSampler(LEARNING, tasks[0], config.ppo.num_envs),
+            prior.agent,
+            prior.belief,
+            config,
+            prior.library,
         )
         for _ in range(config.rounds):
-            state, _ = rlhf.run_round(state, LEARNING, tasks[0], config)
-        return rlhf.practise(state, LEARNING, tasks[0], config, 1)[0]
+            state, _ = rlhf.run_round(
+                state, CompiledSampler(LEARNING, tasks[0], config.ppo.num_envs), config
+            )
+        return rlhf.practise(
+            state, CompiledSampler(LEARNING, tasks[0], config.ppo.num_envs), config, 1
+        )[0]
 
     expected = one_by_one()
     for a, b in zip(jax.tree.leaves(whole.answers), jax.tree.leaves(expected.answers), strict=True):

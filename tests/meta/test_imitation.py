@@ -21,6 +21,7 @@ from metarlhf.contrib.search import (
 )
 from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
 from metarlhf.networks.learned_optimiser import STEP, flatten
+from metarlhf.sampling import CompiledSampler
 from tests.meta.test_search import SMALL
 
 FAMILY = envs.make("navigation")
@@ -33,7 +34,9 @@ def test_what_is_recorded_is_what_adam_did():
     """By what Adam is known for: its first step, and that it is annealed."""
     keys = jax.random.split(jax.random.key(1), 2)
     tasks = jax.vmap(FAMILY.sample)(keys)
-    agent = ppo.init(keys[0], FAMILY, tasks[0], TRIAL.config).agent
+    agent = ppo.init(
+        keys[0], CompiledSampler(FAMILY, tasks[0], TRIAL.config.num_envs), TRIAL.config
+    ).agent
     everything = jnp.arange(len(flatten(agent)))
     found = record(keys, tasks, TRIAL, everything, STEPS)
     assert found.move.shape == (2, len(everything), STEPS)

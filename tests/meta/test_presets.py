@@ -11,6 +11,7 @@ from metarlhf.experiments.references import references
 from metarlhf.meta import joint
 from metarlhf.meta.presets import FAMILIES, preset
 from metarlhf.meta.tasks import held_out_tasks
+from metarlhf.sampling import CompiledSampler
 
 KEY = jax.random.key(0)
 every_family = pytest.mark.parametrize("name", [*FAMILIES, "navigation/pearl2019"])
@@ -58,23 +59,31 @@ def test_every_preset_builds_and_teaches(name):
     """Traced only, shapes and types checked: meta-training, teaching, scratch and the oracle."""
     family, found = envs.make(name).without_termination(), preset(name)
     task = family.sample(KEY)
+    sampler = lambda ppo: CompiledSampler(family, task, ppo.num_envs)
     trace = jax.eval_shape
     state = trace(partial(joint.init, KEY, family, found.joint))
     state, _ = trace(partial(joint.iterate, family=family, config=found.joint), state)
     prior = trace(partial(joint.prior_of, family=family, config=found.joint), state)
 
     def taught(prior, config):
-        state = rlhf.start(KEY, family, task, prior.agent, prior.belief, config, prior.library)
-        state = rlhf.run_round(state, family, task, config)[0]
-        return rlhf.practise(state, family, task, config, config.final_updates)[0]
+        state = rlhf.start(
+            KEY,
+            sampler(config.ppo),
+            prior.agent,
+            prior.belief,
+            config,
+            prior.library,
+        )
+        state = rlhf.run_round(state, sampler(config.ppo), config)[0]
+        return rlhf.practise(state, sampler(config.ppo), config, config.final_updates)[0]
 
     for config in (found.ten, found.twenty, found.ratings):
         trace(partial(taught, config=config), prior)
     for config in (found.few_labels, found.few_steps):
-        state = trace(partial(rlhf.from_scratch, KEY, family, task, config))
-        trace(partial(rlhf.run_round, family=family, task=task, config=config), state)
-    state = trace(partial(ppo.init, KEY, family, task, found.oracle))
-    trace(partial(ppo.iterate, family=family, task=task, config=found.oracle), state)
+        state = trace(partial(rlhf.from_scratch, KEY, sampler(config.ppo), config))
+        trace(partial(rlhf.run_round, sampler=sampler(config.ppo), config=config), state)
+    state = trace(partial(ppo.init, KEY, sampler(found.oracle), found.oracle))
+    trace(partial(ppo.iterate, sampler=sampler(found.oracle), config=found.oracle), state)
 
 
 def test_a_family_that_nothing_was_tuned_for_has_presets_too():

@@ -12,7 +12,7 @@ from metarlhf.contrib import rl2
 from metarlhf.contrib.config import RL2Config
 from metarlhf.contrib.rl2 import AnyTask, Trials
 from metarlhf.envs import Box, Discrete, Step
-from metarlhf.rollout import collect, play_episodes, reset
+from metarlhf.sampling.compiled import collect, play_episodes, reset
 
 NAVIGATION = envs.make("navigation")
 

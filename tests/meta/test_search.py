@@ -14,6 +14,7 @@ from metarlhf.contrib.config import EvolutionConfig
 from metarlhf.contrib.search import Trial, generation, returns, search, trained_return
 from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
 from metarlhf.ppo.presets import SEARCHED
+from metarlhf.sampling import CompiledSampler
 from tests.same import assert_same, differ
 
 SMALL = ppo.PPOConfig(
@@ -27,8 +28,10 @@ NETWORK = LearnedOptimiser(key=jax.random.key(0))
 def test_ppo_goes_where_its_optimiser_says_and_the_optimiser_stays():
     family = envs.make("navigation")
     task = family.sample(jax.random.key(0))
-    start = ppo.init(jax.random.key(1), family, task, SMALL, learned=NETWORK)
-    *_, (state, entry) = ppo.train(start, family, task, SMALL)
+    start = ppo.init(
+        jax.random.key(1), CompiledSampler(family, task, SMALL.num_envs), SMALL, learned=NETWORK
+    )
+    *_, (state, entry) = ppo.train(start, CompiledSampler(family, task, SMALL.num_envs), SMALL)
     assert np.isfinite(entry["return"])
     jax.tree.map(np.testing.assert_array_equal, state.learned, NETWORK)
     moved = state.agent.actor.network.weights[0] - start.agent.actor.network.weights[0]
@@ -43,14 +46,23 @@ def test_a_step_that_is_not_taken_leaves_the_learned_optimiser_as_it_was():
     config = replace(SMALL, kl_stop=1e-5)
     last = lambda network: network.layers[-1].weight
     strong = eqx.tree_at(last, NETWORK, 100.0 * last(NETWORK))
-    start = ppo.init(jax.random.key(1), family, task, config, learned=strong)
-    state, metrics = ppo.iterate_many(start, family, task, config, 1)
+    start = ppo.init(
+        jax.random.key(1), CompiledSampler(family, task, config.num_envs), config, learned=strong
+    )
+    state, metrics = ppo.iterate_many(
+        start, CompiledSampler(family, task, config.num_envs), config, 1
+    )
     taken = round(float(metrics["share_of_steps"][0]) * config.epochs * config.minibatches)
     assert 0 < taken < config.epochs * config.minibatches
     # But its schedule goes on: it is told how much of the training has passed.
     assert int(state.optimiser[1].schedule.count) == config.epochs * config.minibatches
     every, _ = ppo.iterate_many(
-        ppo.init(jax.random.key(1), family, task, SMALL, learned=strong), family, task, SMALL, 1
+        ppo.init(
+            jax.random.key(1), CompiledSampler(family, task, SMALL.num_envs), SMALL, learned=strong
+        ),
+        CompiledSampler(family, task, SMALL.num_envs),
+        SMALL,
+        1,
     )
     assert differ(every.optimiser[1].memory, state.optimiser[1].memory)
 
@@ -91,15 +103,26 @@ def test_ppo_learns_with_a_drift_and_refuses_one_beside_another_objective():
     family = envs.make("navigation")
     task = family.sample(jax.random.key(0))
     drift = jax.tree.map(lambda x: 30.0 * x, LearnedDrift(key=jax.random.key(0)))
-    states = [ppo.init(jax.random.key(1), family, task, SMALL, learned=x) for x in (None, drift)]
-    first, second = (ppo.iterate_many(s, family, task, SMALL, 2)[0] for s in states)
+    states = [
+        ppo.init(jax.random.key(1), CompiledSampler(family, task, SMALL.num_envs), SMALL, learned=x)
+        for x in (None, drift)
+    ]
+    first, second = (
+        ppo.iterate_many(s, CompiledSampler(family, task, SMALL.num_envs), SMALL, 2)[0]
+        for s in states
+    )
     # The first minibatch of each update is the same; what comes after it is not.
     assert differ(first.agent.actor, second.agent.actor)
     assert_same(second.learned, drift)
     for learned, objective in ((drift, "kl"), (NETWORK, "trpo")):
         other = replace(SMALL, objective=objective)
         with pytest.raises(ValueError, match="objective"):
-            ppo.init(jax.random.key(1), family, task, other, learned=learned)
+            ppo.init(
+                jax.random.key(1),
+                CompiledSampler(family, task, other.num_envs),
+                other,
+                learned=learned,
+            )
 
 
 def test_a_candidate_that_comes_to_no_number_is_told_of_and_leaves_the_mean_alone(monkeypatch):

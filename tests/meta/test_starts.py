@@ -18,6 +18,8 @@ from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.host import evaluate
 from tests.meta.targets import HORIZON, Targets
 
 NO_QUESTIONS = RLHFConfig(labels=0)
@@ -61,14 +63,18 @@ def test_pretraining_learns_what_pays_on_average(normalised):
 def test_values_are_in_units_of_reward_again_after_pretraining():
     """PPO taught them rewards over their standard deviation; gradient steps see them as paid."""
     config = PPOConfig(num_envs=2, num_steps=10, hidden=(4,), normalise_reward=True)
-    state = ppo.init(KEY, FAMILY, TASKS[0], config)
+    state = ppo.init(KEY, CompiledSampler(FAMILY, TASKS[0], config.num_envs), config)
     where = lambda s: s.reward_scale.moments.mean_variance
     state = eqx.tree_at(where, state, jnp.array([5.0, 9.0]))
     obs = jax.random.normal(KEY, (7, 2))
     found = references._in_units_of_reward(state)
     np.testing.assert_allclose(found.critic(obs), 3 * state.agent.critic(obs), rtol=1e-5)
     np.testing.assert_array_equal(found.actor(obs)[0].mode(), state.agent.actor(obs)[0].mode())
-    plain = ppo.init(KEY, FAMILY, TASKS[0], replace(config, normalise_reward=False))
+    plain = ppo.init(
+        KEY,
+        CompiledSampler(FAMILY, TASKS[0], replace(config, normalise_reward=False).num_envs),
+        replace(config, normalise_reward=False),
+    )
     assert references._in_units_of_reward(plain) is plain.agent
 
 
@@ -169,7 +175,7 @@ def test_on_simulators_outside_the_program_every_update_has_tasks_of_its_own(mon
     evaluated = Targets(20)
     evaluated.set_tasks(np.linspace(1, 2, 20))
     before, after = (
-        float(ppo.host.evaluate(KEY, evaluated, one.agent.actor).mean()) for one in (start, found)
+        float(evaluate(KEY, evaluated, one.agent.actor).mean()) for one in (start, found)
     )
     assert before == pytest.approx(-1.5 * HORIZON, abs=1)
     assert after > -0.6 * HORIZON

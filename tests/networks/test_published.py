@@ -10,7 +10,8 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.files import PublishedFileError
 from metarlhf.networks import build_agent, load_agent, publish_agent
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 
 KINDS = {
     "plain": {},
@@ -36,8 +37,10 @@ def test_an_agent_comes_back_as_it_was(tmp_path, kind):
 def test_what_ppo_trained_acts_the_same_when_read(tmp_path):
     family, task = envs.make("cartpole"), jnp.array(0.5)
     config = ppo.PPOConfig(num_envs=4, num_steps=16, hidden=(8,), memory="gru", memory_size=4)
-    state = ppo.init(jax.random.key(0), family, task, config)
-    agent = ppo.iterate_many(state, family, task, config, 1)[0].agent
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    agent = ppo.iterate_many(state, CompiledSampler(family, task, config.num_envs), config, 1)[
+        0
+    ].agent
     read = load_agent(publish_agent(tmp_path, agent, "cartpole"))
     returns = jax.jit(lambda agent: evaluate(jax.random.key(1), family, task, agent.actor, 4))
     np.testing.assert_array_equal(returns(agent), returns(read))

@@ -18,8 +18,9 @@ CONFIG = ppo.PPOConfig(
 
 def test_a_guessing_game_is_learned():
     env, evaluation_env = envs.connect("Guess-v0", 4), envs.connect("Guess-v0", 3)
-    state = ppo.host.init(jax.random.key(0), env, CONFIG)
-    rows = [row for _, row in ppo.host.train(state, env, evaluation_env, CONFIG)]
+    sampler = HostSampler(env, evaluation_env)
+    state = ppo.init(jax.random.key(0), sampler, CONFIG)
+    rows = [row for _, row in ppo.train(state, sampler, CONFIG)]
     assert [row["steps"] for row in rows] == [32 * (i + 1) for i in range(40)]
     assert ["return" in row for row in rows] == [i in (19, 39) for i in range(40)]
     assert rows[-1]["return"] == 10.0
@@ -31,10 +32,10 @@ def test_a_guessing_game_is_learned():
 @pytest.mark.parametrize("memory", [None, "gru"])
 def test_what_goes_on_keeps_what_was_learned_and_begins_new_episodes(memory):
     config = replace(CONFIG, memory=memory, memory_size=4, normalise_reward=True)
-    env = envs.connect("tests.envs.counting:Counting-v0", 4)
-    state = ppo.host.init(jax.random.key(0), env, config)
-    state, _ = ppo.host.iterate(state, env, config)
-    again = ppo.host.restart(state, env)
+    sampler = HostSampler(envs.connect("tests.envs.counting:Counting-v0", 4))
+    state = ppo.init(jax.random.key(0), sampler, config)
+    state, _ = ppo.iterate(state, sampler, config)
+    again = ppo.restart(state, sampler)
     assert jax.tree.structure(again) == jax.tree.structure(state)
     assert not np.asarray(again.rollout.obs).any()
     for old_episodes in (again.rollout.env, again.reward_scale.returns):
@@ -45,15 +46,15 @@ def test_what_goes_on_keeps_what_was_learned_and_begins_new_episodes(memory):
         pairs = zip(*(jax.tree.leaves(getattr(s, part)) for s in (state, again)), strict=True)
         assert all(np.array_equal(one, other) for one, other in pairs)
     assert again.reward_scale.moments.count == state.reward_scale.moments.count > 1
-    ppo.host.iterate(again, env, config)
+    ppo.iterate(again, sampler, config)
 
 
 def test_the_same_key_gives_the_same_training():
     def weights():
-        env = envs.connect("CartPole-v1", 4)
-        state = ppo.host.init(jax.random.key(3), env, CONFIG)
+        sampler = HostSampler(envs.connect("CartPole-v1", 4))
+        state = ppo.init(jax.random.key(3), sampler, CONFIG)
         for _ in range(2):
-            state, _ = ppo.host.iterate(state, env, CONFIG)
+            state, _ = ppo.iterate(state, sampler, CONFIG)
         return state.agent.actor.network.weights[0]
 
     np.testing.assert_array_equal(weights(), weights())

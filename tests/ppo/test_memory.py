@@ -11,6 +11,7 @@ from metarlhf import ppo
 from metarlhf.networks.layers import Memory
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import loss
+from metarlhf.sampling import CompiledSampler
 from tests.recall import Recall
 
 RECALL, TASK = Recall(), jnp.zeros(())
@@ -24,8 +25,8 @@ CONFIG = ppo.PPOConfig(
 def played(request):
     """Two rollouts, the second from where the first stopped in the middle of an episode."""
     config = replace(CONFIG, memory=request.param, num_envs=4, num_steps=6)
-    state = ppo.init(jax.random.key(0), RECALL, TASK, config)
-    play = jax.jit(lambda s: ppo.play(s, RECALL, TASK, config))
+    state = ppo.init(jax.random.key(0), CompiledSampler(RECALL, TASK, config.num_envs), config)
+    play = jax.jit(lambda s: ppo.play(s, CompiledSampler(RECALL, TASK, config.num_envs), config))
     after, first = play(state)
     _, second = play(after)
     return config, state.agent, first, second
@@ -89,8 +90,8 @@ def test_sequences_are_not_cut():
 @pytest.mark.parametrize("memory", ["gru", "lstm", None])
 def test_memory_alone_solves_recall(memory):
     config = replace(CONFIG, memory=memory)
-    state = ppo.init(jax.random.key(1), RECALL, TASK, config)
-    *_, (_, entry) = ppo.train(state, RECALL, TASK, config)
+    state = ppo.init(jax.random.key(1), CompiledSampler(RECALL, TASK, config.num_envs), config)
+    *_, (_, entry) = ppo.train(state, CompiledSampler(RECALL, TASK, config.num_envs), config)
     if memory:
         assert entry["return"] > 0.95
     else:

@@ -14,6 +14,7 @@ from metarlhf import envs, ppo
 from metarlhf.networks import Moments
 from metarlhf.ppo.batch import RewardScale
 from metarlhf.ppo.update import value_loss
+from metarlhf.sampling import CompiledSampler
 from tests.countdown import Countdown
 
 
@@ -42,8 +43,8 @@ def test_images_pass_as_they_are_and_vectors_are_clipped():
 def test_rewards_are_divided_by_the_spread_of_discounted_returns():
     family, task = Countdown(horizon=5), jnp.array(3)
     config = ppo.PPOConfig(num_envs=2, num_steps=7, minibatches=2, hidden=(4,))
-    state = ppo.init(jax.random.key(0), family, task, config)
-    _, trajectory = ppo.play(state, family, task, config)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    _, trajectory = ppo.play(state, CompiledSampler(family, task, config.num_envs), config)
     paid, scale = RewardScale.start(2).apply(trajectory, gamma=0.5)
     # Episodes of three steps that pay 0, 1, 2; the eighth step would be the second of the third.
     returns = [0, 1, 2.5, 0, 1, 2.5, 0]
@@ -68,8 +69,8 @@ def test_observations_are_normalised_by_what_was_seen_and_the_scale_is_not_train
     config = ppo.PPOConfig(
         num_envs=4, num_steps=16, hidden=(8,), normalise_obs=True, normalise_reward=True
     )
-    state = ppo.init(jax.random.key(0), family, task, config)
-    state, trajectory = ppo.play(state, family, task, config)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    state, trajectory = ppo.play(state, CompiledSampler(family, task, config.num_envs), config)
     learned, metrics = jax.jit(lambda s, t: ppo.learn(s, t, config))(state, trajectory)
     moments = learned.agent.actor.body.moments
     seen = np.asarray(trajectory.obs).reshape(-1, 4)
@@ -81,8 +82,8 @@ def test_observations_are_normalised_by_what_was_seen_and_the_scale_is_not_train
 def test_an_update_stops_where_the_policy_has_moved_enough():
     family, task = envs.make("cartpole"), jnp.array(0.5)
     config = ppo.PPOConfig(num_envs=4, num_steps=16, hidden=(8,), lr=0.05, anneal_lr=False)
-    state = ppo.init(jax.random.key(0), family, task, config)
-    state, trajectory = ppo.play(state, family, task, config)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    state, trajectory = ppo.play(state, CompiledSampler(family, task, config.num_envs), config)
     free, _ = ppo.learn(state, trajectory, config)
     stopped = replace(config, kl_stop=1e-3)
     held, near = ppo.learn(state, trajectory, stopped)
@@ -95,8 +96,8 @@ def test_an_update_stops_where_the_policy_has_moved_enough():
 def test_annealing_follows_the_budget_also_where_updates_stop_early():
     family, task = envs.make("cartpole"), jnp.array(0.5)
     config = ppo.PPOConfig(num_envs=4, num_steps=16, hidden=(8,), lr=0.05, kl_stop=1e-3)
-    state = ppo.init(jax.random.key(0), family, task, config)
-    state, trajectory = ppo.play(state, family, task, config)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    state, trajectory = ppo.play(state, CompiledSampler(family, task, config.num_envs), config)
     state, metrics = ppo.learn(state, trajectory, config)
     assert float(metrics["share_of_steps"]) < 1.0
     counts = dict(optax.tree_utils.tree_get_all_with_path(state.optimiser, "count"))
@@ -111,6 +112,6 @@ def test_the_penalty_is_fixed_or_adapts(adapts):
         objective="kl", num_envs=4, num_steps=16, hidden=(8,), kl_coefficient=3.0,
         adapt_kl_coefficient=adapts, kl_target=10.0,
     )  # fmt: skip
-    state = ppo.init(jax.random.key(0), family, task, config)
-    after, _ = ppo.iterate_many(state, family, task, config, 2)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    after, _ = ppo.iterate_many(state, CompiledSampler(family, task, config.num_envs), config, 2)
     np.testing.assert_allclose(after.kl_coefficient, 0.75 if adapts else 3.0)

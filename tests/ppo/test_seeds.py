@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf import envs, ppo
+from metarlhf.sampling import CompiledSampler
 from metarlhf.statistics import interquartile_mean
 
 FAMILY, POLE = envs.make("cartpole"), jnp.array(0.5)
@@ -16,15 +17,17 @@ CONFIG = ppo.PPOConfig(
 
 def test_every_seed_learns_what_it_learns_alone():
     keys = jax.random.split(jax.random.key(3), 4)
-    states = ppo.init_seeds(keys, FAMILY, POLE, CONFIG)
-    points = list(ppo.train_seeds(states, FAMILY, POLE, CONFIG))
+    states = ppo.init_seeds(keys, CompiledSampler(FAMILY, POLE, CONFIG.num_envs), CONFIG)
+    points = list(ppo.train_seeds(states, CompiledSampler(FAMILY, POLE, CONFIG.num_envs), CONFIG))
     assert len(points) == 2
     last, returns, found = points[-1]
     assert returns.shape == (4,)
     assert found == interquartile_mean(returns)
     for i in (0, 3):
         *_, (alone, entry) = ppo.train(
-            ppo.init(keys[i], FAMILY, POLE, CONFIG), FAMILY, POLE, CONFIG
+            ppo.init(keys[i], CompiledSampler(FAMILY, POLE, CONFIG.num_envs), CONFIG),
+            CompiledSampler(FAMILY, POLE, CONFIG.num_envs),
+            CONFIG,
         )
         pairs = zip(jax.tree.leaves(alone.agent), jax.tree.leaves(last.agent), strict=True)
         for one, many in pairs:

@@ -11,6 +11,7 @@ from metarlhf import envs, ppo
 from metarlhf.networks import Agent, build_agent, load_agent, publish_agent
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import loss
+from metarlhf.sampling import CompiledSampler
 from tests.recall import Recall
 
 
@@ -91,8 +92,10 @@ def test_an_update_moves_one_torso_by_both_losses():
     config = ppo.PPOConfig(
         num_envs=4, num_steps=8, hidden=(8,), normalise_obs=True, shared_torso=True
     )
-    state = ppo.init(jax.random.key(0), family, task, config)
-    state, trajectory = jax.jit(lambda s: ppo.play(s, family, task, config))(state)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    state, trajectory = jax.jit(
+        lambda s: ppo.play(s, CompiledSampler(family, task, config.num_envs), config)
+    )(state)
     agent = state.agent.with_moments(state.agent.actor.body.moments.update(trajectory.obs))
     batch, _ = make_batch(agent, trajectory, config)
     ones = jnp.ones(())
@@ -115,8 +118,10 @@ def test_what_ppo_trained_on_one_torso_is_read_as_it_was(tmp_path, memory):
         num_envs=4, num_steps=16, hidden=(8,), memory=memory, memory_size=4, shared_torso=True,
         normalise_obs=True,
     )  # fmt: skip
-    state = ppo.init(jax.random.key(0), family, task, config)
-    agent = ppo.iterate_many(state, family, task, config, 1)[0].agent
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    agent = ppo.iterate_many(state, CompiledSampler(family, task, config.num_envs), config, 1)[
+        0
+    ].agent
     read = load_agent(publish_agent(tmp_path, agent, "cartpole"))
     assert read.shares_torso
     assert jax.tree.structure(read) == jax.tree.structure(agent)
@@ -130,8 +135,8 @@ def test_with_one_memory_for_both_recall_is_solved():
         memory="gru", memory_size=16, evaluate_every=120, evaluation_episodes=64, shared_torso=True,
     )  # fmt: skip
     recall, task = Recall(), jnp.zeros(())
-    state = ppo.init(jax.random.key(1), recall, task, config)
-    *_, (_, entry) = ppo.train(state, recall, task, config)
+    state = ppo.init(jax.random.key(1), CompiledSampler(recall, task, config.num_envs), config)
+    *_, (_, entry) = ppo.train(state, CompiledSampler(recall, task, config.num_envs), config)
     assert entry["return"] > 0.95
 
 

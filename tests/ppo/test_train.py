@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, ppo
+from metarlhf.sampling import CompiledSampler
 from tests import same
 from tests.same import AS_FOR_USERS, plain
 
@@ -36,12 +37,14 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def start():
-    return ppo.init(jax.random.key(0), CARTPOLE, POLE, SMALL)
+    return ppo.init(jax.random.key(0), CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL)
 
 
 @partial(jax.jit, static_argnames="updates", compiler_options=AS_FOR_USERS)
 def several(state, updates):
-    return ppo.iterate_many(state, CARTPOLE, POLE, SMALL, updates)[0]
+    return ppo.iterate_many(state, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL, updates)[
+        0
+    ]
 
 
 def test_two_updates_and_one_more_are_three(start, tmp_path):
@@ -59,15 +62,17 @@ def test_two_updates_and_one_more_are_three(start, tmp_path):
 
 
 def test_the_same_key_gives_the_same_training_and_another_gives_another(start):
-    again = ppo.init(jax.random.key(0), CARTPOLE, POLE, SMALL)
+    again = ppo.init(jax.random.key(0), CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL)
     assert_same(several(again, 2), several(start, 2))
-    other = several(ppo.init(jax.random.key(1), CARTPOLE, POLE, SMALL), 2)
+    other = several(
+        ppo.init(jax.random.key(1), CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL), 2
+    )
     assert not np.array_equal(first_weights(other), first_weights(several(start, 2)))
 
 
 @pytest.fixture(scope="module")
 def trained(start):
-    return list(ppo.train(start, CARTPOLE, POLE, SMALL))
+    return list(ppo.train(start, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL))
 
 
 def test_the_budget_is_spent_and_not_exceeded(trained):
@@ -75,7 +80,7 @@ def test_the_budget_is_spent_and_not_exceeded(trained):
 
 
 def test_training_goes_on_where_a_state_stands(trained):
-    resumed = list(ppo.train(trained[0][0], CARTPOLE, POLE, SMALL))
+    resumed = list(ppo.train(trained[0][0], CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL))
     assert len(resumed) == 2
     assert_same(resumed[-1][0], trained[-1][0])
     assert resumed[-1][1] == trained[-1][1]
@@ -93,13 +98,24 @@ def test_the_step_size_falls_to_zero_over_the_budget(trained):
 def test_a_policy_that_no_longer_gets_better_stops(start):
     """What counts as better is more than all there was: `patience` evaluations after the first."""
     config = replace(SMALL, evaluate_every=1, patience=2, tolerance=1.0)
-    found = list(ppo.train(start, CARTPOLE, POLE, config))
+    found = list(ppo.train(start, CompiledSampler(CARTPOLE, POLE, config.num_envs), config))
     assert len(found) == 3
     # Continued, it is not more patient than it was.
     returns = [metrics["return"] for _, metrics in found]
-    again = list(ppo.train(found[1][0], CARTPOLE, POLE, config, returns=returns[:2]))
+    again = list(
+        ppo.train(
+            found[1][0],
+            CompiledSampler(CARTPOLE, POLE, config.num_envs),
+            config,
+            returns=returns[:2],
+        )
+    )
     assert [metrics["return"] for _, metrics in again] == returns[2:]
-    assert not list(ppo.train(found[2][0], CARTPOLE, POLE, config, returns=returns))
+    assert not list(
+        ppo.train(
+            found[2][0], CompiledSampler(CARTPOLE, POLE, config.num_envs), config, returns=returns
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,9 +136,13 @@ def test_convergence_is_no_gain_beyond_the_tolerance(returns, stops):
 
 def test_rewards_come_from_where_it_is_told(start):
     unpaid = lambda trajectory: trajectory.with_reward(0.0 * trajectory.reward)
-    without, metrics = jax.jit(lambda s: ppo.iterate(s, CARTPOLE, POLE, SMALL, unpaid))(start)
+    without, metrics = jax.jit(
+        lambda s: ppo.iterate(s, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL, unpaid)
+    )(start)
     assert float(metrics["reward"]) == 0.0
-    paid, metrics = ppo.iterate_many(start, CARTPOLE, POLE, SMALL, 1)
+    paid, metrics = ppo.iterate_many(
+        start, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL, 1
+    )
     assert float(metrics["reward"][0]) == 1.0
     assert not np.array_equal(first_weights(paid), first_weights(without))
 
@@ -138,14 +158,18 @@ def test_training_takes_any_function_for_a_source_of_rewards(start):
 
     plain = lambda trajectory: trajectory.with_reward(3.0 * trajectory.reward)
     for source in (plain, Scaled(jnp.array(3.0))):
-        _, metrics = next(ppo.train(start, CARTPOLE, POLE, SMALL, source))
+        _, metrics = next(
+            ppo.train(start, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL, source)
+        )
         assert metrics["reward"] == 3.0
 
 
 def test_seeds_train_side_by_side_as_they_do_alone():
     keys = jax.random.split(jax.random.key(3), 2)
-    begin = lambda key: ppo.init(key, CARTPOLE, POLE, SMALL)
-    learn = lambda key: ppo.iterate(begin(key), CARTPOLE, POLE, SMALL)[0].agent
+    begin = lambda key: ppo.init(key, CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL)
+    learn = lambda key: (
+        ppo.iterate(begin(key), CompiledSampler(CARTPOLE, POLE, SMALL.num_envs), SMALL)[0].agent
+    )
     together = leaves(jax.jit(jax.vmap(learn))(keys))
     for i, key in enumerate(keys):
         for one, all_ in zip(leaves(several(begin(key), 1).agent), together, strict=True):
@@ -163,8 +187,12 @@ def test_it_learns_to_balance_a_pole():
     )  # fmt: skip
     returns = []
     for seed in range(5):
-        state = ppo.init(jax.random.key(seed), CARTPOLE, POLE, config)
-        ((_, entry),) = list(ppo.train(state, CARTPOLE, POLE, config))
+        state = ppo.init(
+            jax.random.key(seed), CompiledSampler(CARTPOLE, POLE, config.num_envs), config
+        )
+        ((_, entry),) = list(
+            ppo.train(state, CompiledSampler(CARTPOLE, POLE, config.num_envs), config)
+        )
         returns.append(entry["return"])
     assert np.median(returns) > 450, returns
 
@@ -176,7 +204,7 @@ def test_it_learns_to_go_to_a_goal_without_clipping(objective):
         total_steps=64_000, num_envs=16, hidden=(32,), gamma=0.95, lr=3e-3, objective=objective,
         evaluate_every=40, evaluation_episodes=1,
     )  # fmt: skip
-    state = ppo.init(jax.random.key(0), family, goal, config)
-    ((_, entry),) = list(ppo.train(state, family, goal, config))
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, goal, config.num_envs), config)
+    ((_, entry),) = list(ppo.train(state, CompiledSampler(family, goal, config.num_envs), config))
     # Standing still costs 50; the shortest way there costs about 2.
     assert entry["return"] > -8

@@ -12,6 +12,7 @@ from metarlhf import envs, ppo
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.trpo import DAMPING, fisher_products, natural_step
 from metarlhf.ppo.update import standardise
+from metarlhf.sampling import CompiledSampler
 
 CONFIG = ppo.PPOConfig(
     objective="trpo", num_envs=4, num_steps=16, epochs=2, minibatches=2, hidden=(4,), kl_target=0.01
@@ -40,8 +41,10 @@ def test_the_entropy_bonus_is_part_of_the_surrogate(collected):
 def collected(request):
     family = envs.make(request.param)
     task = family.sample(jax.random.key(3))
-    state = ppo.init(jax.random.key(0), family, task, CONFIG)
-    state, trajectory = jax.jit(lambda s: ppo.play(s, family, task, CONFIG))(state)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, CONFIG.num_envs), CONFIG)
+    state, trajectory = jax.jit(
+        lambda s: ppo.play(s, CompiledSampler(family, task, CONFIG.num_envs), CONFIG)
+    )(state)
     reward = jax.random.normal(jax.random.key(1), trajectory.reward.shape)
     batch, _ = make_batch(state.agent, trajectory.with_reward(reward), CONFIG)
     return state.agent.actor, batch, standardise(batch.advantage)
@@ -113,7 +116,7 @@ def test_where_no_trial_is_better_the_policy_stays(collected):
 def test_every_update_of_training_keeps_the_bound():
     family, task = envs.make("cartpole"), jnp.array(0.5)
     config = replace(CONFIG, num_envs=8, num_steps=64, hidden=(16,))
-    state = ppo.init(jax.random.key(0), family, task, config)
-    _, metrics = ppo.iterate_many(state, family, task, config, 20)
+    state = ppo.init(jax.random.key(0), CompiledSampler(family, task, config.num_envs), config)
+    _, metrics = ppo.iterate_many(state, CompiledSampler(family, task, config.num_envs), config, 20)
     assert float(metrics["kl"].max()) <= config.kl_target * 1.001
     assert float(metrics["accepted"].mean()) > 0.8

@@ -13,6 +13,7 @@ from metarlhf.networks import Categorical
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.train import optimiser
 from metarlhf.ppo.update import loss, shuffle, update
+from metarlhf.sampling import CompiledSampler
 
 FAMILY = envs.make("cartpole")
 CONFIG = ppo.PPOConfig(
@@ -23,8 +24,12 @@ CONFIG = ppo.PPOConfig(
 @pytest.fixture(scope="module")
 def played():
     """A state and what it collected, with rewards that differ from step to step."""
-    state = ppo.init(jax.random.key(0), FAMILY, jnp.array(0.5), CONFIG)
-    state, trajectory = jax.jit(lambda s: ppo.play(s, FAMILY, jnp.array(0.5), CONFIG))(state)
+    state = ppo.init(
+        jax.random.key(0), CompiledSampler(FAMILY, jnp.array(0.5), CONFIG.num_envs), CONFIG
+    )
+    state, trajectory = jax.jit(
+        lambda s: ppo.play(s, CompiledSampler(FAMILY, jnp.array(0.5), CONFIG.num_envs), CONFIG)
+    )(state)
     reward = jax.random.normal(jax.random.key(1), trajectory.reward.shape)
     return state, trajectory.with_reward(reward)
 

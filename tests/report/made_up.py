@@ -8,7 +8,7 @@ import numpy as np
 from metarlhf import envs
 from metarlhf.networks import build_agent
 from metarlhf.report import Example, FamilyPictures, Mark, Question, RewardMaps
-from metarlhf.rollout import collect, reset
+from metarlhf.sampling.compiled import collect, reset
 
 
 def curve(resource, used, mean):

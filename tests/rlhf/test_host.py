@@ -14,7 +14,9 @@ from metarlhf.envs.base import ShownEnv
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.teach.stage import Beside
+from metarlhf.sampling import HostSampler
+from metarlhf.teach.stage import HostStage
+from metarlhf.training import iterate
 
 WALK = "tests.envs.walking:Walking-v0"
 CONFIG = RLHFConfig(
@@ -31,14 +33,14 @@ def env():
 
 def test_a_teacher_who_likes_what_is_paid_is_obeyed(env):
     """The simulator pays for going to the right; the agent learns that from answers alone."""
-    shown = ShownEnv.of(env, 10)
-    state = rlhf.host.from_scratch(jax.random.key(0), env, shown, CONFIG, EnsembleConfig())
     with closing(connect(WALK, 16)) as evaluation_env:
-        before = ppo.host.mean_return(state.ppo, evaluation_env)
-        for _ in range(CONFIG.rounds):
-            state = rlhf.host.run_round(state, env, shown, CONFIG)
-        state = rlhf.host.practise(state, env, CONFIG, CONFIG.final_updates)
-        after = ppo.host.mean_return(state.ppo, evaluation_env)
+        sampler = HostSampler(env, evaluation_env, ShownEnv.of(env, 10))
+        start = lambda: rlhf.from_scratch(jax.random.key(0), sampler, CONFIG, EnsembleConfig())
+        measure = lambda state: {"return": ppo.mean_return(state.ppo, sampler, CONFIG.ppo)}
+        loop = rlhf.training(start, sampler, CONFIG, measure)
+        before = measure(loop.start())["return"]
+        *_, (state, row) = iterate(loop, loop.start())
+        after = row["return"]
     assert int(state.answers.count) == 40
     assert int(state.ppo.updates) == 8 * 3 + 10
     assert int(state.steps) == (8 * 3 + 10) * 400
@@ -50,8 +52,8 @@ def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
     config = replace(CONFIG, remembered_rounds=remembered)
     shown = ShownEnv.of(env, 10)
     with closing(connect(WALK, 1, seeded=True)) as show_env:
-        stage = Beside(env, Remembered(show_env), shown)
-        state = rlhf.host.from_scratch(jax.random.key(0), env, shown, config, EnsembleConfig())
+        stage = HostStage(env, Remembered(show_env), shown)
+        state = rlhf.from_scratch(jax.random.key(0), stage.sampler, config, EnsembleConfig())
         for number in range(4):
             state, _ = stage.look(jax.random.key(number), state, config)
         clips, showable = state.candidates
@@ -71,8 +73,8 @@ def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
 def test_what_it_does_now_is_seen_again(env):
     shown = ShownEnv.of(env, 10)
     with closing(connect(WALK, 1, seeded=True)) as show_env, closing(connect(WALK, 1)) as again:
-        stage = Beside(env, Remembered(show_env), shown)
-        state = rlhf.host.from_scratch(jax.random.key(0), env, shown, CONFIG, EnsembleConfig())
+        stage = HostStage(env, Remembered(show_env), shown)
+        state = rlhf.from_scratch(jax.random.key(0), stage.sampler, CONFIG, EnsembleConfig())
         state, _ = stage.look(jax.random.key(0), state, CONFIG)
         showing = stage.show(jax.random.key(1), state)
         obs, seen = again.reset(showing.replay.seed), []

@@ -16,7 +16,8 @@ from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.constraints import Leash
-from metarlhf.rollout import collect, reset
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import collect, reset
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation").without_termination()
@@ -78,11 +79,11 @@ def test_a_policy_without_reward_comes_back_to_its_reference():
     """From a divergence of some tenths of a nat to a tenth of it."""
     config = PPOConfig(num_envs=16, num_steps=50, hidden=(8,), lr=3e-3, anneal_lr=False)
     agent = build_agent(KEY, FAMILY, (8,), initial_std=0.5)
-    train = ppo.init(KEY, FAMILY, GOAL, config, agent)
+    train = ppo.init(KEY, CompiledSampler(FAMILY, GOAL, config.num_envs), config, agent)
 
     @jax.jit
     def update(train, leash):
-        train, trajectory = ppo.play(train, FAMILY, GOAL, config)
+        train, trajectory = ppo.play(train, CompiledSampler(FAMILY, GOAL, config.num_envs), config)
         unpaid = trajectory.with_reward(jnp.zeros_like(trajectory.reward))
         paid, leash = leash.pay(unpaid, 0.01)
         return ppo.learn(train, paid, config)[0], leash
@@ -97,7 +98,7 @@ def test_a_policy_without_reward_comes_back_to_its_reference():
 
 def test_from_scratch_the_reference_is_who_played_what_was_asked_about():
     """And so the first update of a round is the same as without, but for the size of its pay."""
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, HELD, FEW)
+    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, HELD.ppo.num_envs), HELD, FEW)
     assert_same(state.leash.reference, state.ppo.agent.actor)
     after = run_round(state, FAMILY, GOAL, HELD)[0]
     assert_same(after.leash.reference, state.ppo.agent.actor)
@@ -113,7 +114,7 @@ def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
     model = eqx.tree_at(lambda m: m.decoder, model, jax.tree.map(lambda x: 8 * x, model.decoder))
     belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
-    state = rlhf.start(KEY, FAMILY, GOAL, agent, belief, HELD)
+    state = rlhf.start(KEY, CompiledSampler(FAMILY, GOAL, HELD.ppo.num_envs), agent, belief, HELD)
     after, metrics = run_round(state, FAMILY, GOAL, HELD)
     reference = after.leash.reference
     assert_same(reference.network, agent.actor.network)
@@ -125,10 +126,10 @@ def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
 def test_without_a_leash_nothing_differs():
     """Not a leaf, not a bit: from one that costs nothing."""
     once = replace(SMALL, updates=1)
-    plain = rlhf.from_scratch(KEY, FAMILY, GOAL, once, FEW)
+    plain = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, once.ppo.num_envs), once, FEW)
     assert (plain.leash, plain.watch, plain.never) == (None, None, None)
     held = replace(once, leash=0.05)
-    loose = rlhf.from_scratch(KEY, FAMILY, GOAL, held, FEW)
+    loose = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, held.ppo.num_envs), held, FEW)
     loose = eqx.tree_at(lambda s: s.leash.coefficient, loose, jnp.zeros(()))
     plain, metrics = run_round(plain, FAMILY, GOAL, once)
     assert "leash_kl" not in metrics

@@ -13,7 +13,8 @@ from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from tests.paid import Paid
 from tests.same import assert_same, differ
 
@@ -45,7 +46,14 @@ class OverAtOnce(envs.Navigation):
 def rounds():
     """The states before and after each of 21 rounds from scratch, one more than there is to ask."""
     key = jax.random.key(1)
-    states = [rlhf.from_scratch(key, FAMILY, GOAL, CONFIG, EnsembleConfig(hidden=(32, 32)))]
+    states = [
+        rlhf.from_scratch(
+            key,
+            CompiledSampler(FAMILY, GOAL, CONFIG.ppo.num_envs),
+            CONFIG,
+            EnsembleConfig(hidden=(32, 32)),
+        )
+    ]
     for _ in range(21):
         states.append(run_round(states[-1], FAMILY, GOAL, CONFIG)[0])
     return states
@@ -91,7 +99,7 @@ def test_true_rewards_are_seen_by_the_teacher_alone():
     family = Paid()
     config = replace(SMALL, updates=2)
     one, other = jnp.array([-1.0, 0.0]), jnp.array([-7.0, 0.0])
-    start = rlhf.from_scratch(KEY, family, one, config, FEW)
+    start = rlhf.from_scratch(KEY, CompiledSampler(family, one, config.ppo.num_envs), config, FEW)
     after = [run_round(start, family, task, config)[0] for task in (one, other)]
     assert differ(after[0].candidates.clips, after[1].candidates.clips)  # what teachers see
     assert_same(after[0].ppo, after[1].ppo)
@@ -114,7 +122,7 @@ def test_practice_goes_on_without_asking(rounds):
 
 def test_an_agent_from_scratch_is_made_as_ppo_would_make_it():
     config = replace(SMALL, updates=1, ppo=replace(SMALL.ppo, memory="gru", normalise_obs=True))
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
+    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
     assert state.ppo.agent.actor.body.memory is not None
     after = run_round(state, FAMILY, GOAL, config)[0]
     before, moments = (s.ppo.agent.actor.body.moments for s in (state, after))
@@ -127,7 +135,9 @@ def test_no_end_of_an_episode_gives_the_task_away():
     config = replace(SMALL, updates=2)
 
     def taught(family):
-        start = rlhf.from_scratch(KEY, family, GOAL, config, FEW)
+        start = rlhf.from_scratch(
+            KEY, CompiledSampler(family, GOAL, config.ppo.num_envs), config, FEW
+        )
         after = run_round(start, family, GOAL, config)[0]
         return start, after, practise(after, family, GOAL, config, 1)[0]
 
@@ -136,7 +146,7 @@ def test_no_end_of_an_episode_gives_the_task_away():
 
 def test_marks_serve_as_well():
     config = replace(SMALL, feedback="ratings")
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
+    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
     after = run_round(state, FAMILY, GOAL, config)[0]
     marks = after.answers.feedback.ratings
     assert int(after.answers.count) == 2
@@ -151,7 +161,9 @@ def test_an_agent_with_a_prior_is_told_what_is_believed():
     belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     config = SMALL
-    state = rlhf.start(KEY, FAMILY, GOAL, agent, belief, config)
+    state = rlhf.start(
+        KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), agent, belief, config
+    )
     np.testing.assert_allclose(state.ppo.agent.actor.context, belief.context(), rtol=1e-5)
     after = run_round(state, FAMILY, GOAL, config)[0]
     assert int(after.steps) == 2 * FAMILY.horizon
@@ -167,13 +179,19 @@ def test_there_must_be_something_to_ask_about():
     belief = LatentPosterior.prior(model, jnp.zeros((4, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     with pytest.raises(ValueError, match="ask_envs is 0, and there is no library"):
-        rlhf.start(KEY, FAMILY, GOAL, agent, belief, replace(SMALL, ask_envs=0))
+        rlhf.start(
+            KEY,
+            CompiledSampler(FAMILY, GOAL, replace(SMALL, ask_envs=0).ppo.num_envs),
+            agent,
+            belief,
+            replace(SMALL, ask_envs=0),
+        )
 
 
 def test_clips_longer_than_what_is_played_are_refused():
     config = replace(SMALL, ppo=replace(SMALL.ppo, num_steps=5))
     with pytest.raises(ValueError, match=r"ppo\.num_steps is 5, but clips of navigation.* have 10"):
-        rlhf.from_scratch(KEY, FAMILY, GOAL, config, FEW)
+        rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
 
 
 @pytest.mark.parametrize("name", ["pessimism", "clip_reward"])
@@ -181,7 +199,12 @@ def test_care_changes_what_a_policy_learns_from_and_nothing_before(name):
     """Of the same play and the same answers."""
     config = replace(SMALL, updates=1, **{name: 1.0 if name == "pessimism" else True})
     plain, careful = (
-        run_round(rlhf.from_scratch(KEY, FAMILY, GOAL, c, FEW), FAMILY, GOAL, c)[0]
+        run_round(
+            rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, c.ppo.num_envs), c, FEW),
+            FAMILY,
+            GOAL,
+            c,
+        )[0]
         for c in (replace(SMALL, updates=1), config)
     )
     assert_same(plain.belief, careful.belief)
@@ -197,4 +220,9 @@ def test_bad_pessimism_is_refused():
             RLHFConfig(pessimism=bad)
     alone = replace(FEW, members=1)
     with pytest.raises(ValueError, match="at least two members"):
-        rlhf.from_scratch(KEY, FAMILY, GOAL, replace(SMALL, pessimism=1.0), alone)
+        rlhf.from_scratch(
+            KEY,
+            CompiledSampler(FAMILY, GOAL, replace(SMALL, pessimism=1.0).ppo.num_envs),
+            replace(SMALL, pessimism=1.0),
+            alone,
+        )

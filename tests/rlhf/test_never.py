@@ -14,7 +14,8 @@ from metarlhf.reward import EnsembleConfig
 from metarlhf.reward.config import CostConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig, held_metrics
 from metarlhf.rlhf.constraints import Forbids, look_over, true_cost
-from metarlhf.rollout import play_episodes
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import play_episodes
 from tests.same import assert_same, differ
 
 FAMILY, KEY = envs.make("navigation/hazard").without_termination(), jax.random.key(0)
@@ -31,7 +32,7 @@ run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
 
 @pytest.fixture(scope="module")
 def state():
-    return rlhf.from_scratch(KEY, FAMILY, TASK, SMALL, FEW)
+    return rlhf.from_scratch(KEY, CompiledSampler(FAMILY, TASK, SMALL.ppo.num_envs), SMALL, FEW)
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +107,18 @@ def test_a_round_looks_over_its_share_and_charges_what_was_learned(state):
     assert 0 <= float(metrics["cost"]) <= 1
     assert float(metrics["cost_multiplier"]) >= 0
     free = replace(SMALL, never=NeverConfig())
-    plain = rlhf.from_scratch(KEY, FAMILY, TASK, free, FEW)
+    plain = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, TASK, free.ppo.num_envs), free, FEW)
     assert plain.never is None
     assert_same(run_round(plain, FAMILY, TASK, free)[0].answers, after.answers)
 
 
 def test_where_nothing_is_forbidden_nobody_can_mark_it():
     family = envs.make("navigation").without_termination()
-    state = rlhf.from_scratch(KEY, family, TASK[:2], SMALL, FEW)
+    state = rlhf.from_scratch(
+        KEY, CompiledSampler(family, TASK[:2], SMALL.ppo.num_envs), SMALL, FEW
+    )
     with pytest.raises(TypeError, match="nothing is forbidden in navigation"):
-        rlhf.run_round(state, family, TASK[:2], SMALL)
+        rlhf.run_round(state, CompiledSampler(family, TASK[:2], SMALL.ppo.num_envs), SMALL)
 
 
 def test_bad_limits_are_refused():

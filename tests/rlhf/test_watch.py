@@ -16,6 +16,7 @@ from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
 from metarlhf.rlhf.watch import Watch, clips, compare, episodes, expected
+from metarlhf.sampling import CompiledSampler
 from tests.same import AS_FOR_USERS, assert_same, differ
 
 FAMILY = envs.make("navigation").without_termination()
@@ -46,7 +47,9 @@ GOOD, BAD = heading([-0.04, 0.03]), heading([0.4, -0.3])
 @pytest.fixture(scope="module")
 def taught():
     """After its rounds."""
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, WATCHED, FEW)
+    state = rlhf.from_scratch(
+        KEY, CompiledSampler(FAMILY, GOAL, WATCHED.ppo.num_envs), WATCHED, FEW
+    )
     for _ in range(WATCHED.rounds):
         state = run_round(state, FAMILY, GOAL, WATCHED)[0]
     return state
@@ -124,7 +127,9 @@ def misled(state, config):
 
 def test_what_goes_wrong_is_stopped_and_the_best_kept(taught):
     state, config = misled(taught, WATCHED)
-    astray = rlhf.practise(state, FAMILY, GOAL, config, config.final_updates)[0]
+    astray = rlhf.practise(
+        state, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, config.final_updates
+    )[0]
     after = finish(state, FAMILY, GOAL, config)
     assert float(asked(GOOD, astray.ppo.agent).preference.mean()) < 0.5
     assert bool(after.watch.halted)
@@ -144,7 +149,7 @@ def test_nothing_happens_once_it_has_halted(taught):
 def asking():
     """The same, where it may be asked again, and misled."""
     asks = replace(WATCHED, watch=replace(WATCHED.watch, asks=True))
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, asks, FEW)
+    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, asks.ppo.num_envs), asks, FEW)
     for _ in range(asks.rounds):
         state = run_round(state, FAMILY, GOAL, asks)[0]
     return misled(state, asks)
@@ -188,7 +193,7 @@ def test_steps_of_checks_are_counted(taught):
 
 def test_a_watch_changes_nothing_before_it_begins(taught):
     plain = replace(WATCHED, watch=WatchConfig())
-    state = rlhf.from_scratch(KEY, FAMILY, GOAL, plain, FEW)
+    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, plain.ppo.num_envs), plain, FEW)
     for _ in range(plain.rounds):
         state = run_round(state, FAMILY, GOAL, plain)[0]
     unwatched = eqx.tree_at(lambda s: s.watch, taught, None)

@@ -6,6 +6,7 @@ import optax
 from benchmarks.ppo.drivers.compiled import count, timed
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 from metarlhf import envs, ppo
+from metarlhf.sampling import CompiledSampler
 from metarlhf.types import Task
 
 # By our names: CartPole-v1 is a family of ours, the others come from Gymnax 1.0.
@@ -51,8 +52,12 @@ def setting_out(settings: Settings) -> tuple[envs.Environment, Task, ppo.PPOConf
 def run(settings: Settings) -> Measurement:
     """Time `ppo.iterate_many`."""
     family, task, config = setting_out(settings)
-    start = ppo.init(jax.random.key(settings.seed + 1), family, task, config)
-    train = lambda start: ppo.iterate_many(start, family, task, config, settings.updates)[0]
+    start = ppo.init(
+        jax.random.key(settings.seed + 1), CompiledSampler(family, task, config.num_envs), config
+    )
+    train = lambda start: ppo.iterate_many(
+        start, CompiledSampler(family, task, config.num_envs), config, settings.updates
+    )[0]
     end, seconds, compile_seconds = timed(train, start)
     return Measurement(
         steps=int(end.updates) * config.batch_size,

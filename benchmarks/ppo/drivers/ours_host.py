@@ -9,6 +9,7 @@ from benchmarks.ppo.drivers.compiled import count
 from benchmarks.ppo.drivers.ours import config_of
 from benchmarks.ppo.protocol import Measurement, Settings, serve, versions
 from metarlhf import envs, ppo
+from metarlhf.sampling import HostSampler
 
 
 def connect(settings: Settings) -> envs.HostEnv:
@@ -20,16 +21,17 @@ def connect(settings: Settings) -> envs.HostEnv:
 
 
 def run(settings: Settings) -> Measurement:
-    """Time `ppo.host.iterate`, after one update that is not timed, as it compiles."""
+    """Time `ppo.iterate`, after one update that is not timed, as it compiles."""
     env, config = connect(settings), config_of(settings)
-    state = ppo.host.init(jax.random.key(settings.seed), env, config)
+    sampler = HostSampler(env)
+    state = ppo.init(jax.random.key(settings.seed), sampler, config)
     begin = time.perf_counter()
-    state, _ = ppo.host.iterate(state, env, config)
+    state, _ = ppo.iterate(state, sampler, config)
     first = time.perf_counter() - begin
     taken = gradient_steps(state)
     begin = time.perf_counter()
     for _ in range(settings.updates):
-        state, _ = ppo.host.iterate(state, env, config)
+        state, _ = ppo.iterate(state, sampler, config)
     jax.block_until_ready(state.agent)
     seconds = time.perf_counter() - begin
     env.close()

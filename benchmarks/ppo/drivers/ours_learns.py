@@ -11,23 +11,26 @@ from benchmarks.ppo.drivers.ours import FAMILIES, config_of, setting_out
 from benchmarks.ppo.protocol import EPISODES, Learned, Settings, serve
 from metarlhf import envs, ppo
 from metarlhf.networks import Agent
-from metarlhf.rollout_host import evaluate
+from metarlhf.sampling import CompiledSampler, HostSampler
+from metarlhf.sampling.host import evaluate
 
 
 def train_compiled(settings: Settings) -> Agent:
     """All updates in one program."""
     family, task, config = setting_out(settings)
-    state = ppo.init(jax.random.key(settings.seed), family, task, config)
-    state, _ = ppo.iterate_many(state, family, task, config, settings.updates)
+    sampler = CompiledSampler(family, task, config.num_envs)
+    state = ppo.init(jax.random.key(settings.seed), sampler, config)
+    state, _ = ppo.iterate_many(state, sampler, config, settings.updates)
     return jax.block_until_ready(state.agent)
 
 
-def train_beside(settings: Settings) -> Agent:
-    """In a simulator that steps outside the compiled program."""
+def train_on_host(settings: Settings) -> Agent:
+    """In a host simulator."""
     env, config = envs.connect(settings.environment, settings.num_envs), config_of(settings)
-    state = ppo.host.init(jax.random.key(settings.seed), env, config)
+    sampler = HostSampler(env)
+    state = ppo.init(jax.random.key(settings.seed), sampler, config)
     for _ in range(settings.updates):
-        state, _ = ppo.host.iterate(state, env, config)
+        state, _ = ppo.iterate(state, sampler, config)
     env.close()
     return state.agent
 
@@ -36,7 +39,7 @@ def run(settings: Settings) -> Learned:
     """Train, then play in fresh environments."""
     compiled = settings.environment in FAMILIES
     begin = time.perf_counter()
-    agent = (train_compiled if compiled else train_beside)(settings)
+    agent = (train_compiled if compiled else train_on_host)(settings)
     seconds = time.perf_counter() - begin
     env = envs.connect(settings.environment, EPISODES)
     key = jax.random.key(settings.seed + 1_000)

@@ -4,10 +4,10 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
@@ -18,13 +18,11 @@ from metarlhf.cli.held import (
     cost_words,
     costing,
     forbidden_steps,
-    halted,
     held_words,
     holding,
     parted_words,
     parting,
     standing,
-    unit,
 )
 from metarlhf.cli.options import (
     PriorPath,
@@ -39,8 +37,6 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import (
     check_number,
-    practise,
-    run_round,
     task_number,
     true_return,
 )
@@ -55,6 +51,8 @@ from metarlhf.networks import Agent, publish_agent
 from metarlhf.reward import Learned, publish_reward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.sampling import CompiledSampler
+from metarlhf.training import Loop
 from metarlhf.types import Task
 
 Kind = Literal["ten", "twenty", "ratings"]
@@ -241,9 +239,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     return show(result, lines, options.json)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _start(key, family, task, prior, config):
-    return rlhf.start(key, family, task, prior.agent, prior.belief, config, prior.library)
+_start = eqx.filter_jit(rlhf.start)
 
 
 def _by_answers(
@@ -251,16 +247,17 @@ def _by_answers(
 ) -> tuple[Agent, Learned]:
     """Round after round, the policy being told what is believed after each; then practice."""
     family, config = prior.family, options.config
-    learning = family.without_termination()
-
-    def step(state, done):
-        proceed = run_round if done < config.rounds else practise
-        state = proceed(state, learning, task, config)
-        return state, standing(state, family, task, config)
-
-    start = lambda: _start(key, learning, task, prior, config)
-    total = config.rounds + rlhf.stages(config)
-    state = drive(run, "adapting", start, step, total, stop=halted, unit=unit(config))
+    sampler = CompiledSampler(family, task, config.ppo.num_envs)
+    state = drive(
+        run,
+        "adapting",
+        rlhf.training(
+            lambda: _start(key, sampler, prior.agent, prior.belief, config, prior.library),
+            sampler,
+            config,
+            lambda state: standing(state, sampler, config),
+        ),
+    )
     return state.ppo.agent, rlhf.learned(prior.belief, state, family)
 
 
@@ -278,7 +275,7 @@ def _by_gradient(
         state = jax.tree.map(lambda x: x[0], (lesson.agents, lesson.feedback))
         return state, {"labels": int(labels), "steps": int(steps), "return": returns}
 
-    agent, feedback = drive(run, "adapting", lambda: (prior.agent, nothing), step, 1)
+    agent, feedback = drive(run, "adapting", Loop(lambda: (prior.agent, nothing), step, 1))
     if prior.belief is None or clips is None or feedback is None:
         return agent, None
     # What is believed follows from the answers alone.

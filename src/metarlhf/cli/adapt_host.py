@@ -16,6 +16,7 @@ from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.runs import RunDirectory, drive
+from metarlhf.training import Loop
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _adapt(options: AdaptHost, run: RunDirectory, prior: GradientPrior) -> int:
         return agent, {"steps": steps, "return_before": before, "return": after}
 
     with closing(family.connect(host.simulators(1, config.episodes))) as env:
-        agent = drive(run, "adapting", lambda: prior.agent, step, 1)
+        agent = drive(run, "adapting", Loop(lambda: prior.agent, step, 1))
     folder, last = publish_agent(run.path / "agent", agent, family.name), run.metrics.rows[-1]
     result = run.finish(
         {

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.cli.single import true_return
+from metarlhf.cli.single import EPISODES
 from metarlhf.envs import TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.constraints import Forbids, true_cost
-from metarlhf.rollout import EVALUATION, play_episodes
 from metarlhf.runs import UserError
+from metarlhf.sampling import EVALUATION, CompiledSampler, Sampler
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task
 
 # What metrics of a leash, and of what must never be, are called.
@@ -28,24 +30,27 @@ COSTS = ("cost", "cost_exploring")
 MOST = 6
 
 
-def standing(
-    state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
-) -> dict[str, Any]:
-    """What a run's metrics say of where a lesson on one compiled task stands.
+def standing(state: rlhf.RLHFState, sampler: Sampler, config: RLHFConfig) -> dict[str, Any]:
+    """What a run's metrics say of where RLHF on one task stands.
 
     Whoever answers, or watches, sees the task as it is without termination; `return` is that of
     the task itself, and where checks compare what may be another one, `return_as_shown` is told.
     """
-    agent, learning = state.ppo.agent, family.without_termination()
+    actor, key = state.ppo.agent.actor, jax.random.fold_in(state.key, EVALUATION)
+    mean = lambda sampler: float(np.mean(sampler.evaluate(key, actor, EPISODES)))
     row = {
         "labels": int(state.answers.count),
         "steps": int(state.steps),
-        "return": true_return(state.key, family, task, agent),
+        "return": mean(sampler),
     }
-    if config.checks and learning is not family:
-        row["return_as_shown"] = true_return(state.key, learning, task, agent)
-    costs = forbidden_steps(state.key, learning, task, agent)
-    return row | watched(state) | rlhf.held_metrics(state) | costs
+    learning = sampler.without_termination()
+    if config.checks and learning != sampler:
+        row["return_as_shown"] = mean(learning)
+    row |= watched(state) | rlhf.held_metrics(state)
+    if isinstance(learning, CompiledSampler):
+        family = cast(TaskFamily, learning.env)
+        row |= forbidden_steps(state.key, family, learning.task, state.ppo.agent)
+    return row
 
 
 def holding(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

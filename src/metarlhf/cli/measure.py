@@ -31,8 +31,8 @@ from metarlhf.report import (
     Results,
     write_report,
 )
-from metarlhf.rollout import play_episodes
 from metarlhf.runs import RunDirectory, UserError
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task
 
 # Tasks that learn from scratch at a time: as many as fit the processor's caches.

@@ -30,6 +30,7 @@ from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.training import Loop
 
 Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 
@@ -81,10 +82,12 @@ def meta_train(
     state = drive(
         run,
         f"meta-training on {family.name}",
-        lambda: method.init(jax.random.key(seed), learning, config),
-        step,
-        config.iterations,
-        unit="iterations",
+        Loop(
+            lambda: method.init(jax.random.key(seed), learning, config),
+            step,
+            config.iterations,
+            unit="iterations",
+        ),
     )
     say(f"meta-trained on {family.name} in {run.seconds:.0f} s")
     return method.prior_of(state, family, config)

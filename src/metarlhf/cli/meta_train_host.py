@@ -22,6 +22,7 @@ from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.runs.progress import Progress
+from metarlhf.training import Loop
 from metarlhf.types import Task
 
 # Folded into a seed's key for what experts learn with.
@@ -59,10 +60,9 @@ def meta_train_host(
         state = drive(
             run,
             f"meta-training on {family.name}",
-            lambda: host.init(key, family, policy),
-            step,
-            policy.iterations,
-            unit="iterations",
+            Loop(
+                lambda: host.init(key, family, policy), step, policy.iterations, unit="iterations"
+            ),
         )
     return host.prior_of(state, family, policy)
 

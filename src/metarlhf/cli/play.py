@@ -11,7 +11,6 @@ import jax
 import numpy as np
 import tyro
 
-from metarlhf import rollout_host
 from metarlhf.cli.extras import must_have_film
 from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
@@ -34,8 +33,10 @@ from metarlhf.networks.published import KIND
 from metarlhf.report.film import FORMATS, Film
 from metarlhf.report.style import picture
 from metarlhf.rlhf.demonstrations import write_demonstrations
-from metarlhf.rollout import episode_return, play_episodes
 from metarlhf.runs import UserError
+from metarlhf.sampling import episode_return
+from metarlhf.sampling import host as host_sampling
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task, Trajectory
 
@@ -255,7 +256,7 @@ def _hosted(options: Play, folder: Path, shape: AgentShape, config: dict[str, An
     with closing(family.connect(options.episodes)) as env:
         env.set_tasks(jax.tree.map(lambda x: np.stack([x] * options.episodes), task))
         actor = load_agent(folder, env).actor
-        return Played(rollout_host.evaluate(key, env, actor, not options.sample), None)
+        return Played(host_sampling.evaluate(key, env, actor, not options.sample), None)
 
 
 def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
@@ -264,7 +265,7 @@ def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, A
     if options.draw is None:
         with closing(connect(name, options.episodes)) as env:
             actor = load_agent(folder, env).actor
-            return Played(rollout_host.evaluate(key, env, actor, not options.sample), None)
+            return Played(host_sampling.evaluate(key, env, actor, not options.sample), None)
     must_have_film()
     # Filmed first: where nothing can be drawn nobody waits for the other episodes.
     with closing(film(name)) as stage:
@@ -273,10 +274,10 @@ def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, A
             load_agent(folder, stage).actor,
             Film(options.draw.suffix, stage.frames_per_second),
         )
-        _, paid = rollout_host.film(key, stage, actor, made.add, not options.sample)
+        _, paid = host_sampling.film(key, stage, actor, made.add, not options.sample)
     returns = np.array([paid], np.float32)
     if options.episodes > 1:
         with closing(connect(name, options.episodes)) as env:
-            others = rollout_host.evaluate(key, env, actor, not options.sample)
+            others = host_sampling.evaluate(key, env, actor, not options.sample)
         returns = np.concatenate([returns, others[1:]])
     return Played(returns, lambda path: write_bytes(path, made.finish()))

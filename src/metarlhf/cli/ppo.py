@@ -1,13 +1,12 @@
 """`metarlhf ppo`: train on one task, or in any simulator, with its own reward."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
-import numpy as np
 
 from metarlhf import ppo
 from metarlhf.cli.options import (
@@ -22,7 +21,7 @@ from metarlhf.cli.options import (
     show,
     value_in,
 )
-from metarlhf.cli.single import check_number, task_number, true_return
+from metarlhf.cli.single import check_number, task_number
 from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.files import digest
 from metarlhf.meta.presets import preset
@@ -37,7 +36,7 @@ from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.ppo.presets import GYMNAX, MINATAR, STEPPED
 from metarlhf.ppo.train import check_learned
 from metarlhf.runs import RunDirectory, UserError, drive
-from metarlhf.statistics import interquartile_mean
+from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
 from metarlhf.types import Task
 
 # What is for Adam alone.
@@ -84,18 +83,6 @@ class PPO(TrainOptions, VaryOptions):
             )
 
 
-class Training(NamedTuple):
-    """What differs between tasks that are compiled and simulators that step beside."""
-
-    name: str
-    start: Callable[[], TrainState]
-    step: Callable[[TrainState, int], tuple[TrainState, dict[str, Any]]]
-    total: int
-    restored: Callable[[TrainState], TrainState] = lambda state: state
-    seeds: int | None = None
-    """Agents side by side; None for one alone."""
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
@@ -112,15 +99,15 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(
             "--workers is for Gymnasium's environments: compiled tasks and EnvPool have threads"
         )
-    name = options.env or options.task
+    name, learned = options.env or options.task, _learned(options)
     # Before there is a directory: what cannot be made leaves none behind.
     with (
-        _training(options) as training,
+        _sampler(options) as sampler,
         open_run(options, f"ppo-{file_name(name)}", _digest(options), along="steps") as run,
     ):
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run, training)
+        return _train(options, run, sampler, learned)
 
 
 def _defaults(env: str | None, task: str) -> PPOConfig:
@@ -132,12 +119,12 @@ def _defaults(env: str | None, task: str) -> PPOConfig:
 
 
 @contextmanager
-def _training(options: PPO) -> Iterator[Training]:
-    """How to train what was named, while its simulators run."""
+def _sampler(options: PPO) -> Iterator[Sampler]:
+    """Who acts where it was named, while its simulators run."""
     name, config = options.env or options.task, options.config
-    learned = _learned(options)
     if options.env is None or name.startswith("gymnax:"):
-        yield (_compiled if options.seeds == 1 else _side_by_side)(options, make(name), learned)
+        env = make(name)
+        yield CompiledSampler(env, _task_of(options, env), config.num_envs)
         return
     if options.seeds > 1:
         raise UserError(
@@ -148,7 +135,7 @@ def _training(options: PPO) -> Iterator[Training]:
         closing(connect(name, config.num_envs, options.workers)) as env,
         closing(connect(name, config.evaluation_episodes, options.workers)) as evaluation_env,
     ):
-        yield _stepped(options, env, evaluation_env, learned)
+        yield HostSampler(env, evaluation_env)
 
 
 def _learned(options: PPO) -> Learned | None:
@@ -180,122 +167,45 @@ def _task_of(options: PPO, family: Environment) -> Task:
     return family.sample(jax.random.key(options.seed))
 
 
-def _steps(config: PPOConfig) -> int:
-    """Steps of a run in the compiled program: each ends with an evaluation."""
-    return -(-config.num_updates // config.evaluate_every)
-
-
-def _updates(config: PPOConfig, done: int) -> int:
-    """Updates of a step, after `done` steps: the last may have fewer."""
-    return min(config.evaluate_every, config.num_updates - done * config.evaluate_every)
-
-
-def _compiled(options: PPO, family: Environment, learned: Learned | None) -> Training:
-    config, key, task = options.config, jax.random.key(options.seed), _task_of(options, family)
-
-    def step(state, done):
-        updates = _updates(config, done)
-        state, metrics = ppo.iterate_many(state, family, task, config, updates)
-        found = true_return(state.key, family, task, state.agent, config.evaluation_episodes)
-        means = {name: float(np.mean(values)) for name, values in metrics.items()}
-        steps = int(state.updates) * config.batch_size
-        return state, {"steps": steps, "return": found} | means
-
-    start = lambda: ppo.init(key, family, task, config, learned=learned)
-    return Training(family.name, start, step, _steps(config))
-
-
-def _side_by_side(options: PPO, family: Environment, learned: Learned | None) -> Training:
-    """Many seeds; `return` is their interquartile mean, `returns` holds each seed's."""
-    config, task = options.config, _task_of(options, family)
-    keys = jax.random.split(jax.random.key(options.seed), options.seeds)
-
-    def step(states, done):
-        updates = _updates(config, done)
-        states, metrics = ppo.iterate_seeds(states, family, task, config, updates)
-        found = ppo.evaluate_seeds(states, family, task, config.evaluation_episodes)
-        if not np.isfinite(found).all():  # no mean to speak of: the run stops at it, and says so
-            return states, {"return": float("nan"), "returns": np.asarray(found).tolist()}
-        middle = interquartile_mean(found)
-        means = {name: float(np.mean(values)) for name, values in metrics.items()}
-        return states, {
-            "steps": int(states.updates[0]) * config.batch_size,
-            "return": middle.mean,
-            "return_low": middle.low,
-            "return_high": middle.high,
-            "returns": np.asarray(found).tolist(),
-        } | means
-
-    start = lambda: ppo.init_seeds(keys, family, task, config, learned)
-    return Training(family.name, start, step, _steps(config), seeds=options.seeds)
-
-
-def _stepped(
-    options: PPO,
-    env: ppo.host.HostEnv,
-    evaluation_env: ppo.host.HostEnv,
-    learned: Learned | None,
-) -> Training:
-    """A step of the run is one update: simulators may be slow, and Ctrl-C waits for it."""
+def _train(options: PPO, run: RunDirectory, sampler: Sampler, learned: Learned | None) -> int:
     config, key = options.config, jax.random.key(options.seed)
-
-    def step(state, done):
-        state, metrics = ppo.host.iterate(state, env, config)
-        if ppo.host.is_due(state, config):
-            metrics["return"] = ppo.host.mean_return(state, evaluation_env)
-        return state, metrics
-
-    start = lambda: ppo.host.init(key, env, config, learned=learned)
-    restored = lambda state: ppo.host.restart(state, env)
-    return Training(env.name, start, step, config.num_updates, restored)
-
-
-def _train(options: PPO, run: RunDirectory, training: Training) -> int:
-    config = options.config
-    say(f"PPO on {training.name}: up to {config.total_steps} steps, in {run.path}")
-    converged = lambda rows: ppo.converged([r["return"] for r in rows if "return" in r], config)
-    state = drive(
-        run,
-        "PPO",
-        training.start,
-        training.step,
-        training.total,
-        stop=converged,
-        restored=training.restored,
-        unit="evaluations",
-    )
-    agents = _publish(run, state, training)
+    say(f"PPO on {sampler.name}: up to {config.total_steps} steps, in {run.path}")
+    if options.seeds == 1:
+        loop = ppo.training(key, sampler, config, learned=learned)
+    else:
+        loop = ppo.training_seeds(jax.random.split(key, options.seeds), sampler, config, learned)
+    state = drive(run, "PPO", loop)
+    agents = _publish(run, state, sampler.name, options.seeds)
     last = next(row for row in reversed(run.metrics.rows) if "return" in row)
     result = run.finish(
         {
             "command": "ppo",
-            "family": training.name,
+            "family": sampler.name,
             "return": last["return"],
             "steps": last["steps"],
-            "converged": converged(run.metrics.rows),
+            "converged": ppo.has_converged(run.metrics.rows, config),
             "agent": str(agents[0]),
         }
-        | ({} if training.seeds is None else _of_seeds(last, agents))
+        | ({} if options.seeds == 1 else _of_seeds(last, agents))
     )
-    if training.seeds is None:
+    if options.seeds == 1:
         line = f"return {last['return']:.2f} after {last['steps']} steps; the agent is in"
     else:
         line = (
-            f"return {last['return']:.2f} (interquartile mean of {training.seeds} seeds, 95 % "
+            f"return {last['return']:.2f} (interquartile mean of {options.seeds} seeds, 95 % "
             f"interval {last['return_low']:.2f} to {last['return_high']:.2f}) after "
             f"{last['steps']} steps; the first agent is in"
         )
     return show(result, [f"{line} {agents[0]}"], options.json)
 
 
-def _publish(run: RunDirectory, state: TrainState, training: Training) -> list[Path]:
+def _publish(run: RunDirectory, state: TrainState, name: str, seeds: int) -> list[Path]:
     """Write every agent that was trained."""
-    if training.seeds is None:
-        return [publish_agent(run.path / "agent", state.agent, training.name)]
-    each = [jax.tree.map(lambda x: x[i], state.agent) for i in range(training.seeds)]
+    if seeds == 1:
+        return [publish_agent(run.path / "agent", state.agent, name)]
+    each = [jax.tree.map(lambda x: x[i], state.agent) for i in range(seeds)]
     return [
-        publish_agent(run.path / "agents" / str(i), agent, training.name)
-        for i, agent in enumerate(each)
+        publish_agent(run.path / "agents" / str(i), agent, name) for i, agent in enumerate(each)
     ]
 
 

@@ -22,9 +22,10 @@ from metarlhf.contrib.config import RL2Config
 from metarlhf.envs import Environment, is_host, make, make_family
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent, publish_agent
-from metarlhf.rollout import EVALUATION
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.sampling import EVALUATION
 from metarlhf.statistics import Interval, mean_interval
+from metarlhf.training import Loop
 
 # Tasks, and trials of each, by which progress is told.
 WATCHED, TRIALS = 16, 2
@@ -97,9 +98,8 @@ def _train(options: RL2, run: RunDirectory, family: Environment) -> int:
         } | {name: float(np.mean(values)) for name, values in metrics.items()}
 
     total = -(-config.ppo.num_updates // config.ppo.evaluate_every)
-    state = drive(
-        run, "RL²", lambda: rl2.init(key, family, config), step, total, unit="evaluations"
-    )
+    start = lambda: rl2.init(key, family, config)
+    state = drive(run, "RL²", Loop(start, step, total, unit="evaluations"))
     agent = publish_agent(run.path / "agent", state.agent, rl2.trials_of(family, config).name)
     tasks = held_out_tasks(family, options.tasks)
     test_key = jax.random.fold_in(key, 0xADA)

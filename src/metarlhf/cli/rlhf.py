@@ -1,24 +1,22 @@
 """`metarlhf rlhf`: on one task, or in a simulator, from a teacher's answers, from scratch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import jax
 
-from metarlhf import ppo, rlhf
+from metarlhf import rlhf
 from metarlhf.cli.held import (
     check_marks,
     cost_words,
     costing,
-    halted,
     held_words,
     holding,
     parted_words,
     parting,
     standing,
-    unit,
 )
 from metarlhf.cli.options import (
     TaskName,
@@ -37,18 +35,17 @@ from metarlhf.cli.single import (
     check_members,
     check_number,
     must_step_beside,
-    practise,
-    run_round,
     task_number,
 )
-from metarlhf.envs import Shown, TaskFamily, connect, make_family
+from metarlhf.envs import connect, make_family
 from metarlhf.envs.base import SEGMENT_LENGTH, ShownEnv
 from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.networks import publish_agent
 from metarlhf.report.wording import percent
 from metarlhf.reward import EnsembleConfig, publish_reward
-from metarlhf.rlhf import RLHFConfig, RLHFState
+from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
 
 # So many answers are not few.
 MANY = 200
@@ -88,18 +85,6 @@ class RLHF(TrainOptions, VaryOptions):
             )
 
 
-class Training(NamedTuple):
-    """What differs between tasks that are compiled and simulators that step beside."""
-
-    shown: Shown
-    start: Callable[[], RLHFState]
-    proceed: Callable[[RLHFState, bool], RLHFState]
-    """A round, or when those are over (True) what comes after the last answer."""
-    found: Callable[[RLHFState], dict[str, Any]]
-    """Where it stands, for the run's metrics."""
-    restored: Callable[[RLHFState], RLHFState] = lambda state: state
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     env = value_in(argv, "--env")
@@ -110,18 +95,20 @@ def main(argv: Sequence[str]) -> int:
     options = parse_task(RLHF, argv, "rlhf", default_of)
     name = options.env or options.task
     # Before there is a directory: what cannot be made leaves none behind.
-    with training_of(options) as training, open_run(options, f"rlhf-{file_name(name)}") as run:
+    with sampler_of(options) as sampler, open_run(options, f"rlhf-{file_name(name)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run, training)
+        return _train(options, run, sampler)
 
 
 @contextmanager
-def training_of(options: RLHF) -> Iterator[Training]:
-    """How to train where it was named, while its simulators run."""
+def sampler_of(options: RLHF) -> Iterator[Sampler]:
+    """Who acts where it was named, while its simulators run."""
     config = options.config
     if options.env is None:
-        yield _compiled(options, make_family(options.task))
+        family = make_family(options.task)
+        check_marks(config, family)
+        yield CompiledSampler(family, task_number(family, options.number), config.ppo.num_envs)
         return
     if config.feedback == "ratings":
         raise UserError(
@@ -130,7 +117,7 @@ def training_of(options: RLHF) -> Iterator[Training]:
         )
     if config.checks:
         raise UserError(
-            "--config.watch.every is for task families: whoever practises in a simulator beside is "
+            "--config.watch.every is for task families: whoever practises in a host simulator is "
             "not watched yet"
         )
     if config.never.clips:
@@ -142,48 +129,7 @@ def training_of(options: RLHF) -> Iterator[Training]:
         closing(connect(options.env, config.ppo.num_envs, options.workers)) as env,
         closing(connect(options.env, EPISODES, options.workers)) as evaluation_env,
     ):
-        yield _beside(options, env, evaluation_env)
-
-
-def _compiled(options: RLHF, family: TaskFamily) -> Training:
-    config, learning = options.config, family.without_termination()
-    task, key = task_number(family, options.number), jax.random.key(options.seed)
-    check_marks(config, learning)
-
-    def proceed(state, over):
-        return (practise if over else run_round)(state, learning, task, config)
-
-    return Training(
-        learning,
-        lambda: rlhf.from_scratch(key, learning, task, config, options.ensemble),
-        proceed,
-        lambda state: standing(state, family, task, config),
-    )
-
-
-def _beside(options: RLHF, env: Any, evaluation_env: Any) -> Training:
-    config, key = options.config, jax.random.key(options.seed)
-    shown = ShownEnv.of(env, options.segment_length)
-
-    def proceed(state, over):
-        if over:
-            return rlhf.host.practise(state, env, config, config.final_updates)
-        return rlhf.host.run_round(state, env, shown, config)
-
-    def found(state):
-        return {
-            "labels": int(state.answers.count),
-            "steps": int(state.steps),
-            "return": ppo.host.mean_return(state.ppo, evaluation_env),
-        } | rlhf.held_metrics(state)
-
-    return Training(
-        shown,
-        lambda: rlhf.host.from_scratch(key, env, shown, config, options.ensemble),
-        proceed,
-        found,
-        lambda state: rlhf.host.restart(state, env),
-    )
+        yield HostSampler(env, evaluation_env, ShownEnv.of(env, options.segment_length))
 
 
 def _why_worse(config: RLHFConfig) -> str:
@@ -211,29 +157,20 @@ def _held_back(config: RLHFConfig) -> str:
     )
 
 
-def _train(options: RLHF, run: RunDirectory, training: Training) -> int:
-    config, name = options.config, training.shown.name
+def _train(options: RLHF, run: RunDirectory, sampler: Sampler) -> int:
+    config, name = options.config, sampler.name
     say(f"RLHF on {name}: {config.labels} {config.feedback}, in {run.path}")
-
-    def step(state, done):
-        state = training.proceed(state, done >= config.rounds)
-        return state, training.found(state)
-
-    begin = training.start()
-    before = training.found(begin)
-    total = config.rounds + rlhf.stages(config)
-    state = drive(
-        run,
-        "RLHF",
-        training.start,
-        step,
-        total,
-        stop=halted,
-        restored=training.restored,
-        unit=unit(config),
+    loop = rlhf.training(
+        lambda: rlhf.from_scratch(jax.random.key(options.seed), sampler, config, options.ensemble),
+        sampler,
+        config,
+        lambda state: standing(state, sampler, config),
     )
+    begin, shown = loop.start(), sampler.without_termination().shown
+    before = standing(begin, sampler, config)
+    state = drive(run, "RLHF", loop)
     agent = publish_agent(run.path / "agent", state.ppo.agent, name)
-    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, training.shown))
+    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, shown))
     last = run.metrics.rows[-1]
     result = run.finish(
         {

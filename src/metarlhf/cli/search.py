@@ -28,6 +28,7 @@ from metarlhf.networks import (
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import SEARCHED
 from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.training import Loop
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,8 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
 
     *beginning_keys, key = jax.random.split(jax.random.key(options.seed), 4)
     begin = lambda: evolution.init(key, _beginning(beginning_keys, options, run, trials), config)
-    state = drive(
-        run, f"search of {_a(options.what)}", begin, one, options.generations, unit="generations"
-    )
+    loop = Loop(begin, one, options.generations, unit="generations")
+    state = drive(run, f"search of {_a(options.what)}", loop)
     about = {
         "families": list(options.families),
         "tasks": options.tasks,

@@ -15,8 +15,9 @@ from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rollout import EVALUATION, evaluate
 from metarlhf.runs import UserError
+from metarlhf.sampling import EVALUATION, CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Task
 
 MOST_TASKS = 1_000_000
@@ -77,7 +78,7 @@ def run_round(
     state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
 ) -> rlhf.RLHFState:
     """A round of asking and learning, compiled."""
-    return rlhf.run_round(state, family, task, config)[0]
+    return rlhf.run_round(state, CompiledSampler(family, task, config.ppo.num_envs), config)[0]
 
 
 @partial(jax.jit, static_argnames=("family", "config"))
@@ -85,7 +86,7 @@ def practise(
     state: rlhf.RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
 ) -> rlhf.RLHFState:
     """A stage of the updates after the last regular answer, compiled."""
-    return rlhf.stage(state, family, task, config)[0]
+    return rlhf.stage(state, CompiledSampler(family, task, config.ppo.num_envs), config)[0]
 
 
 @partial(jax.jit, static_argnames=("family", "episodes"))

@@ -20,7 +20,8 @@ from metarlhf.meta.prior import load
 from metarlhf.rlhf import RLHFState
 from metarlhf.rlhf.demonstrations import Demonstrations, read_demonstrations
 from metarlhf.runs import UserError
-from metarlhf.teach.stage import Beside, Compiled, Stage
+from metarlhf.sampling import CompiledSampler
+from metarlhf.teach.stage import CompiledStage, HostStage, Stage
 
 # Steps that a simulator must do again in the same way before anything is learned from it.
 TRIED = 20
@@ -54,28 +55,25 @@ def beginning(options: Teach) -> Iterator[Beginning]:
     ):
         shown = ShownEnv.of(env, options.segment_length)
         _can_be_filmed(options.env, show_env)
-        yield _beside(options, Beside(Remembered(env), Remembered(show_env), shown))
+        yield _on_host(options, HostStage(Remembered(env), Remembered(show_env), shown))
 
 
 def _with_family(options: Teach) -> Beginning:
-    family = make_family(options.task)
-    learning, task = family.without_termination(), task_number(family, options.number)
-    key, config = jax.random.key(options.seed), options.config
-    stage = Compiled(family, task)
+    family, config = make_family(options.task), options.config
+    task, key = task_number(family, options.number), jax.random.key(options.seed)
+    sampler = CompiledSampler(family, task, config.ppo.num_envs)
+    stage = CompiledStage(sampler)
     if options.prior is not None:
-        prior = load(options.prior)
-        from_prior = jax.jit(rlhf.start, static_argnames=("family", "config"))
-        told = (prior.agent, prior.belief)
-        start = lambda: from_prior(key, learning, task, *told, config=config, library=prior.library)
-        return Beginning(stage, start, None)
-    start = lambda: rlhf.from_scratch(key, learning, task, config, options.ensemble)
+        prior, start = load(options.prior), eqx.filter_jit(rlhf.start)
+        parts = (prior.agent, prior.belief, config, prior.library)
+        return Beginning(stage, lambda: start(key, sampler, *parts), None)
+    start = lambda: rlhf.from_scratch(key, sampler, config, options.ensemble)
     return _cloned(options, stage, start)
 
 
-def _beside(options: Teach, stage: Beside) -> Beginning:
-    key, config = jax.random.key(options.seed), options.config
-    parts = (stage.env, stage.shown, config, options.ensemble)
-    return _cloned(options, stage, lambda: rlhf.host.from_scratch(key, *parts))
+def _on_host(options: Teach, stage: HostStage) -> Beginning:
+    key, parts = jax.random.key(options.seed), (stage.sampler, options.config, options.ensemble)
+    return _cloned(options, stage, lambda: rlhf.from_scratch(key, *parts))
 
 
 def _cloned(options: Teach, stage: Stage, start: Callable[[], RLHFState]) -> Beginning:

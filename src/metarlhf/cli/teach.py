@@ -21,6 +21,7 @@ from metarlhf.rlhf import RLHFState
 from metarlhf.runs import RunDirectory, UserError, drive
 from metarlhf.teach import directory, supervise
 from metarlhf.teach.report import write_lesson
+from metarlhf.training import Loop
 
 # How many steps a lesson has, who knows: `over` decides.
 UNBOUNDED = 10**9
@@ -83,12 +84,16 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         before.append(state.belief)
         return state
 
-    state = drive(
-        run, "teaching", begin, lesson.step, UNBOUNDED,
-        stop=lesson.over, ready=partial(_ready, lesson),
+    loop = Loop(
+        begin,
+        lesson.step,
+        UNBOUNDED,
+        stop=lesson.over,
+        ready=partial(_ready, lesson),
         restored=lambda state: lesson.resumed(state, run.metrics.rows),
-        counted=("labels", config.labels),
-    )  # fmt: skip
+        progress=("labels", config.labels),
+    )
+    state = drive(run, "teaching", loop)
     agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
     people = desk.people()
     publish_reward(run.path / "reward", rlhf.learned(before[0], state, shown, people))

@@ -26,7 +26,8 @@ from metarlhf.envs.spaces import Box, Discrete
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
 from metarlhf.ppo import TrainState
-from metarlhf.rollout import play_episodes
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import State, Task
 
 
@@ -170,21 +171,34 @@ def _training_on(family: Environment, config: RL2Config) -> AnyTask:
 
 def init(key: PRNGKeyArray, family: Environment, config: RL2Config) -> TrainState:
     """Start training a fresh agent, on a task of its own in each environment."""
-    return ppo.init(key, _training_on(family, config), jnp.zeros(()), config.ppo)
+    return ppo.init(
+        key,
+        CompiledSampler(_training_on(family, config), jnp.zeros(()), config.ppo.num_envs),
+        config.ppo,
+    )
 
 
 def meta_train(
     state: TrainState, family: Environment, config: RL2Config
 ) -> Iterator[tuple[TrainState, dict[str, float]]]:
     """PPO until its budget is spent, see `ppo.train`; `return` is that of whole trials."""
-    return ppo.train(state, _training_on(family, config), jnp.zeros(()), config.ppo)
+    return ppo.train(
+        state,
+        CompiledSampler(_training_on(family, config), jnp.zeros(()), config.ppo.num_envs),
+        config.ppo,
+    )
 
 
 def iterate_many(
     state: TrainState, family: Environment, config: RL2Config, updates: int
 ) -> tuple[TrainState, dict[str, Float[Array, " update"]]]:
     """So many PPO updates, compiled, and the metrics of each."""
-    return ppo.iterate_many(state, _training_on(family, config), jnp.zeros(()), config.ppo, updates)
+    return ppo.iterate_many(
+        state,
+        CompiledSampler(_training_on(family, config), jnp.zeros(()), config.ppo.num_envs),
+        config.ppo,
+        updates,
+    )
 
 
 @partial(jax.jit, static_argnames=("family", "config", "count", "deterministic"))

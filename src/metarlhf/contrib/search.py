@@ -36,7 +36,8 @@ from metarlhf.networks.learned_optimiser import (
     size,
 )
 from metarlhf.ppo.train import adam, shortened
-from metarlhf.rollout import EVALUATION, evaluate
+from metarlhf.sampling import EVALUATION, CompiledSampler
+from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Task
 
 
@@ -65,8 +66,10 @@ def return_in(
 ) -> Float[Array, ""]:
     """The same of one task."""
     family, config = trial.family, trial.config
-    state = ppo.init(key, family, task, config, learned=learned)
-    state, _ = ppo.iterate_many(state, family, task, config, config.num_updates)
+    state = ppo.init(key, CompiledSampler(family, task, config.num_envs), config, learned=learned)
+    state, _ = ppo.iterate_many(
+        state, CompiledSampler(family, task, config.num_envs), config, config.num_updates
+    )
     key = jax.random.fold_in(state.key, EVALUATION)
     return evaluate(key, family, task, state.agent.actor, config.evaluation_episodes).mean()
 
@@ -165,12 +168,14 @@ def record(
     rule = shortened(_watching(adam(config), schedule, chosen, count), config)
 
     def one(key, task) -> Recorded:
-        state = ppo.init(key, family, task, config)
+        state = ppo.init(key, CompiledSampler(family, task, config.num_envs), config)
         begun = optimise.begin(rule, state.agent)
         state = eqx.tree_at(lambda s: s.optimiser, state, begun)
 
         def iterate(state, _):
-            state, trajectory = ppo.play(state, family, task, config)
+            state, trajectory = ppo.play(
+                state, CompiledSampler(family, task, config.num_envs), config
+            )
             return ppo.learn(state, trajectory, config, rule)[0], None
 
         state, _ = jax.lax.scan(iterate, state, length=config.num_updates)
@@ -189,7 +194,9 @@ def recordings(
         task_key, choose_key, agent_key, train_key = jax.random.split(trial_key, 4)
         tasks = jax.vmap(trial.family.sample)(jax.random.split(task_key, config.tasks))
         some = jax.tree.map(lambda x: x[0], tasks)
-        agent = ppo.init(agent_key, trial.family, some, trial.config).agent
+        agent = ppo.init(
+            agent_key, CompiledSampler(trial.family, some, trial.config.num_envs), trial.config
+        ).agent
         chosen = chosen_of(choose_key, agent, config.parameters)
         keys = jax.random.split(train_key, config.tasks)
         count = trial.config.num_updates * trial.config.epochs * trial.config.minibatches

@@ -15,6 +15,7 @@ from metarlhf.meta.prior import Prior
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
+from metarlhf.sampling import CompiledSampler
 from metarlhf.types import Feedback, Task
 
 
@@ -145,26 +146,41 @@ def _point(key, family, tasks, states, episodes):
 @partial(jax.jit, static_argnames=("family", "config"))
 def _start_from_prior(key, family, tasks, prior, config):
     one = lambda key, task: rlhf.start(
-        key, family, task, prior.agent, prior.belief, config, prior.library
+        key,
+        CompiledSampler(family, task, config.ppo.num_envs),
+        prior.agent,
+        prior.belief,
+        config,
+        prior.library,
     )
     return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "ensemble"))
 def _start_from_scratch(key, family, tasks, config, ensemble):
-    one = lambda key, task: rlhf.from_scratch(key, family, task, config, ensemble)
+    one = lambda key, task: rlhf.from_scratch(
+        key, CompiledSampler(family, task, config.ppo.num_envs), config, ensemble
+    )
     return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))
 def _round(states, family, tasks, config):
-    return jax.vmap(lambda s, task: rlhf.run_round(s, family, task, config)[0])(states, tasks)
+    return jax.vmap(
+        lambda s, task: rlhf.run_round(
+            s, CompiledSampler(family, task, config.ppo.num_envs), config
+        )[0]
+    )(states, tasks)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "updates"))
 def _practise(states, family, tasks, config, updates):
     if config.checks:
-        one = lambda s, task: rlhf.stage(s, family, task, config)[0]
+        one = lambda s, task: rlhf.stage(
+            s, CompiledSampler(family, task, config.ppo.num_envs), config
+        )[0]
     else:
-        one = lambda s, task: rlhf.practise(s, family, task, config, updates)[0]
+        one = lambda s, task: rlhf.practise(
+            s, CompiledSampler(family, task, config.ppo.num_envs), config, updates
+        )[0]
     return jax.vmap(one)(states, tasks)

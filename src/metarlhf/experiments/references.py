@@ -28,7 +28,9 @@ from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, blank
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig, TrainState
-from metarlhf.rollout import evaluate
+from metarlhf.sampling import CompiledSampler, HostSampler
+from metarlhf.sampling.compiled import evaluate
+from metarlhf.training import converged
 from metarlhf.types import Task
 
 
@@ -92,7 +94,9 @@ def mean_returns(key, family, tasks, agents, episodes):
 @partial(jax.jit, static_argnames=("family", "config", "updates"))
 def _ppo_updates(states, family, tasks, config, updates):
     """PPO on the true reward of each task."""
-    one = lambda state, task: ppo.iterate_many(state, family, task, config, updates)[0]
+    one = lambda state, task: ppo.iterate_many(
+        state, CompiledSampler(family, task, config.num_envs), config, updates
+    )[0]
     return jax.vmap(one)(states, tasks)
 
 
@@ -109,7 +113,11 @@ def references(
     """
     agent_key, train_key, eval_key = jax.random.split(key, 3)
     count = count_of(tasks)
-    begin = jax.jit(jax.vmap(lambda key, task: ppo.init(key, family, task, config)))
+    begin = jax.jit(
+        jax.vmap(
+            lambda key, task: ppo.init(key, CompiledSampler(family, task, config.num_envs), config)
+        )
+    )
     fresh = [
         mean_returns(eval_key, family, tasks, begin(jax.random.split(k, count), tasks).agent, 4)
         for k in jax.random.split(agent_key, untrained)
@@ -120,7 +128,7 @@ def references(
         states = _ppo_updates(states, family, tasks, config, updates)
         oracle = mean_returns(eval_key, family, tasks, states.agent, config.evaluation_episodes)
         means.append(float(oracle.mean()))
-        if ppo.converged(means, config):
+        if converged(means, config.patience, config.tolerance):
             break
     return References(np.mean(fresh, axis=0), np.asarray(oracle))
 
@@ -155,11 +163,13 @@ def pretrained_start(
     """
     start_key, train_key = jax.random.split(key)
     start, env, no_task = random_start(start_key, shape), any_task(family), jnp.zeros(())
-    state = ppo.init(train_key, env, no_task, config, start.agent)
+    state = ppo.init(train_key, CompiledSampler(env, no_task, config.num_envs), config, start.agent)
     while (left := config.num_updates - int(state.updates)) > 0:
         # In parts, between which it can be stopped.
         part = min(config.evaluate_every, left)
-        state, _ = ppo.iterate_many(state, env, no_task, config, part)
+        state, _ = ppo.iterate_many(
+            state, CompiledSampler(env, no_task, config.num_envs), config, part
+        )
     return eqx.tree_at(lambda s: s.agent, start, _in_units_of_reward(state))
 
 
@@ -177,10 +187,11 @@ def pretrained_start_on_host(
         env.set_tasks(jax.tree.map(np.asarray, draw(keys)))
 
     tell(0)
-    state = ppo.host.init(train_key, env, config, start.agent)
+    sampler = HostSampler(env)
+    state = ppo.init(train_key, sampler, config, start.agent)
     for update in range(config.num_updates):
         tell(update)
-        state, _ = ppo.host.iterate(ppo.host.restart(state, env), env, config)
+        state, _ = ppo.iterate(ppo.restart(state, sampler), sampler, config)
     return eqx.tree_at(lambda s: s.agent, start, _in_units_of_reward(state))
 
 

@@ -17,7 +17,7 @@ from metarlhf.envs.base import Discrete, TaskFamily
 from metarlhf.explain.rewards import StepReward
 from metarlhf.networks import Actor
 from metarlhf.networks.actor_critic import forget
-from metarlhf.rollout import reset
+from metarlhf.sampling.compiled import reset
 from metarlhf.types import State, Task
 
 

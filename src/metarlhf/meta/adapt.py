@@ -8,6 +8,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
 from metarlhf.meta.prior import Prior, WrongFamilyError
+from metarlhf.sampling import CompiledSampler
 from metarlhf.types import Task
 
 
@@ -29,7 +30,17 @@ def adapt(
             "it a task of that family, or meta-train on this one"
         )
     learning = family.without_termination()
-    state = rlhf.start(key, learning, task, prior.agent, prior.belief, config, prior.library)
-    play = lambda state, _: (rlhf.run_round(state, learning, task, config)[0], None)
+    state = rlhf.start(
+        key,
+        CompiledSampler(learning, task, config.ppo.num_envs),
+        prior.agent,
+        prior.belief,
+        config,
+        prior.library,
+    )
+    play = lambda state, _: (
+        rlhf.run_round(state, CompiledSampler(learning, task, config.ppo.num_envs), config)[0],
+        None,
+    )
     state, _ = jax.lax.scan(play, state, length=config.rounds)
-    return rlhf.finish(state, learning, task, config)
+    return rlhf.finish(state, CompiledSampler(learning, task, config.ppo.num_envs), config)

@@ -15,7 +15,7 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.update import Metrics, update
-from metarlhf.rollout import play_episodes
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task, Trajectory
 
 

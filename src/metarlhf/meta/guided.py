@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf import ppo, rollout_host
+from metarlhf import ppo
 from metarlhf.envs.base import TaskedEnv, Tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import Samples
@@ -32,7 +32,7 @@ from metarlhf.meta.objective import Metrics, kl_from_collecting, mean_value_loss
 from metarlhf.meta.outer_steps import MetaRLState, descend, held_near
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent, DiagGaussian, Distribution
-from metarlhf.rollout import EVALUATION
+from metarlhf.sampling import EVALUATION, HostSampler
 from metarlhf.types import Task
 
 
@@ -77,13 +77,14 @@ def taught_alone(
     sampling, as all do before and after gradient steps in simulators.
     """
     env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
-    state = ppo.host.init(key, env, config)
+    sampler = HostSampler(env, env)
+    state = ppo.init(key, sampler, config)
     for update in range(config.num_updates):
-        state, metrics = ppo.host.iterate(state, env, config)
+        state, metrics = ppo.iterate(state, sampler, config)
         paid = metrics.pop("episode_return")
         tell(update + 1, metrics if paid is None else metrics | {"return": paid})
     play_key = jax.random.fold_in(state.key, EVALUATION)
-    returns = rollout_host.evaluate(play_key, env, state.agent.actor, deterministic=False)
+    returns = sampler.evaluate(play_key, state.agent.actor, env.num_envs, deterministic=False)
     return state.agent, float(returns.mean())
 
 

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from metarlhf import rollout_host
 from metarlhf.envs.base import TaskedEnv, Tasks, TestedFamily, cores
 from metarlhf.envs.registry import check_name
 from metarlhf.meta import outer
@@ -26,7 +25,7 @@ from metarlhf.meta.inner import InnerLoop, begin_tasks, judge_tasks, step_tasks
 from metarlhf.meta.outer import MetaRLState
 from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.networks import Agent, Each
-from metarlhf.rollout_host import seed_of
+from metarlhf.sampling.host import collect, reset, seed_of
 from metarlhf.types import Task, Trajectory
 
 # Simulators that step together for each core, unless there are more tasks: many waste less of each
@@ -74,8 +73,8 @@ def play(
     policies, parts = Each(agents.actor), []
     for wave_key in jax.random.split(key, episodes // seats):
         seed_key, act_key = jax.random.split(wave_key)
-        start = rollout_host.reset(env, policies, seed_of(seed_key))
-        found = rollout_host.collect(act_key, env, policies, start, horizon, deterministic)[1]
+        start = reset(env, policies, seed_of(seed_key))
+        found = collect(act_key, env, policies, start, horizon, deterministic)[1]
         parts.append(jax.tree.map(lambda x: x.reshape(count, seats, *x.shape[1:]), found))
     return jax.tree.map(lambda *each: jnp.concatenate(each, axis=1), *parts)
 

@@ -28,7 +28,8 @@ from metarlhf.meta.estimators import (
 from metarlhf.meta.tasks import count_of
 from metarlhf.meta.update_rules import LearnedRule, begin, split, update_rule
 from metarlhf.networks import Agent, Distribution
-from metarlhf.rollout import episode_return, play_episodes
+from metarlhf.sampling import episode_return
+from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task, Trajectory
 
 # Pays trajectories of several tasks anew: dimensions (task, episode, time) in and out.

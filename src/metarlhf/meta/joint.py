@@ -31,7 +31,7 @@ from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
-from metarlhf.rollout import episode_return
+from metarlhf.sampling import episode_return
 from metarlhf.types import Task
 
 

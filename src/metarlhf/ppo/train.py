@@ -1,7 +1,7 @@
 """The whole loop: collect, advantages, update, log, until done."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.envs.base import Environment, Spaces
+from metarlhf.envs.base import Spaces
 from metarlhf.networks import (
     Agent,
     Learned,
@@ -25,14 +25,18 @@ from metarlhf.networks.actor_critic import initial_states
 from metarlhf.ppo.batch import RewardScale, explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
 from metarlhf.ppo.update import Metrics, adapt_kl_coefficient, update
-from metarlhf.rollout import EVALUATION, RolloutState, collect, evaluate, reset
-from metarlhf.types import State, Task, Trajectory
+from metarlhf.sampling import EVALUATION, RolloutState, Sampler
+from metarlhf.training import Loop, converged
+from metarlhf.training import iterate as run
+from metarlhf.types import State, Trajectory
 
 # Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
 RewardSource = Callable[[Trajectory], Trajectory]
 
 # Folded into the key that training begins with: a learned optimiser's noise.
 NOISE = 0x6E6F69
+# Folded into a state's key for environments that begin anew.
+RESTART = 0x2E57
 
 
 class TrainState(eqx.Module):
@@ -100,21 +104,63 @@ def check_learned(learned: Learned | None, config: PPOConfig) -> None:
 
 def init(
     key: PRNGKeyArray,
-    family: Environment,
-    task: Task,
+    sampler: Sampler,
     config: PPOConfig,
     agent: Agent | None = None,
     learned: Learned | None = None,
 ) -> TrainState:
-    """Start training `agent`, or a fresh one, on `task`.
+    """Begin training `agent`, or a fresh one, where `sampler` acts.
 
-    It learns by Adam and clipping, or with a `learned` optimiser or drift in their place.
+    Args:
+        key: all randomness follows from it.
+        sampler: of `config.num_envs` environments.
+        config: how PPO learns.
+        agent: an agent to go on from; None for an untrained one.
+        learned: an optimiser or drift in the place of Adam or of clipping.
+
+    Raises:
+        ValueError: the sampler has another number of environments, or see `check_learned`.
     """
+    if sampler.num_envs != config.num_envs:
+        raise ValueError(
+            f"the sampler has {sampler.num_envs} environments, but config.num_envs is "
+            f"{config.num_envs}: make them the same"
+        )
+    check_learned(learned, config)
     agent_key, reset_key, key = jax.random.split(key, 3)
     if agent is None:
-        agent = new_agent(agent_key, family, config)
-    rollout = reset(reset_key, family, task, agent.actor, config.num_envs)
-    return first_state(key, agent, rollout, config, learned)
+        agent = new_agent(agent_key, sampler.spaces, config)
+    rollout = sampler.reset(reset_key, agent.actor)
+    rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
+    return TrainState(
+        agent=agent,
+        optimiser=optimise.begin(rule, agent),
+        rollout=rollout,
+        kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
+        reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
+        critic_memory=initial_states(agent.value_function, config.num_envs),
+        key=key,
+        updates=jnp.zeros((), jnp.int32),
+        learned=learned,
+    )
+
+
+def restart(state: TrainState, sampler: Sampler) -> TrainState:
+    """The same training in environments that begin anew: what belonged to old episodes is gone.
+
+    For a state from a checkpoint, whose host simulators are not in it.
+    """
+    key = jax.random.fold_in(state.key, RESTART)
+    blank = initial_states(state.agent.value_function, sampler.num_envs)
+    state = eqx.tree_at(
+        lambda s: (s.rollout, s.critic_memory),
+        state,
+        (sampler.reset(key, state.agent.actor), blank),
+        is_leaf=lambda x: x is None,
+    )
+    if state.reward_scale is None:
+        return state
+    return eqx.tree_at(lambda s: s.reward_scale.returns, state, jnp.zeros(sampler.num_envs))
 
 
 def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
@@ -132,40 +178,11 @@ def new_agent(key: PRNGKeyArray, spaces: Spaces, config: PPOConfig) -> Agent:
     )
 
 
-def first_state(
-    key: PRNGKeyArray,
-    agent: Agent,
-    rollout: RolloutState,
-    config: PPOConfig,
-    learned: Learned | None = None,
-) -> TrainState:
-    """Nothing learned yet, in environments that stand where `rollout` says.
-
-    Raises:
-        ValueError: see `check_learned`.
-    """
-    check_learned(learned, config)
-    rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
-    return TrainState(
-        agent=agent,
-        optimiser=optimise.begin(rule, agent),
-        rollout=rollout,
-        kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
-        reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
-        critic_memory=initial_states(agent.value_function, config.num_envs),
-        key=key,
-        updates=jnp.zeros((), jnp.int32),
-        learned=learned,
-    )
-
-
-def play(
-    state: TrainState, family: Environment, task: Task, config: PPOConfig
-) -> tuple[TrainState, Trajectory]:
+def play(state: TrainState, sampler: Sampler, config: PPOConfig) -> tuple[TrainState, Trajectory]:
     """Collect what one update learns from: a trajectory with dimensions (env, time)."""
     key, collect_key = jax.random.split(state.key)
-    rollout, trajectory = collect(
-        collect_key, family, task, state.agent.actor, state.rollout, config.num_steps
+    rollout, trajectory = sampler.collect(
+        collect_key, state.agent.actor, state.rollout, config.num_steps
     )
     return eqx.tree_at(lambda s: (s.rollout, s.key), state, (rollout, key)), trajectory
 
@@ -227,71 +244,129 @@ def learn(
 
 
 def iterate(
-    state: TrainState,
-    family: Environment,
-    task: Task,
-    config: PPOConfig,
-    reward: RewardSource | None = None,
+    state: TrainState, sampler: Sampler, config: PPOConfig, reward: RewardSource | None = None
 ) -> tuple[TrainState, Metrics]:
-    """One update: play, pay, learn. Pure; vmap it over seeds or tasks."""
-    state, trajectory = play(state, family, task, config)
-    return learn(state, reward(trajectory) if reward else trajectory, config)
+    """One update: collect, pay, learn. Pure where the sampler is: `vmap` it over seeds or tasks.
+
+    Args:
+        state: where training stands.
+        sampler: who acts.
+        config: how PPO learns.
+        reward: pays the trajectory anew; None leaves it as the environment paid it.
+
+    Returns:
+        The state after the update, and its metrics.
+    """
+    played, trajectory = play(state, sampler, config)
+    update_from = learn if sampler.pure else _compiled_learn
+    paid = reward(trajectory) if reward else trajectory
+    after, metrics = update_from(played, paid, config)
+    return after, metrics | sampler.statistics(state.rollout, trajectory)
+
+
+_compiled_learn = eqx.filter_jit(learn)
 
 
 @eqx.filter_jit
-def iterate_many(state, family, task, config, updates, reward=None):
-    """Several updates in one compiled program; metrics are stacked.
+def iterate_many(
+    state: TrainState,
+    sampler: Sampler,
+    config: PPOConfig,
+    updates: int,
+    reward: RewardSource | None = None,
+) -> tuple[TrainState, Metrics]:
+    """Several updates of a pure sampler in one compiled program; metrics are stacked.
 
     `reward` may be a pytree, whose arrays are no part of the program, or any function: another one
     is another program.
     """
-    step = lambda state, _: iterate(state, family, task, config, reward)
+    step = lambda state, _: iterate(state, sampler, config, reward)
     return jax.lax.scan(step, state, length=updates)
 
 
-def converged(returns: Sequence[float], config: PPOConfig) -> bool:
-    """Whether the last `patience` evaluations all failed to better what came before.
+def training(
+    key: PRNGKeyArray,
+    sampler: Sampler,
+    config: PPOConfig,
+    agent: Agent | None = None,
+    learned: Learned | None = None,
+    reward: RewardSource | None = None,
+) -> Loop[TrainState]:
+    """PPO until the policy has converged or the budget is spent, as a `training.Loop`.
 
-    Better means: by more than `tolerance` of the spread between best and worst so far.
+    Args: as of `init` and `iterate`.
+
+    A step is all updates until the next evaluation where the sampler is pure, in one program; else
+    it is one update, as simulators may be slow. Metrics are means over a step's updates; after
+    every `config.evaluate_every` updates they have `return`, the mean true return of whole episodes
+    of the policy's mode.
     """
-    if not config.patience or len(returns) <= config.patience:
-        return False
-    before, recent = returns[: -config.patience], returns[-config.patience :]
-    margin = config.tolerance * (max(returns) - min(returns))
-    return max(recent) <= max(before) + margin
+
+    def step(state: TrainState, done: int) -> tuple[TrainState, dict[str, Any]]:
+        before = int(state.updates)
+        if sampler.pure:
+            updates = min(config.evaluate_every, config.num_updates - before)
+            state, metrics = iterate_many(state, sampler, config, updates, reward)
+        else:
+            state, metrics = iterate(state, sampler, config, reward)
+        after = int(state.updates)
+        row: dict[str, Any] = {"steps": after * config.batch_size}
+        if after % config.evaluate_every == 0 or after == config.num_updates:
+            row["return"] = mean_return(state, sampler, config)
+        return state, row | {name: _mean(value) for name, value in metrics.items()}
+
+    total = config.num_updates
+    return Loop(
+        start=lambda: init(key, sampler, config, agent, learned),
+        step=step,
+        total=-(-total // config.evaluate_every) if sampler.pure else total,
+        stop=lambda rows: has_converged(rows, config),
+        restored=lambda state: state if sampler.pure else restart(state, sampler),
+        unit="evaluations" if sampler.pure else "updates",
+    )
+
+
+def _mean(value: Any) -> Any:
+    """Of a metric over the updates of a step; how many episodes ended, and None, stay."""
+    return value if value is None or isinstance(value, int) else float(np.mean(value))
+
+
+def mean_return(state: TrainState, sampler: Sampler, config: PPOConfig) -> float:
+    """Mean true return of `config.evaluation_episodes` whole episodes of the policy's mode."""
+    key = jax.random.fold_in(state.key, EVALUATION)
+    return float(np.mean(sampler.evaluate(key, state.agent.actor, config.evaluation_episodes)))
+
+
+def has_converged(rows: Sequence[dict[str, Any]], config: PPOConfig) -> bool:
+    """Whether the evaluations among `rows` of metrics say so, by `config`'s patience."""
+    returns = [row["return"] for row in rows if row.get("return") is not None]
+    return converged(returns, config.patience, config.tolerance)
 
 
 def train(
     state: TrainState,
-    family: Environment,
-    task: Task,
+    sampler: Sampler,
     config: PPOConfig,
     reward: RewardSource | None = None,
     returns: Sequence[float] = (),
-) -> Iterator[tuple[TrainState, dict[str, float]]]:
+) -> Iterator[tuple[TrainState, dict[str, Any]]]:
     """Train until the policy has converged or the budget is spent.
 
-    Yields the state and metrics after every `evaluate_every` updates, `return` being the mean true
-    return of evaluation episodes: stop iterating to stop, keep a state to resume from it. Give the
-    `returns` that were yielded with and before it, too: convergence is told from all of them.
+    Args:
+        state: from `init`, or one that was yielded before.
+        sampler: who acts.
+        config: how PPO learns.
+        reward: pays trajectories anew; None leaves them as the environment paid them.
+        returns: those that were yielded before, where training goes on: convergence is told from
+            all of them.
+
+    Yields:
+        The state and metrics after each step of `training`.
+
+    Raises:
+        DivergedError: the state or a return is no number any more.
     """
-    returns = list(returns)
-    while int(state.updates) < config.num_updates and not converged(returns, config):
-        updates = min(config.evaluate_every, config.num_updates - int(state.updates))
-        state, metrics = iterate_many(state, family, task, config, updates, reward)
-        key = jax.random.fold_in(state.key, EVALUATION)
-        evaluation = jitted_evaluate(
-            key, family, task, state.agent.actor, config.evaluation_episodes
-        )
-        returns.append(float(np.mean(evaluation)))
-        yield (
-            state,
-            {
-                "steps": int(state.updates) * config.batch_size,
-                "return": returns[-1],
-                **{name: float(values.mean()) for name, values in metrics.items()},
-            },
-        )
-
-
-jitted_evaluate = partial(jax.jit, static_argnames=("family", "num_episodes"))(evaluate)
+    loop = training(state.key, sampler, config, reward=reward)
+    done = int(state.updates)
+    done = -(-done // config.evaluate_every) if sampler.pure else done
+    yield from run(loop, state, [{"return": value} for value in returns], done)

@@ -1,16 +1,22 @@
 """What comes after the last regular answer: practice, watched if that was asked for."""
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.feedback import record_comparison
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rlhf.loop import RLHFState, held, pays, practise, tell
+from metarlhf.rlhf.loop import RLHFState, held, pays, practise, restart, run_round, tell
 from metarlhf.rlhf.watch import clips, compare, episodes
-from metarlhf.types import Comparison, Feedback, Task
+from metarlhf.sampling import Sampler
+from metarlhf.training import Loop
+from metarlhf.types import Comparison, Feedback
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -20,32 +26,67 @@ def stages(config: RLHFConfig) -> int:
     return config.checks or int(config.final_updates > 0)
 
 
-def finish(state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig) -> RLHFState:
+def training(
+    start: Callable[[], RLHFState],
+    sampler: Sampler,
+    config: RLHFConfig,
+    measure: Callable[[RLHFState], dict[str, Any]],
+) -> Loop[RLHFState]:
+    """RLHF with a simulated teacher, as a `training.Loop`: rounds, then practice.
+
+    Args:
+        start: makes the first state, see `from_scratch` and `start`.
+        sampler: who acts.
+        config: how the agent asks and learns.
+        measure: what metrics say of a state, such as its true return.
+    """
+
+    def step(state: RLHFState, done: int) -> tuple[RLHFState, dict[str, Any]]:
+        proceed = run_round if done < config.rounds else stage
+        if sampler.pure:
+            proceed = _compiled(proceed)
+        state = proceed(state, sampler, config)[0]
+        return state, measure(state)
+
+    return Loop(
+        start=start,
+        step=step,
+        total=config.rounds + stages(config),
+        stop=lambda rows: bool(rows) and bool(rows[-1].get("halted")),
+        restored=lambda state: state if sampler.pure else restart(state, sampler),
+        unit="rounds and checks" if config.checks else "rounds",
+    )
+
+
+@cache
+def _compiled(function: Callable) -> Callable:
+    return eqx.filter_jit(function)
+
+
+def finish(state: RLHFState, sampler: Sampler, config: RLHFConfig) -> RLHFState:
     """All of them. Pure; vmap it."""
     if state.watch is None:
-        return practise(state, family, task, config, config.final_updates)[0]
-    step = lambda state, _: (stage(state, family, task, config)[0], None)
+        return practise(state, sampler, config, config.final_updates)[0]
+    step = lambda state, _: (stage(state, sampler, config)[0], None)
     return jax.lax.scan(step, state, length=stages(config))[0]
 
 
-def stage(
-    state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
-) -> tuple[RLHFState, Metrics]:
+def stage(state: RLHFState, sampler: Sampler, config: RLHFConfig) -> tuple[RLHFState, Metrics]:
     """One part, and its check (see `WatchConfig`). Pure; vmap it.
 
     Once training has halted nothing happens any more. The last part leaves the best agent.
     """
     if state.watch is None:
-        return practise(state, family, task, config, config.final_updates)
+        return practise(state, sampler, config, config.final_updates)
     watch = state.watch
     first = jax.tree.map(
         lambda a, b: jnp.where(watch.checks == 0, a, b), state.ppo.agent, watch.best
     )
     state = eqx.tree_at(lambda s: s.watch.best, state, first)
     key, check_key = jax.random.split(state.key)
-    after, metrics = practise(state, family, task, config, config.watch.every)
+    after, metrics = practise(state, sampler, config, config.watch.every)
     after = eqx.tree_at(lambda s: s.key, after, key)
-    after = _check(check_key, after, family, task, config)
+    after = _check(check_key, after, sampler, config)
     after = jax.tree.map(lambda a, b: jnp.where(watch.halted, b, a), after, state)
     seen = after.watch
     assert seen is not None
@@ -53,20 +94,19 @@ def stage(
     return _with_best_if(over, after), metrics | {"liked": seen.liked, "foreseen": seen.foreseen}
 
 
-def _check(
-    key: PRNGKeyArray, state: RLHFState, family: TaskFamily, task: Task, config: RLHFConfig
-) -> RLHFState:
+def _check(key: PRNGKeyArray, state: RLHFState, sampler: Sampler, config: RLHFConfig) -> RLHFState:
     """Whether people like the newest policy as well as the best; if not, it may be asked again."""
     watch, newest, asks = state.watch, state.ppo.agent, config.watch.asks
     assert watch is not None
-    family = family.without_termination()
+    sampler = sampler.without_termination()
+    family = sampler.shown
     play_key, answer_key, clip_key, fit_key = jax.random.split(key, 4)
     count = max(config.watch.episodes, config.watch.answers if asks else 0)
-    left, right = episodes(play_key, family, task, watch.best, newest, count)
+    left, right = episodes(play_key, sampler, watch.best, newest, count)
     compared = left[: config.watch.episodes], right[: config.watch.episodes]
     said = compare(answer_key, *compared, config.teacher)
     watch = watch.seen(newest, said, state.belief, config.watch)
-    steps = state.steps + 2 * count * family.horizon
+    steps = state.steps + left.task_reward.size + right.task_reward.size
     state = eqx.tree_at(lambda s: (s.watch, s.steps), state, (watch, steps))
     if not asks:
         return state
@@ -78,7 +118,7 @@ def _check(
 
 
 def _learn_from(
-    key: PRNGKeyArray, state: RLHFState, said: Comparison, family: TaskFamily, config: RLHFConfig
+    key: PRNGKeyArray, state: RLHFState, said: Comparison, family: Shown, config: RLHFConfig
 ) -> RLHFState:
     """Believe what was said as well, and go on from the best."""
     assert state.watch is not None

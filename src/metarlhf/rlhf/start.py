@@ -2,51 +2,74 @@
 agent and a belief that were meta-learned.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs.base import Shown, TaskFamily
+from metarlhf.envs.base import Shown
 from metarlhf.feedback import Library, blank, empty
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig
 from metarlhf.rlhf.ask import Answers
-from metarlhf.rlhf.clips import Candidates, check_steps, clips_in_a_round, clips_in_episodes
 from metarlhf.rlhf.config import RLHFConfig
 from metarlhf.rlhf.constraints import Leash, Never
-from metarlhf.rlhf.loop import NEVER, RLHFState, is_told, pays, tell
+from metarlhf.rlhf.loop import (
+    NEVER,
+    Candidates,
+    RLHFState,
+    check_steps,
+    clips_in_a_round,
+    clips_in_episodes,
+    is_told,
+    pays,
+    tell,
+)
 from metarlhf.rlhf.watch import Watch
-from metarlhf.types import Segment, Task
+from metarlhf.sampling import CompiledSampler, Sampler
+from metarlhf.types import Segment
 
 
 def start(
     key: PRNGKeyArray,
-    family: TaskFamily,
-    task: Task,
+    sampler: Sampler,
     agent: Agent,
     belief: Belief,
     config: RLHFConfig,
     library: Library | None = None,
 ) -> RLHFState:
-    """Begin to teach `agent` the task, from what `belief` holds likely.
+    """Begin to teach `agent` the sampler's task, from what `belief` holds likely.
 
-    The clips of `library` may be asked about in every round, beside what the agent does. The agent
-    learns on `family.without_termination()`: an episode that ends where the task is done would give
-    away what is wanted.
+    Args:
+        key: all randomness follows from it.
+        sampler: who acts. It learns without termination: an episode that ends where the task is
+            done would give away what is wanted.
+        agent: as meta-learned, or untrained.
+        belief: about the reward.
+        config: how the agent asks and learns.
+        library: clips of a compiled family that may be asked about in every round, beside what the
+            agent does.
+
+    Raises:
+        ValueError: there would be nothing to ask about, or clips do not fit what is collected.
     """
-    family = family.without_termination()
-    if library is None:
-        library = Library.blank(family, 0)
+    sampler = sampler.without_termination()
+    family = sampler.shown
     told = is_told(agent, belief)
-    if told and not config.ask_envs and not len(library):
+    if told and not config.ask_envs and not (library is not None and len(library)):
         raise ValueError("there is nothing to ask about: ask_envs is 0, and there is no library")
     if not told:
         check_steps(family, config)
     ppo_key, key = jax.random.split(key)
-    train = tell(ppo.init(ppo_key, family, task, config.learning, agent), belief)
+    train = tell(ppo.init(ppo_key, sampler, config.learning, agent), belief)
     room = clips_in_episodes(family, config) if told else clips_in_a_round(family, config)
-    return begin(key, train, belief, family, library.seen_under(family, task), room, config)
+    clips = blank(family, 0)
+    if library is not None:
+        assert isinstance(sampler, CompiledSampler)
+        clips = library.seen_under(cast(TaskFamily, sampler.env), sampler.task)
+    return begin(key, train, belief, family, clips, room, config)
 
 
 def begin(
@@ -87,13 +110,13 @@ def begin(
 
 def from_scratch(
     key: PRNGKeyArray,
-    family: TaskFamily,
-    task: Task,
+    sampler: Sampler,
     config: RLHFConfig,
     ensemble: EnsembleConfig | None = None,
 ) -> RLHFState:
     """Begin with an untrained agent and an ensemble of random reward networks."""
+    sampler = sampler.without_termination()
     agent_key, belief_key, key = jax.random.split(key, 3)
-    agent = ppo.new_agent(agent_key, family, config.ppo)
-    belief = Ensemble.create(belief_key, family, ensemble or EnsembleConfig())
-    return start(key, family, task, agent, belief, config)
+    agent = ppo.new_agent(agent_key, sampler.spaces, config.ppo)
+    belief = Ensemble.create(belief_key, sampler.shown, ensemble or EnsembleConfig())
+    return start(key, sampler, agent, belief, config)

@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
-from metarlhf.envs.base import TaskFamily
 from metarlhf.feedback.config import Teacher
 from metarlhf.feedback.teachers import Scale
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief
 from metarlhf.rlhf.config import WatchConfig
-from metarlhf.rollout import play_episodes
-from metarlhf.types import Comparison, Segment, Task
+from metarlhf.sampling import Sampler
+from metarlhf.types import Comparison, Segment
 
 
 class Watch(eqx.Module):
@@ -83,12 +82,12 @@ def expected(belief: Belief, said: Comparison) -> Float[Array, " question"]:
 
 
 def episodes(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, best: Agent, newest: Agent, count: int
+    key: PRNGKeyArray, sampler: Sampler, best: Agent, newest: Agent, count: int
 ) -> tuple[Segment, Segment]:
     """Whole episodes of both policies' modes."""
 
     def played(key, agent):
-        found = play_episodes(key, family, task, agent.actor, count, deterministic=True)
+        found = sampler.episodes(key, agent.actor, count, deterministic=True)
         return Segment(found.obs, found.action, found.task_reward)
 
     best_key, newest_key = jax.random.split(key)

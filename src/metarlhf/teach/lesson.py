@@ -102,7 +102,7 @@ class Lesson:
             return regular + config.final_updates
         return answers * regular // config.labels
 
-    def over(self, rows: list[dict[str, Any]]) -> bool:
+    def over(self, rows: Sequence[dict[str, Any]]) -> bool:
         """Whether all is said and learned, as `drive` asks."""
         return bool(rows) and bool(rows[-1]["done"])
 

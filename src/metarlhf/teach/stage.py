@@ -6,21 +6,21 @@ A lesson plays, practises and shows what the agent does without knowing which of
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from metarlhf import rlhf
-from metarlhf.envs import Shown, TaskFamily
+from metarlhf.envs import Shown
 from metarlhf.envs.adapters.replays import Remembered, Replay
 from metarlhf.envs.base import ShownEnv
 from metarlhf.rlhf import RLHFConfig, RLHFState
-from metarlhf.rlhf.clips import clips_in_a_round, stride
-from metarlhf.rlhf.loop import learn, learns, look
-from metarlhf.rollout import play_episodes
-from metarlhf.rollout_host import play_episode
-from metarlhf.types import Task, Trajectory
+from metarlhf.rlhf.loop import clips_in_a_round, learn, learns, look, stride
+from metarlhf.sampling import CompiledSampler, HostSampler
+from metarlhf.sampling.host import play_episode
+from metarlhf.types import Trajectory
 
 # Steps of an episode in a simulator that are shown: a film of a thousand takes long to make.
 FILMED = 200
@@ -69,20 +69,21 @@ class Stage(Protocol):
         ...
 
 
-class Compiled:
-    """A task of a family."""
+class CompiledStage:
+    """A task of a compiled family."""
 
-    def __init__(self, family: TaskFamily, task: Task):
-        self.shown, self.task = family.without_termination(), task
+    def __init__(self, sampler: CompiledSampler):
+        self.sampler = sampler.without_termination()
+        self.shown = self.sampler.shown
 
     def look(self, key, state, config):
-        return _look(key, state, self.shown, self.task, config)
+        return _look(key, state, self.sampler, config)
 
     def practise(self, state, trajectory, config):
-        return _practise(state, trajectory, self.shown, self.task, config)
+        return _practise(state, trajectory, self.sampler, config)
 
     def show(self, key, state):
-        return _show(key, state, self.shown, self.task)
+        return _show(key, state, self.sampler)
 
     def restored(self, state):
         return state
@@ -91,18 +92,19 @@ class Compiled:
         return None
 
 
-class Beside:
-    """A simulator outside the compiled program, and another one of it to show episodes in."""
+class HostStage:
+    """A host simulator, and another one of it to show episodes in; both remember what was done."""
 
     def __init__(self, env: Remembered, show_env: Remembered, shown: ShownEnv):
         self.env, self.show_env, self.shown = env, show_env, shown
+        self.sampler = HostSampler(env, show_env, shown)
 
     def look(self, key, state, config):
         self.env.forget(self.env.steps - (config.remembered_rounds - 1) * config.ppo.num_steps)
-        return rlhf.host.look(state, self.env, self.shown, config)
+        return look(key, state, self.sampler, config)
 
     def practise(self, state, trajectory, config):
-        return rlhf.host.learn(state, trajectory, config)
+        return _learn(state, trajectory, config)
 
     def show(self, key, state):
         obs, action = play_episode(key, self.show_env, state.ppo.agent.actor, deterministic=True)
@@ -111,7 +113,7 @@ class Beside:
         return Showing(obs[:seen], paid, self.show_env.replay(0, 0, seen))
 
     def restored(self, state):
-        return rlhf.host.restart(state, self.env)
+        return rlhf.restart(state, self.sampler)
 
     def replay(self, clip, config):
         """Clips are numbered as `look` remembers them: newest trajectory first, by environment."""
@@ -137,20 +139,23 @@ def _learned_return(
     return jnp.sum(jnp.where(jnp.arange(len(paid)) < steps, paid, 0.0))
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _look(key, state, family, task, config):
-    return look(key, state, family, task, config)
+_look = eqx.filter_jit(look)
 
 
-@partial(jax.jit, static_argnames=("family", "config"))
-def _practise(state, trajectory, family, task, config):
-    """One update: from what was just played, or where nobody played, from what is played now."""
-    if trajectory is None or not learns(state, config):
-        return rlhf.practise(state, family, task, config, 1)[0]
+@partial(jax.jit, static_argnames=("config",))
+def _learn(state, trajectory, config):
     return learn(state, trajectory, config)[0]
 
 
-@partial(jax.jit, static_argnames=("family",))
-def _show(key, state, family, task) -> Showing:
-    episode = play_episodes(key, family, task, state.ppo.agent.actor, 1, deterministic=True)
+@eqx.filter_jit
+def _practise(state, trajectory, sampler, config):
+    """One update: from what was just played, or where nobody played, from what is played now."""
+    if trajectory is None or not learns(state, config):
+        return rlhf.practise(state, sampler, config, 1)[0]
+    return learn(state, trajectory, config)[0]
+
+
+@eqx.filter_jit
+def _show(key, state, sampler) -> Showing:
+    episode = sampler.episodes(key, state.ppo.agent.actor, 1, deterministic=True)
     return Showing(episode.obs[0], state.reward(episode).reward.sum())

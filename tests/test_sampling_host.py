@@ -16,7 +16,7 @@ from metarlhf.envs.adapters.gymnasium import FromGymnasium
 from metarlhf.envs.adapters.processes import Herds, cores, herds_for
 from metarlhf.networks import build_agent
 from metarlhf.networks.actor_critic import forget
-from metarlhf.rollout_host import collect, evaluate, reset
+from metarlhf.sampling.host import collect, evaluate, reset
 from tests.envs.counting import Counting, worked_out
 
 NUM_ENVS, STEPS, SEED = 3, 17, 4

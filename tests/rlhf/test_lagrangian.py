@@ -9,8 +9,9 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.ppo import PPOConfig
-from metarlhf.rlhf.constraints import CHEAPER, RATE, START, Multiplier
-from metarlhf.rollout import collect, reset
+from metarlhf.rlhf.constraints import CHEAPER, MULTIPLIER_RATE, MULTIPLIER_START, Multiplier
+from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling.compiled import collect, reset
 
 KEY = jax.random.key(0)
 FAMILY, GOAL = envs.make("navigation").without_termination(), jnp.array([0.4, 0.0])
@@ -24,8 +25,8 @@ def played():
 def test_where_nothing_costs_anything_it_is_only_of_another_size():
     trajectory = played()
     paid, after = Multiplier.start().pay(trajectory, jnp.zeros((4, 20)), 0.1)
-    np.testing.assert_allclose(paid.reward, trajectory.reward / (1 + START), rtol=1e-6)
-    assert float(after.value) == pytest.approx(START - CHEAPER)
+    np.testing.assert_allclose(paid.reward, trajectory.reward / (1 + MULTIPLIER_START), rtol=1e-6)
+    assert float(after.value) == pytest.approx(MULTIPLIER_START - CHEAPER)
 
 
 def test_cost_is_charged_and_what_is_left_stays_of_one_size():
@@ -37,7 +38,8 @@ def test_cost_is_charged_and_what_is_left_stays_of_one_size():
 
 
 @pytest.mark.parametrize(
-    ("mean", "change"), [(0.1, 0.0), (0.15, 0.5 * RATE), (9.0, RATE), (0.0, -CHEAPER)]
+    ("mean", "change"),
+    [(0.1, 0.0), (0.15, 0.5 * MULTIPLIER_RATE), (9.0, MULTIPLIER_RATE), (0.0, -CHEAPER)],
 )
 def test_the_multiplier_climbs_by_what_is_beyond_the_limit(mean, change):
     before = Multiplier(jnp.array(2.0))
@@ -66,13 +68,18 @@ def test_ppo_holds_a_limit_that_pay_alone_would_break():
     def cost_of(held):
         def update(carry, _):
             train, multiplier = carry
-            train, trajectory = ppo.play(train, family, GOAL, config)
+            train, trajectory = ppo.play(
+                train, CompiledSampler(family, GOAL, config.num_envs), config
+            )
             cost = (trajectory.obs[..., 0] > 0.5).astype(float)
             paid, multiplier = multiplier.pay(trajectory, cost, 0.1)
             train, _ = ppo.learn(train, paid if held else trajectory, config)
             return (train, multiplier), cost.mean()
 
-        start = (ppo.init(KEY, family, GOAL, config), Multiplier.start())
+        start = (
+            ppo.init(KEY, CompiledSampler(family, GOAL, config.num_envs), config),
+            Multiplier.start(),
+        )
         return jax.lax.scan(update, start, length=150)[1][-30:].mean()
 
     assert float(cost_of(False)) > 0.8

@@ -8,7 +8,8 @@ import numpy as np
 
 from metarlhf import envs
 from metarlhf.networks import build_agent
-from metarlhf.rollout import collect, episode_return, evaluate, reset
+from metarlhf.sampling import episode_return
+from metarlhf.sampling.compiled import collect, evaluate, reset
 from metarlhf.types import Trajectory
 from tests.countdown import Countdown
 
