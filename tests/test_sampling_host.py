@@ -16,7 +16,7 @@ from metarlhf.envs.adapters.gymnasium import FromGymnasium
 from metarlhf.envs.adapters.processes import Herds, cores, herds_for
 from metarlhf.networks import build_agent
 from metarlhf.networks.actor_critic import forget
-from metarlhf.sampling.host import collect, evaluate, reset
+from metarlhf.sampling.host import collect, evaluate, finished_returns, reset
 from tests.envs.counting import Counting, worked_out
 
 NUM_ENVS, STEPS, SEED = 3, 17, 4
@@ -32,7 +32,12 @@ RECURRENT = build_agent(jax.random.key(0), counting(), (4,), memory="gru", memor
 
 def rollout(env, agent=AGENT):
     start = reset(env, agent.actor, SEED)
-    return collect(jax.random.key(1), env, agent.actor, start, STEPS)
+    return with_returns(env, agent, start, STEPS)
+
+
+def with_returns(env, agent, start, steps, key=1):
+    end, trajectory = collect(jax.random.key(key), env, agent.actor, start, steps)
+    return end, trajectory, finished_returns(start, trajectory)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_what_episodes_pay_is_counted_across_rollouts():
     end, trajectory, returns = rollout(env)
     assert sorted({*returns.tolist()}) == [0 + 1 + 2, 0 + 1 + 2 + 3 + 4]
     assert len(returns) == np.asarray(trajectory.done).sum()
-    _, second, more = collect(jax.random.key(2), env, AGENT.actor, end, STEPS)
+    _, second, more = with_returns(env, AGENT, end, STEPS, 2)
     paid = np.asarray(trajectory.reward).sum() + np.asarray(second.reward).sum()
     # The rest is of episodes that go on: 0 + 1 + ... up to the step before the one they stand at.
     stand_at = [worked_out(SEED + i, 2 * STEPS + 1)[0][-1] for i in range(NUM_ENVS)]
@@ -157,7 +162,7 @@ def test_a_memory_is_carried_along_and_ends_with_its_episode():
     actor, env = RECURRENT.actor, counting()
     end, first, _ = rollout(env, RECURRENT)
     assert not np.asarray(first.memory).any()
-    _, second, _ = collect(jax.random.key(2), env, actor, end, STEPS)
+    _, second = collect(jax.random.key(2), env, actor, end, STEPS)
     np.testing.assert_array_equal(second.memory, end.policy)
     state = first.memory
     for t in range(STEPS):
@@ -177,7 +182,7 @@ def test_each_step_follows_from_the_one_before(name):
     env, cartpole, half_length = envs.connect(name, 4), envs.make("cartpole"), jnp.array(0.5)
     agent = build_agent(jax.random.key(0), env, (4,))
     start = reset(env, agent.actor, SEED)
-    _, trajectory, returns = collect(jax.random.key(1), env, agent.actor, start, 100)
+    _, trajectory, returns = with_returns(env, agent, start, 100)
     env.close()
 
     @jax.jit

@@ -29,8 +29,13 @@ SMALL = RLHFConfig(
 HELD = replace(SMALL, leash=0.05)
 FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
 
-run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
-practise = jax.jit(rlhf.practise, static_argnames=("family", "config", "updates"))
+
+def sampler(config):
+    return CompiledSampler(FAMILY, GOAL, config.ppo.num_envs)
+
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
+practise = jax.jit(rlhf.practise, static_argnames=("config", "updates"))
 
 
 def actor(seed, initial_std=1.0, memory=None):
@@ -98,13 +103,13 @@ def test_a_policy_without_reward_comes_back_to_its_reference():
 
 def test_from_scratch_the_reference_is_who_played_what_was_asked_about():
     """And so the first update of a round is the same as without, but for the size of its pay."""
-    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, HELD.ppo.num_envs), HELD, FEW)
+    state = rlhf.from_scratch(KEY, sampler(HELD), HELD, FEW)
     assert_same(state.leash.reference, state.ppo.agent.actor)
-    after = run_round(state, FAMILY, GOAL, HELD)[0]
+    after = run_round(state, sampler(HELD), HELD)[0]
     assert_same(after.leash.reference, state.ppo.agent.actor)
-    again = run_round(after, FAMILY, GOAL, HELD)[0]
+    again = run_round(after, sampler(HELD), HELD)[0]
     assert_same(again.leash.reference, after.ppo.agent.actor)
-    later = practise(again, FAMILY, GOAL, HELD, 1)[0]
+    later = practise(again, sampler(HELD), HELD, 1)[0]
     assert_same(later.leash.reference, again.leash.reference)
     assert differ(later.leash.coefficient, again.leash.coefficient)
 
@@ -114,8 +119,8 @@ def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
     model = eqx.tree_at(lambda m: m.decoder, model, jax.tree.map(lambda x: 8 * x, model.decoder))
     belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
-    state = rlhf.start(KEY, CompiledSampler(FAMILY, GOAL, HELD.ppo.num_envs), agent, belief, HELD)
-    after, metrics = run_round(state, FAMILY, GOAL, HELD)
+    state = rlhf.start(KEY, sampler(HELD), agent, belief, HELD)
+    after, metrics = run_round(state, sampler(HELD), HELD)
     reference = after.leash.reference
     assert_same(reference.network, agent.actor.network)
     assert differ(after.ppo.agent.actor.network, agent.actor.network)
@@ -126,14 +131,14 @@ def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
 def test_without_a_leash_nothing_differs():
     """Not a leaf, not a bit: from one that costs nothing."""
     once = replace(SMALL, updates=1)
-    plain = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, once.ppo.num_envs), once, FEW)
+    plain = rlhf.from_scratch(KEY, sampler(once), once, FEW)
     assert (plain.leash, plain.watch, plain.never) == (None, None, None)
     held = replace(once, leash=0.05)
-    loose = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, held.ppo.num_envs), held, FEW)
+    loose = rlhf.from_scratch(KEY, sampler(held), held, FEW)
     loose = eqx.tree_at(lambda s: s.leash.coefficient, loose, jnp.zeros(()))
-    plain, metrics = run_round(plain, FAMILY, GOAL, once)
+    plain, metrics = run_round(plain, sampler(once), once)
     assert "leash_kl" not in metrics
-    loose = run_round(loose, FAMILY, GOAL, held)[0]
+    loose = run_round(loose, sampler(held), held)[0]
     assert_same(plain, eqx.tree_at(lambda s: s.leash, loose, None))
 
 

@@ -31,8 +31,13 @@ CONFIG = RLHFConfig(
     ppo=PPOConfig(num_envs=16, hidden=(32,), gamma=0.97, lr=3e-3, anneal_lr=False),
 )  # fmt: skip
 
-run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
-practise = jax.jit(rlhf.practise, static_argnames=("family", "config", "updates"))
+
+def sampler(config, family=FAMILY, goal=GOAL):
+    return CompiledSampler(family, goal, config.ppo.num_envs)
+
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
+practise = jax.jit(rlhf.practise, static_argnames=("config", "updates"))
 
 
 class OverAtOnce(envs.Navigation):
@@ -49,13 +54,13 @@ def rounds():
     states = [
         rlhf.from_scratch(
             key,
-            CompiledSampler(FAMILY, GOAL, CONFIG.ppo.num_envs),
+            sampler(CONFIG),
             CONFIG,
             EnsembleConfig(hidden=(32, 32)),
         )
     ]
     for _ in range(21):
-        states.append(run_round(states[-1], FAMILY, GOAL, CONFIG)[0])
+        states.append(run_round(states[-1], sampler(CONFIG), CONFIG)[0])
     return states
 
 
@@ -99,8 +104,8 @@ def test_true_rewards_are_seen_by_the_teacher_alone():
     family = Paid()
     config = replace(SMALL, updates=2)
     one, other = jnp.array([-1.0, 0.0]), jnp.array([-7.0, 0.0])
-    start = rlhf.from_scratch(KEY, CompiledSampler(family, one, config.ppo.num_envs), config, FEW)
-    after = [run_round(start, family, task, config)[0] for task in (one, other)]
+    start = rlhf.from_scratch(KEY, sampler(config, family, one), config, FEW)
+    after = [run_round(start, sampler(config, family, task), config)[0] for task in (one, other)]
     assert differ(after[0].candidates.clips, after[1].candidates.clips)  # what teachers see
     assert_same(after[0].ppo, after[1].ppo)
     assert_same(after[0].belief, after[1].belief)
@@ -108,11 +113,14 @@ def test_true_rewards_are_seen_by_the_teacher_alone():
 
 
 def test_the_same_state_gives_the_same_round(rounds):
-    assert_same(run_round(rounds[1], FAMILY, GOAL, CONFIG)[0], rounds[2])
+    assert_same(
+        run_round(rounds[1], sampler(CONFIG), CONFIG)[0],
+        rounds[2],
+    )
 
 
 def test_practice_goes_on_without_asking(rounds):
-    after, metrics = practise(rounds[-1], FAMILY, GOAL, CONFIG, 1)
+    after, metrics = practise(rounds[-1], sampler(CONFIG), CONFIG, 1)
     assert_same(after.answers, rounds[-1].answers)
     assert_same(after.belief, rounds[-1].belief)
     assert int(after.ppo.updates) - int(rounds[-1].ppo.updates) == 1
@@ -122,9 +130,9 @@ def test_practice_goes_on_without_asking(rounds):
 
 def test_an_agent_from_scratch_is_made_as_ppo_would_make_it():
     config = replace(SMALL, updates=1, ppo=replace(SMALL.ppo, memory="gru", normalise_obs=True))
-    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
+    state = rlhf.from_scratch(KEY, sampler(config), config, FEW)
     assert state.ppo.agent.actor.body.memory is not None
-    after = run_round(state, FAMILY, GOAL, config)[0]
+    after = run_round(state, sampler(config), config)[0]
     before, moments = (s.ppo.agent.actor.body.moments for s in (state, after))
     assert differ(before, moments)
     assert int(after.answers.count) == 2
@@ -135,19 +143,21 @@ def test_no_end_of_an_episode_gives_the_task_away():
     config = replace(SMALL, updates=2)
 
     def taught(family):
-        start = rlhf.from_scratch(
-            KEY, CompiledSampler(family, GOAL, config.ppo.num_envs), config, FEW
+        start = rlhf.from_scratch(KEY, sampler(config, family), config, FEW)
+        after = run_round(start, sampler(config, family), config)[0]
+        return (
+            start,
+            after,
+            practise(after, sampler(config, family), config, 1)[0],
         )
-        after = run_round(start, family, GOAL, config)[0]
-        return start, after, practise(after, family, GOAL, config, 1)[0]
 
     assert_same(taught(OverAtOnce()), taught(FAMILY))
 
 
 def test_marks_serve_as_well():
     config = replace(SMALL, feedback="ratings")
-    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
-    after = run_round(state, FAMILY, GOAL, config)[0]
+    state = rlhf.from_scratch(KEY, sampler(config), config, FEW)
+    after = run_round(state, sampler(config), config)[0]
     marks = after.answers.feedback.ratings
     assert int(after.answers.count) == 2
     assert set(np.asarray(marks.value[:2])) <= set(range(1, 11))
@@ -161,11 +171,9 @@ def test_an_agent_with_a_prior_is_told_what_is_believed():
     belief = LatentPosterior.prior(model, jax.random.normal(jax.random.key(1), (40, 3)))
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     config = SMALL
-    state = rlhf.start(
-        KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), agent, belief, config
-    )
+    state = rlhf.start(KEY, sampler(config), agent, belief, config)
     np.testing.assert_allclose(state.ppo.agent.actor.context, belief.context(), rtol=1e-5)
-    after = run_round(state, FAMILY, GOAL, config)[0]
+    after = run_round(state, sampler(config), config)[0]
     assert int(after.steps) == 2 * FAMILY.horizon
     assert int(after.answers.count) == 2
     context = after.ppo.agent.actor.context
@@ -181,7 +189,7 @@ def test_there_must_be_something_to_ask_about():
     with pytest.raises(ValueError, match="ask_envs is 0, and there is no library"):
         rlhf.start(
             KEY,
-            CompiledSampler(FAMILY, GOAL, replace(SMALL, ask_envs=0).ppo.num_envs),
+            sampler(SMALL),
             agent,
             belief,
             replace(SMALL, ask_envs=0),
@@ -191,7 +199,7 @@ def test_there_must_be_something_to_ask_about():
 def test_clips_longer_than_what_is_played_are_refused():
     config = replace(SMALL, ppo=replace(SMALL.ppo, num_steps=5))
     with pytest.raises(ValueError, match=r"ppo\.num_steps is 5, but clips of navigation.* have 10"):
-        rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, FEW)
+        rlhf.from_scratch(KEY, sampler(config), config, FEW)
 
 
 @pytest.mark.parametrize("name", ["pessimism", "clip_reward"])
@@ -200,9 +208,8 @@ def test_care_changes_what_a_policy_learns_from_and_nothing_before(name):
     config = replace(SMALL, updates=1, **{name: 1.0 if name == "pessimism" else True})
     plain, careful = (
         run_round(
-            rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, c.ppo.num_envs), c, FEW),
-            FAMILY,
-            GOAL,
+            rlhf.from_scratch(KEY, sampler(c), c, FEW),
+            sampler(c),
             c,
         )[0]
         for c in (replace(SMALL, updates=1), config)
@@ -222,7 +229,7 @@ def test_bad_pessimism_is_refused():
     with pytest.raises(ValueError, match="at least two members"):
         rlhf.from_scratch(
             KEY,
-            CompiledSampler(FAMILY, GOAL, replace(SMALL, pessimism=1.0).ppo.num_envs),
+            sampler(SMALL),
             replace(SMALL, pessimism=1.0),
             alone,
         )

@@ -27,12 +27,17 @@ SMALL = RLHFConfig(
 )  # fmt: skip
 FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
 
-run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
+
+def sampler(config):
+    return CompiledSampler(FAMILY, TASK, config.ppo.num_envs)
+
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
 
 
 @pytest.fixture(scope="module")
 def state():
-    return rlhf.from_scratch(KEY, CompiledSampler(FAMILY, TASK, SMALL.ppo.num_envs), SMALL, FEW)
+    return rlhf.from_scratch(KEY, sampler(SMALL), SMALL, FEW)
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +105,19 @@ def test_before_anybody_has_looked_nothing_costs_anything(state, clips):
 
 
 def test_a_round_looks_over_its_share_and_charges_what_was_learned(state):
-    after, metrics = run_round(state, FAMILY, TASK, SMALL)
+    after, metrics = run_round(state, sampler(SMALL), SMALL)
     assert float(after.never.marks.weight.sum()) == 4
-    again = run_round(after, FAMILY, TASK, SMALL)[0]
+    again = run_round(after, sampler(SMALL), SMALL)[0]
     assert float(again.never.marks.weight.sum()) == 8
     assert 0 <= float(metrics["cost"]) <= 1
     assert float(metrics["cost_multiplier"]) >= 0
     free = replace(SMALL, never=NeverConfig())
-    plain = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, TASK, free.ppo.num_envs), free, FEW)
+    plain = rlhf.from_scratch(KEY, sampler(free), free, FEW)
     assert plain.never is None
-    assert_same(run_round(plain, FAMILY, TASK, free)[0].answers, after.answers)
+    assert_same(
+        run_round(plain, sampler(free), free)[0].answers,
+        after.answers,
+    )
 
 
 def test_where_nothing_is_forbidden_nobody_can_mark_it():
@@ -136,7 +144,7 @@ def test_what_would_hold_nothing_is_refused():
 
 def test_what_was_marked_and_how_far_it_held_are_told_as_numbers(state):
     assert held_metrics(state) == {"never_clips": 0, "never_marked": 0}
-    after = run_round(state, FAMILY, TASK, SMALL)[0]
+    after = run_round(state, sampler(SMALL), SMALL)[0]
     found, marks = held_metrics(after), after.never.marks
     assert found["never_clips"] == 4
     assert found["never_marked"] == int(np.asarray(marks.forbidden)[:4].any(1).sum())

@@ -28,10 +28,15 @@ WATCHED = RLHFConfig(
 )  # fmt: skip
 FEW = EnsembleConfig(members=2, hidden=(8,), fit_steps=10)
 
-run_round = jax.jit(rlhf.run_round, static_argnames=("family", "config"))
-stage = jax.jit(rlhf.stage, static_argnames=("family", "config"))
+
+def sampler(config):
+    return CompiledSampler(FAMILY, GOAL, config.ppo.num_envs)
+
+
+run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
+stage = jax.jit(rlhf.stage, static_argnames=("config",))
 as_for_users = partial(jax.jit, compiler_options=AS_FOR_USERS)
-finish = as_for_users(rlhf.finish, static_argnames=("family", "config"))
+finish = as_for_users(rlhf.finish, static_argnames=("config",))
 
 
 def heading(direction):
@@ -47,11 +52,9 @@ GOOD, BAD = heading([-0.04, 0.03]), heading([0.4, -0.3])
 @pytest.fixture(scope="module")
 def taught():
     """After its rounds."""
-    state = rlhf.from_scratch(
-        KEY, CompiledSampler(FAMILY, GOAL, WATCHED.ppo.num_envs), WATCHED, FEW
-    )
+    state = rlhf.from_scratch(KEY, sampler(WATCHED), WATCHED, FEW)
     for _ in range(WATCHED.rounds):
-        state = run_round(state, FAMILY, GOAL, WATCHED)[0]
+        state = run_round(state, sampler(WATCHED), WATCHED)[0]
     return state
 
 
@@ -60,7 +63,7 @@ def with_agent(state, agent):
 
 
 def asked(best, newest, count=2):
-    return compare(KEY, *episodes(KEY, FAMILY, GOAL, best, newest, count), Teacher())
+    return compare(KEY, *episodes(KEY, sampler(WATCHED), best, newest, count), Teacher())
 
 
 def test_a_person_tells_which_of_two_policies_does_better():
@@ -74,7 +77,7 @@ def test_a_person_tells_which_of_two_policies_does_better():
 
 def test_clips_are_of_one_time_in_both_episodes():
     """One in each eighth of an episode: as far from the start as the time says."""
-    both = clips(KEY, *episodes(KEY, FAMILY, GOAL, BAD, GOOD, 8), FAMILY.segment_length)
+    both = clips(KEY, *episodes(KEY, sampler(WATCHED), BAD, GOOD, 8), FAMILY.segment_length)
     assert both[0].obs.shape == (8, FAMILY.segment_length, 2)
     travelled = [np.linalg.norm(clip.obs[:, 0], axis=-1) for clip in both]
     times = travelled[0] / 0.05, travelled[1] / 0.005
@@ -127,10 +130,8 @@ def misled(state, config):
 
 def test_what_goes_wrong_is_stopped_and_the_best_kept(taught):
     state, config = misled(taught, WATCHED)
-    astray = rlhf.practise(
-        state, CompiledSampler(FAMILY, GOAL, config.ppo.num_envs), config, config.final_updates
-    )[0]
-    after = finish(state, FAMILY, GOAL, config)
+    astray = rlhf.practise(state, sampler(config), config, config.final_updates)[0]
+    after = finish(state, sampler(config), config)
     assert float(asked(GOOD, astray.ppo.agent).preference.mean()) < 0.5
     assert bool(after.watch.halted)
     assert int(after.watch.checks) < config.checks
@@ -142,16 +143,16 @@ def test_nothing_happens_once_it_has_halted(taught):
     halted = eqx.tree_at(lambda s: s.watch.halted, taught, jnp.array(True))
     halted = eqx.tree_at(lambda s: s.watch.checks, halted, jnp.array(1))
     halted = with_agent(halted, halted.watch.best)
-    assert_same(stage(halted, FAMILY, GOAL, WATCHED)[0], halted)
+    assert_same(stage(halted, sampler(WATCHED), WATCHED)[0], halted)
 
 
 @pytest.fixture(scope="module")
 def asking():
     """The same, where it may be asked again, and misled."""
     asks = replace(WATCHED, watch=replace(WATCHED.watch, asks=True))
-    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, asks.ppo.num_envs), asks, FEW)
+    state = rlhf.from_scratch(KEY, sampler(asks), asks, FEW)
     for _ in range(asks.rounds):
-        state = run_round(state, FAMILY, GOAL, asks)[0]
+        state = run_round(state, sampler(asks), asks)[0]
     return misled(state, asks)
 
 
@@ -160,7 +161,10 @@ def test_it_may_be_asked_again(asking):
     state, config = asking
     said, lost = [4.0], []
     for _ in range(config.checks):
-        before, state = state, stage(state, FAMILY, GOAL, config)[0]
+        before, state = (
+            state,
+            stage(state, sampler(config), config)[0],
+        )
         lost.append(float(state.watch.liked) < 0.5)
         said.append(float(state.answers.feedback.count))
         assert differ(state.belief, before.belief) == lost[-1]
@@ -178,7 +182,7 @@ def test_practice_ends_with_the_last_answer_there_is(asking):
     """Nine are too few for a second check of up to five, where the first took all of them."""
     state, config = asking
     config = replace(config, watch=replace(config.watch, budget=9))
-    after = finish(state, FAMILY, GOAL, config)
+    after = finish(state, sampler(config), config)
     assert (int(after.watch.checks), int(after.watch.asked)) == (1, 5)
     assert bool(after.watch.halted)
     assert int(after.ppo.updates) - int(state.ppo.updates) == 5
@@ -186,22 +190,22 @@ def test_practice_ends_with_the_last_answer_there_is(asking):
 
 
 def test_steps_of_checks_are_counted(taught):
-    after = stage(taught, FAMILY, GOAL, WATCHED)[0]
+    after = stage(taught, sampler(WATCHED), WATCHED)[0]
     assert int(after.steps) - int(taught.steps) == 5 * 16 * 40 + 2 * 2 * FAMILY.horizon
     assert int(after.ppo.updates) - int(taught.ppo.updates) == 5
 
 
 def test_a_watch_changes_nothing_before_it_begins(taught):
     plain = replace(WATCHED, watch=WatchConfig())
-    state = rlhf.from_scratch(KEY, CompiledSampler(FAMILY, GOAL, plain.ppo.num_envs), plain, FEW)
+    state = rlhf.from_scratch(KEY, sampler(plain), plain, FEW)
     for _ in range(plain.rounds):
-        state = run_round(state, FAMILY, GOAL, plain)[0]
+        state = run_round(state, sampler(plain), plain)[0]
     unwatched = eqx.tree_at(lambda s: s.watch, taught, None)
     assert_same(state, unwatched)
     assert_same(
-        finish(state, FAMILY, GOAL, plain),
-        as_for_users(rlhf.practise, static_argnames=("family", "config", "updates"))(
-            state, FAMILY, GOAL, plain, plain.final_updates
+        finish(state, sampler(plain), plain),
+        as_for_users(rlhf.practise, static_argnames=("config", "updates"))(
+            state, sampler(plain), plain, plain.final_updates
         )[0],
     )
 

@@ -12,6 +12,7 @@ import pytest
 
 from metarlhf.runs import Interrupted, RunDirectory, UserError, drive
 from metarlhf.runs.progress import Progress
+from metarlhf.training import Loop
 from tests.full_disk import full_disk
 
 
@@ -25,10 +26,12 @@ def step(state, done):
     return state | {"key": key, "sum": total}, {"return": float(total)}
 
 
-def run_to(path, total, step=step, **options):
+def run_to(path, total, step=step, saving=None, **options):
     run = RunDirectory(path, {}, resume=(path / "config.json").exists())
     try:
-        return drive(run, "adding", start, step, total, **options), run.metrics.rows
+        return drive(
+            run, "adding", Loop(start, step, total, **options), **(saving or {})
+        ), run.metrics.rows
     finally:
         run.close()
 
@@ -73,7 +76,7 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path, note):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
-    run_to(tmp_path, 4, save_seconds=0.0)
+    run_to(tmp_path, 4, saving={"save_seconds": 0.0})
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
     for file in (tmp_path / "checkpoints" / "4").rglob("*"):
         if file.is_file():

@@ -7,6 +7,7 @@ import pytest
 
 from metarlhf.runs import Logger, RunDirectory, drive
 from metarlhf.runs.metrics import JsonLines, MetricsLog
+from metarlhf.training import Loop
 
 
 class Told:
@@ -42,7 +43,7 @@ def run_to(path, total, logger, fail_at=None, **options):
     resume = (path / "config.json").exists()
     with RunDirectory(path, {}, resume=resume) as run:
         run.metrics.follow(logger)
-        drive(run, "adding", lambda: jnp.zeros(()), adding(fail_at), total, **options)
+        drive(run, "adding", Loop(lambda: jnp.zeros(()), adding(fail_at), total), **options)
         return run.metrics.rows
 
 
