@@ -63,6 +63,7 @@ ORDER = (
     "calibration",
     "over-optimisation",
     "constraint",
+    "house",
 )
 
 
