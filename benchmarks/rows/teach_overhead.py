@@ -27,8 +27,8 @@ from metarlhf.meta.presets import preset
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, people, questions
 from metarlhf.teach import lesson as lessons
-from metarlhf.teach.desk import Desk
 from metarlhf.teach.stage import CompiledStage
+from metarlhf.teach.teacher import HumanTeacher
 
 ROW = "teach-overhead"
 REPEATS, UPDATES = 25, 300
@@ -84,7 +84,7 @@ def _taught(make, task, config, updates):
         with database.write() as connection:
             run = questions.new_run(connection, FAMILY.name, {})
             token = people.invite(connection, run, "somebody")
-        lesson = Noted(Desk(database, run, FAMILY), _stage(task, config), config)
+        lesson = Noted(HumanTeacher(database, run, FAMILY), _stage(task, config), config)
         over = threading.Event()
         with serving(url, run) as address:
             thread = threading.Thread(target=asyncio.run, args=(_answer(address, token, over),))
@@ -94,8 +94,8 @@ def _taught(make, task, config, updates):
             finally:
                 over.set()
                 thread.join()
-        desk, stage = Desk(database, run, FAMILY), _stage(task, config)
-        again = Again(desk, stage, config, recorded=_said(lesson))
+        teacher, stage = HumanTeacher(database, run, FAMILY), _stage(task, config)
+        again = Again(teacher, stage, config, recorded=_said(lesson))
         again.asked_at = lesson.asked_at
         alone, _ = _updates(again, make, updates)
         database.close()
@@ -108,13 +108,13 @@ class Noted(lessons.Lesson):
     def __init__(self, *parts, **options):
         super().__init__(*parts, **options)
         self.asked_at, self.iteration = {}, 0
-        put = self.desk.put
+        ask = self.teacher.ask
 
         def noted(proposal, *rest):
             self.asked_at[self.iteration] = int(np.isfinite(proposal.gain).sum())
-            return put(proposal, *rest)
+            return ask(proposal, *rest)
 
-        self.desk.put = noted
+        self.teacher.ask = noted
 
     def step(self, state, iteration):
         self.iteration = iteration
@@ -126,7 +126,7 @@ class Again(Noted):
 
     def __init__(self, *parts, **options):
         super().__init__(*parts, **options)
-        self.page.tell = lambda *state, **how: None
+        self.status.tell = lambda *state, **how: None
 
     def step(self, state, iteration):
         state, row = super().step(state, iteration)
@@ -141,10 +141,10 @@ class Again(Noted):
 
 def _said(lesson):
     """What was learned from, and when."""
-    with lesson.desk.database.read() as connection:
-        taken = questions.taken(connection, lesson.desk.run)
+    with lesson.teacher.database.read() as connection:
+        taken = questions.taken(connection, lesson.teacher.run)
         return {
-            iteration: (questions.answers(connection, lesson.desk.run, numbers=numbers), [])
+            iteration: (questions.answers(connection, lesson.teacher.run, numbers=numbers), [])
             for iteration, (numbers, _) in taken.items()
         }
 

@@ -22,9 +22,9 @@ from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.rlhf import NeverConfig, RLHFConfig
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, answering, people, questions, tables
-from metarlhf.teach.desk import PAUSE, Desk
 from metarlhf.teach.lesson import Lesson
 from metarlhf.teach.stage import CompiledStage
+from metarlhf.teach.teacher import PAUSE, HumanTeacher
 from tests.meta.tiny import CONFIG as PRIOR
 from tests.same import differ
 
@@ -57,17 +57,17 @@ def stage():
 def begun(database, config=CONFIG, **options):
     with database.write() as connection:
         run = questions.new_run(connection, FAMILY.name, {})
-    desk = Desk(database, run, FAMILY, **options.pop("desk", {}))
-    return Lesson(desk, stage(), config, **options)
+    teacher = HumanTeacher(database, run, FAMILY, **options.pop("teacher", {}))
+    return Lesson(teacher, stage(), config, **options)
 
 
 def say(lesson, name="ana", how=None, most=1):
     """Answer up to so many questions: whatever ends nearer to the goal is better."""
     said = 0
-    with lesson.desk.database.write() as connection:
-        who = people.local(connection, lesson.desk.run, name).id
+    with lesson.teacher.database.write() as connection:
+        who = people.local(connection, lesson.teacher.run, name).id
         for _ in range(most):
-            found = answering.lease(connection, lesson.desk.run, who)
+            found = answering.lease(connection, lesson.teacher.run, who)
             if found is None:
                 break
             question = found.question
@@ -78,7 +78,13 @@ def say(lesson, name="ana", how=None, most=1):
             ]
             choice = how or ("left" if ends[0] < ends[1] else "right")
             answering.answer(
-                connection, lesson.desk.run, who, question.id, f"r{next(COUNT)}", 1.0, choice=choice
+                connection,
+                lesson.teacher.run,
+                who,
+                question.id,
+                f"r{next(COUNT)}",
+                1.0,
+                choice=choice,
             )
             said += 1
     return said
@@ -114,8 +120,8 @@ def test_all_answers_are_asked_for_and_learned_from(database):
     assert counts == sorted(counts)
     assert rows[0]["labels"] == 0
     with database.read() as connection:
-        answers = questions.answers(connection, lesson.desk.run)
-        told, _ = questions.status(connection, lesson.desk.run)
+        answers = questions.answers(connection, lesson.teacher.run)
+        told, _ = questions.status(connection, lesson.teacher.run)
     # What it learned from is what was said, in its own order of clips.
     kept = state.answers.feedback.comparisons
     assert int(kept.weight.sum()) == len(answers) == CONFIG.labels
@@ -131,15 +137,15 @@ def test_answers_are_filed_under_who_gave_them(database):
     shown = blank(FAMILY, 2)
     lesson = begun(database, demonstrated=shown)
     state, _ = taught(lesson, teach=lambda lesson: say(lesson, next(names)))
-    assert lesson.desk.people() == ["ben", "ana"]
+    assert lesson.teacher.people() == ["ben", "ana"]
     with database.read() as connection:
-        answers = questions.answers(connection, lesson.desk.run)
+        answers = questions.answers(connection, lesson.teacher.run)
     assert {one.annotator for one in answers} == {"ben", "ana"}
     kept = state.answers.feedback.comparisons
     numbers = [["ben", "ana"].index(one.annotator) for one in answers]
     np.testing.assert_array_equal(kept.annotator[:6], numbers)
     assert (np.asarray(kept.annotator)[6:8] == ANNOTATORS - 1).all()
-    wrong = wrong_answers(knowing(state.belief), state.answers.feedback, lesson.desk.people())
+    wrong = wrong_answers(knowing(state.belief), state.answers.feedback, lesson.teacher.people())
     assert set(wrong) == {"ben", "ana"}
 
 
@@ -155,7 +161,7 @@ def test_it_makes_no_update_before_the_first_answer_and_waits_for_none_it_has_wo
     state = lesson.begin(make)
     assert lesson.ready(state)
     state, row = lesson.step(state, 0)
-    assert (row["updates"], lesson.desk.open()) == (0, 3)
+    assert (row["updates"], lesson.teacher.open()) == (0, 3)
     assert not lesson.ready(state)
     say(lesson)
     # One answer is good for one update of six answers' six, and the step that takes it in makes it.
@@ -167,7 +173,7 @@ def test_no_question_comes_twice_and_the_newest_comes_first(database):
     lesson = begun(database)
     taught(lesson)
     with database.read() as connection:
-        asked = questions.questions(connection, lesson.desk.run)
+        asked = questions.questions(connection, lesson.teacher.run)
     pairs = [frozenset((one.left, one.right)) for one in asked]
     assert len(set(pairs)) == len(pairs) >= CONFIG.labels
     assert len({one.round for one in asked}) > 1
@@ -189,10 +195,10 @@ def test_what_is_taken_back_is_learned_from_no_more(database):
     state, row = after(lesson, state)
     assert row["labels"] == 2
     with database.write() as connection:
-        who = people.local(connection, lesson.desk.run, "ana").id
+        who = people.local(connection, lesson.teacher.run, "ana").id
     for left in (1, 0):
         with database.write() as connection:
-            answering.undo(connection, lesson.desk.run, who, f"u{left}")
+            answering.undo(connection, lesson.teacher.run, who, f"u{left}")
         for iteration in range(2, 9):  # it may have an update to make before it looks
             state, row = after(lesson, state, iteration + 10 * (1 - left))
             if row["labels"] == left:
@@ -205,9 +211,9 @@ def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(d
     lesson = begun(database)
     state, _ = lesson.step(lesson.begin(make), 0)
     with database.write() as connection:
-        who = people.local(connection, lesson.desk.run, "ana").id
-        clip = answering.lease(connection, lesson.desk.run, who).question.left
-        answering.correct(connection, lesson.desk.run, who, clip, 3, "c")
+        who = people.local(connection, lesson.teacher.run, "ana").id
+        clip = answering.lease(connection, lesson.teacher.run, who).question.left
+        answering.correct(connection, lesson.teacher.run, who, clip, 3, "c")
         shown = questions.arrays(connection, [clip])[clip]["obs"]
     say(lesson)
     state, row = after(lesson, state)
@@ -228,9 +234,9 @@ def test_a_bad_moment_may_mean_never_this(database):
     state, row = lesson.step(before, 0)
     assert row["cost"] == 0
     with database.write() as connection:
-        who = people.local(connection, lesson.desk.run, "ana").id
-        question = answering.lease(connection, lesson.desk.run, who).question
-        answering.correct(connection, lesson.desk.run, who, question.left, 3, "c")
+        who = people.local(connection, lesson.teacher.run, "ana").id
+        question = answering.lease(connection, lesson.teacher.run, who).question
+        answering.correct(connection, lesson.teacher.run, who, question.left, 3, "c")
         shown = questions.arrays(connection, [question.left, question.right])
     say(lesson)
     state, row = after(lesson, state)
@@ -250,25 +256,25 @@ def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
     state, rows = taught(lesson)
     recorded = {}
     with database.read() as connection:
-        for iteration, (answers, marks) in questions.taken(connection, lesson.desk.run).items():
-            found = questions.answers(connection, lesson.desk.run, numbers=answers)
+        for iteration, (answers, marks) in questions.taken(connection, lesson.teacher.run).items():
+            found = questions.answers(connection, lesson.teacher.run, numbers=answers)
             recorded[iteration] = (
                 found,
-                questions.corrections(connection, lesson.desk.run, numbers=marks),
+                questions.corrections(connection, lesson.teacher.run, numbers=marks),
             )
     again = begun(database, recorded=recorded)
-    again.desk.said_in = database, lesson.desk.run
+    again.teacher.source = database, lesson.teacher.run
     replayed, same_rows = taught(again, lambda lesson: pytest.fail("somebody was asked"))
     assert [row["labels"] for row in same_rows] == [row["labels"] for row in rows]
     same = jax.tree.map(lambda a, b: np.array_equal(a, b), state.ppo.agent, replayed.ppo.agent)
     assert all(jax.tree.leaves(same))
-    assert lesson.desk.run != again.desk.run
+    assert lesson.teacher.run != again.teacher.run
 
 
 def test_with_wait_nothing_is_done_until_a_round_is_answered(database):
     lesson = begun(database, wait=True)
     state, _ = lesson.step(lesson.begin(make), 0)
-    assert lesson.desk.open() == CONFIG.labels_per_round == 2
+    assert lesson.teacher.open() == CONFIG.labels_per_round == 2
     say(lesson)
     assert not lesson.ready(state)
     say(lesson)
@@ -278,7 +284,7 @@ def test_with_wait_nothing_is_done_until_a_round_is_answered(database):
 
 
 def test_one_person_alone_can_be_learned_from(database):
-    lesson = begun(database, desk={"annotator": "ben"})
+    lesson = begun(database, teacher={"annotator": "ben"})
     state, _ = lesson.step(lesson.begin(make), 0)
     say(lesson, "ana")
     say(lesson, "ben")
@@ -314,8 +320,8 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
         ready, count = lesson.ready(state), int(state.answers.count)
         if count == 3 and told is None:
             with database.write() as connection:
-                who = people.local(connection, lesson.desk.run, "ana").id
-                told = answering.undo(connection, lesson.desk.run, who, "undo")
+                who = people.local(connection, lesson.teacher.run, "ana").id
+                told = answering.undo(connection, lesson.teacher.run, who, "undo")
             time.sleep(2 * PAUSE)  # until it looks again
         elif not ready:
             assert say(lesson) == 1
@@ -366,19 +372,19 @@ def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database
     _, later = after(lesson, kept, 2)
     while later["labels"] == row["labels"]:
         _, later = after(lesson, kept, 3)
-    again = Lesson(lesson.desk, stage(), CONFIG)
+    again = Lesson(lesson.teacher, stage(), CONFIG)
     again.resumed(kept, [row])
     with database.read() as connection:
-        assert len(questions.taken(connection, lesson.desk.run)) == int(kept.round) == 1
-    assert again.page.curve == [(1, row["learned_return"])]
-    assert again.page.now is not None
+        assert len(questions.taken(connection, lesson.teacher.run)) == int(kept.round) == 1
+    assert again.status.curve == [(1, row["learned_return"])]
+    assert again.status.now is not None
 
 
 def test_bad_moments_of_others_are_not_learned_from_either(database):
-    lesson = begun(database, desk={"annotator": "ben"})
+    lesson = begun(database, teacher={"annotator": "ben"})
     state, _ = lesson.step(lesson.begin(make), 0)
     with database.write() as connection:
-        run = lesson.desk.run
+        run = lesson.teacher.run
         who = people.local(connection, run, "ana").id
         clip = answering.lease(connection, run, who).question.left
         answering.correct(connection, run, who, clip, 3, "c")

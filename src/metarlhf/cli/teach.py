@@ -66,15 +66,17 @@ def train(options: Teach) -> int:
 
 def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack: ExitStack) -> int:
     from metarlhf.teach import questions
-    from metarlhf.teach.desk import Desk
     from metarlhf.teach.lesson import Lesson
+    from metarlhf.teach.teacher import HumanTeacher
 
     config, shown = options.config, begun.stage.shown
     number = _begin(options, run, shown.name, database)
-    desk = Desk(database, number, shown, annotator=options.learn_from, overlap=options.overlap)
+    teacher = HumanTeacher(
+        database, number, shown, annotator=options.learn_from, overlap=options.overlap
+    )
     lesson = Lesson(
-        desk, begun.stage, config, ahead=options.ahead, wait=options.wait,
-        recorded=_recorded(options, desk, stack) if options.replay else None,
+        teacher, begun.stage, config, ahead=options.ahead, wait=options.wait,
+        recorded=_recorded(options, teacher, stack) if options.replay else None,
         demonstrated=begun.demonstrations.clips if begun.demonstrations else None,
     )  # fmt: skip
     before = []  # what was believed at first, also of a lesson that goes on
@@ -95,9 +97,9 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
     )
     state = drive(run, "teaching", loop)
     agent = publish_agent(run.path / "agent", state.ppo.agent, shown.name)
-    people = desk.people()
+    people = teacher.people()
     publish_reward(run.path / "reward", rlhf.learned(before[0], state, shown, people))
-    given, corrections = lesson.desk.all_said()
+    given, corrections = teacher.all_feedback()
     result = {
         "command": "teach",
         "family": shown.name,
@@ -110,18 +112,18 @@ def _lesson(options: Teach, run: RunDirectory, begun: Any, database: Any, stack:
         "wrong": wrong_answers(state.belief, state.answers.feedback, people),
         "steps": int(state.steps),
         "updates": int(state.ppo.updates),
-        "learned_return": lesson.page.learned_return,
+        "learned_return": lesson.status.learned_return,
         "labels_run": number,
         **({"cost": run.metrics.rows[-1].get("cost")} if config.never.clips else {}),
         **holding(run.metrics.rows),
         "agent": str(agent),
     }
-    film = desk.last_film(0.0 if options.replay else LAST_FILM)
+    film = teacher.last_film(0.0 if options.replay else LAST_FILM)
     report = write_lesson(
-        run.path / "report.html", shown, lesson.page.now, lesson.page.curve,
+        run.path / "report.html", shown, lesson.status.now, lesson.status.curve,
         [_told(one) for one in given], _facts(result), film,
     )  # fmt: skip
-    lesson.page.finish(state)
+    lesson.status.finish(state)
     result = run.finish(result)
     line = (
         f"{result['labels']} answers, {result['steps']} steps; the agent is in {agent}, the report "
@@ -205,8 +207,8 @@ def _ready(lesson: Any, state: RLHFState) -> bool:
     return lesson.ready(state)
 
 
-def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
-    """What was taken in when, of the lesson that is done again; its clips go to the new desk."""
+def _recorded(options: Teach, teacher: Any, stack: ExitStack) -> dict[int, Any]:
+    """What was taken in when, of the lesson that is done again."""
     from metarlhf.teach import questions
 
     folder = Path(options.replay or "")
@@ -225,6 +227,6 @@ def _recorded(options: Teach, desk: Any, stack: ExitStack) -> dict[int, Any]:
             )
             for iteration, (answers, corrections) in questions.taken(connection, number).items()
         }
-    desk.said_in = source, number
+    teacher.source = source, number
     say(f"doing {folder} again: {len(found)} times something was said")
     return found

@@ -24,9 +24,9 @@ from metarlhf.rlhf import RLHFConfig, RLHFState, held_metrics
 from metarlhf.rlhf.ask import Answers
 from metarlhf.rlhf.loop import NEVER, is_told, take_in
 from metarlhf.rlhf.propose import Said, gather, propose
-from metarlhf.teach.desk import PAUSE, Desk, Page
 from metarlhf.teach.records import Answer, Correction, Origin
 from metarlhf.teach.stage import Stage
+from metarlhf.teach.teacher import PAUSE, HumanTeacher, LiveStatus
 from metarlhf.types import Segment, Trajectory
 
 # Corrections that count: the newest ones.
@@ -43,7 +43,7 @@ class Lesson:
     """One agent, taught by people; `begin`, `ready`, `step` and `over` are what `drive` takes.
 
     Args:
-        desk: where questions go and answers come from.
+        teacher: the people who are asked.
         stage: where the agent acts. What is paid there is never looked at.
         config: how it asks and learns; `labels` is the budget of answers.
         ahead: answers that open questions are good for, at least.
@@ -55,7 +55,7 @@ class Lesson:
 
     def __init__(
         self,
-        desk: Desk,
+        teacher: HumanTeacher,
         stage: Stage,
         config: RLHFConfig,
         *,
@@ -64,7 +64,7 @@ class Lesson:
         recorded: dict[int, Taken] | None = None,
         demonstrated: Segment | None = None,
     ):
-        self.desk, self.stage, self.config = desk, stage, config
+        self.teacher, self.stage, self.config = teacher, stage, config
         self.ahead = config.labels_per_round if wait else ahead
         self.wait, self.recorded = wait, recorded
         self._like = blank(stage.shown, 1)[0]
@@ -72,7 +72,7 @@ class Lesson:
         if demonstrated is not None:
             count = min(DEMONSTRATED, demonstrated.obs.shape[0])
             self._shown = [demonstrated[i] for i in range(count)]
-        self.page = Page(desk, config.labels)
+        self.status = LiveStatus(teacher, config.labels)
         self._taken: tuple[list[int], list[int]] = ([], [])
         self._begun = False
         # Whether what is open is to be counted, and whether there is anything left to be asked.
@@ -86,13 +86,13 @@ class Lesson:
         """Know again what a state was taught that comes from a checkpoint, and show it."""
         state = self.stage.restored(state)
         if self.recorded is None:
-            self._taken = self.desk.taken_before(int(state.round))
-            given = self.desk.given(self._taken[0])
+            self._taken = self.teacher.taken_before(int(state.round))
+            given = self.teacher.answers(self._taken[0])
         else:
             before = sorted(self.recorded)[: int(state.round)]
             given = self.recorded[before[-1]][0] if before else []
         if given:
-            self.page.again(rows, given, jax.device_get(self.stage.show(state.key, state)))
+            self.status.restore(rows, given, jax.device_get(self.stage.show(state.key, state)))
         return state
 
     def allowed(self, answers: int) -> int:
@@ -110,9 +110,9 @@ class Lesson:
         """Whether there is something to do; takes a moment to say no."""
         if not self._begun or self.recorded is not None or self._may_practise(state):
             return True
-        if self.desk.news() and not (self.wait and self.desk.open()):
+        if self.teacher.changed() and not (self.wait and self.teacher.open()):
             return True
-        self.page.tell(state, "waiting")
+        self.status.tell(state, "waiting")
         time.sleep(PAUSE)
         return False
 
@@ -130,7 +130,7 @@ class Lesson:
             )
             state = self._take_in(take_key, state, found, trajectory, marks)
             showing = self.stage.show(show_key, state)
-            self.page.learned(taken[0], jax.device_get(showing))
+            self.status.update(taken[0], jax.device_get(showing))
         elif self._may_practise(state):
             state = self.stage.practise(state, trajectory, self.config)
         else:
@@ -142,22 +142,22 @@ class Lesson:
         self._begun = True
         done = self._is_done(state, spent)
         if done and self.recorded is None:
-            self.desk.take_back()
-        self.page.tell(state, "done" if done else "practising", at_once=done or taken is not None)
+            self.teacher.withdraw()
+        self.status.tell(state, "done" if done else "practising", at_once=done or taken is not None)
         return state, {
             "labels": int(state.answers.count),
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
             **self._cost(state, trajectory),
             **held_metrics(state),
-            "learned_return": self.page.learned_return,
-            "foreseen": self.page.foreseen,
+            "learned_return": self.status.learned_return,
+            "foreseen": self.status.foreseen,
             "done": done,
         }
 
     def _compile(self, state: RLHFState, trajectory: Trajectory | None) -> None:
         """While the first questions are looked at: all that the first answers will need."""
-        self.page.tell(state, "waiting", at_once=True)
+        self.status.tell(state, "waiting", at_once=True)
         marks = self._marks([], [])
         taught = self._take_in(state.key, state, state.answers, trajectory, marks)
         practised = self.stage.practise(taught, trajectory, self.config)
@@ -169,7 +169,7 @@ class Lesson:
     def _marks(self, given: list[Answer], bad: list[Correction]) -> Marks | None:
         """What must never be, if that is what bad moments are; otherwise they are corrections."""
         room = self.config.never.clips
-        return self.desk.marks(given, bad, room) if room else None
+        return self.teacher.marks(given, bad, room) if room else None
 
     def _cost(self, state: RLHFState, trajectory: Trajectory | None) -> dict[str, float]:
         """Share of what was just played that must never be, as the model has it."""
@@ -196,18 +196,18 @@ class Lesson:
         if not self._recount or (self.wait and self._may_practise(state)):
             return self._left  # a round to wait for is about the agent as it is after the last
         self._recount, self._left = False, True
-        standing, open_ = self.desk.count()
+        standing, open_ = self.teacher.count()
         wanted = min(self.ahead, self.config.labels - standing)
         if wanted <= open_ or (self.wait and open_):
             return True
-        asked = self._room(self.desk.asked())
-        missing = wanted - self.desk.staying(int(state.round))
-        count = -(-missing // self.desk.overlap)
+        asked = self._room(self.teacher.asked())
+        missing = wanted - self.teacher.staying(int(state.round))
+        count = -(-missing // self.teacher.overlap)
         proposal = _propose(key, state, asked, count, self.ahead, self.config)
         ratings = self.config.feedback == "ratings"
         origin = partial(self._origin, state.candidates.showable.shape[0])
-        open_ = self.desk.put(proposal, wanted, int(state.round), ratings, origin)
-        self._left = open_ > 0 or self.desk.news()
+        open_ = self.teacher.ask(proposal, wanted, int(state.round), ratings, origin)
+        self._left = open_ > 0 or self.teacher.changed()
         return self._left
 
     def _origin(self, own: int, clip: int) -> Origin:
@@ -220,9 +220,9 @@ class Lesson:
         """What is to be learned from, if that is not what was learned from last."""
         if self.recorded is not None:
             return self.recorded.get(iteration)
-        if not self.desk.news() or (self.wait and self.desk.open()):
+        if not self.teacher.changed() or (self.wait and self.teacher.open()):
             return None
-        given, corrections = self.desk.said()
+        given, corrections = self.teacher.feedback()
         self._recount = True
         given = [one for one in given if not one.skipped][: self.config.labels]
         corrections = corrections[-CORRECTIONS:]
@@ -230,7 +230,7 @@ class Lesson:
         if numbers == self._taken:
             return None
         self._taken = numbers
-        self.desk.take(iteration, *numbers)
+        self.teacher.record_taken(iteration, *numbers)
         return given, corrections
 
     def _beside(self, key: PRNGKeyArray, state: RLHFState) -> list[Said]:
@@ -254,7 +254,7 @@ class Lesson:
         ratings = self.config.labels if self.config.feedback == "ratings" else 0
         more = CORRECTIONS + len(self._shown)
         room = (more if ratings else self.config.labels + more), ratings
-        said = [*self.desk.as_said(given, corrections), *beside]
+        said = [*self.teacher.as_said(given, corrections), *beside]
         answers = gather(said, self._like, *room)
         return answers._replace(count=jnp.full((), len(given), jnp.int32))
 
