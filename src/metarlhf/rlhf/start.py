@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs.base import Shown
+from metarlhf.envs.base import Shown, TaskFamily
 from metarlhf.feedback import Library, blank, empty
 from metarlhf.networks import Agent
 from metarlhf.reward import Belief, Ensemble, EnsembleConfig
