@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from metarlhf.teach import people, questions, tables
 from metarlhf.teach.web.app import Settings
 from metarlhf.teach.web.guard import LARGEST, Rate
-from tests.web.conftest import World
+from tests.teach.conftest import World
 
 
 def kept(world):
