@@ -8,6 +8,7 @@ import pytest
 
 import tests.envs.counting
 from metarlhf import envs, ppo
+from metarlhf.sampling import HostSampler
 
 assert tests.envs.counting
 CONFIG = ppo.PPOConfig(
