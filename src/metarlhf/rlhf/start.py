@@ -116,6 +116,11 @@ def from_scratch(
 ) -> RLHFState:
     """Begin with an untrained agent and an ensemble of random reward networks."""
     sampler = sampler.without_termination()
+    if sampler.shown is None:
+        raise ValueError(
+            f"nobody says what people are shown of {sampler.name}: give the sampler `shown`, such "
+            "as ShownEnv.of(env)"
+        )
     agent_key, belief_key, key = jax.random.split(key, 3)
     agent = ppo.new_agent(agent_key, sampler.spaces, config.ppo)
     belief = Ensemble.create(belief_key, sampler.shown, ensemble or EnsembleConfig())

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.base import Shown, Spaces
+from metarlhf.envs.base import Spaces
 from metarlhf.networks import Agent, Policy
 from metarlhf.types import Observation, State, Task, Trajectory
 
@@ -51,8 +51,8 @@ class Sampler(Protocol):
         ...
 
     @property
-    def shown(self) -> Shown:
-        """What people are shown of it in clips; for RLHF."""
+    def shown(self) -> Any:
+        """What people are shown of it in clips, a `Shown`; None where nobody is."""
         ...
 
     @property

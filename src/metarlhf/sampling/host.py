@@ -65,7 +65,7 @@ class HostSampler:
         evaluation_env: HostEnv | None = None,
         shown: ShownEnv | None = None,
     ):
-        self.env, self.evaluation_env, self._shown = env, evaluation_env, shown
+        self.env, self.evaluation_env, self.shown = env, evaluation_env, shown
 
     @property
     def name(self) -> str:
@@ -81,15 +81,6 @@ class HostSampler:
     def spaces(self) -> HostEnv:
         """The simulator, which has them."""
         return self.env
-
-    @property
-    def shown(self) -> ShownEnv:
-        """What people are shown of it; by default clips of the usual length.
-
-        Raises:
-            SimulatorError: no reward is learned from such observations or actions.
-        """
-        return self._shown or ShownEnv.of(self.env)
 
     @property
     def reward_bounds(self) -> tuple[float, float]:
