@@ -126,7 +126,7 @@ class Code:
         if folder is None or not all(part.isidentifier() for part in name.split(".")):
             return None
         path = folder.joinpath(*name.split("."))
-        files = path / "__init__.py", path.with_suffix(".py")
+        files = path / "__init__.pyi", path / "__init__.py", path.with_suffix(".py")
         return next((file for file in files if file.exists()), None)
 
     def resolve(self, path: str) -> tuple[Reference | None, str]:
@@ -163,7 +163,7 @@ class Code:
         """All that a module defines, and a package re-exports."""
         module = self.module(name)
         yield from (Definition(name, i) for i in range(len(module.statements)))
-        if self.file(name).name == "__init__.py":  # type: ignore[union-attr]
+        if self.file(name).stem == "__init__":  # type: ignore[union-attr]
             for path in module.imports.values():
                 found, _ = self.resolve(path) if not self.file(path) else (None, "")
                 yield from found.to if found else ()
@@ -171,7 +171,7 @@ class Code:
     def _module(self, name: str) -> Module:
         file = self.file(name)
         assert file is not None, name
-        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
         found = Module([], {}, {}, [])
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             found.imports.update(_imports(node, package))
@@ -210,7 +210,7 @@ class Writer:
         self.needed: list[Reference] = []
         self._code, self._module = code, module
         file = code.file(module)
-        is_package = file is not None and file.name == "__init__.py"
+        is_package = file is not None and file.stem == "__init__"
         self._package = module if is_package else module.rpartition(".")[0]
         # Names of the functions and classes around: what each is written as, or imported from.
         self._scopes: list[tuple[str, dict[str, str]]] = []

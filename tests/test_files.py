@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from metarlhf import files
-from metarlhf.files import DESCRIPTION, WEIGHTS, PublishedFileError
+from metarlhf.errors import PublishedFileError
+from metarlhf.files import DESCRIPTION, WEIGHTS
 from tests.full_disk import full_disk
 
 KIND = "thing"

@@ -14,6 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from metarlhf import envs
 from metarlhf.envs.adapters.gymnasium import FromGymnasium
 from metarlhf.envs.adapters.processes import Herds, cores, herds_for
+from metarlhf.errors import SimulatorError
 from metarlhf.networks import build_agent
 from metarlhf.networks.actor_critic import forget
 from metarlhf.sampling.host import collect, evaluate, finished_returns, reset
@@ -127,7 +128,7 @@ def test_a_simulator_that_resets_more_than_it_should_is_refused():
     env = FromGymnasium(cartpole, "CartPole-v1")
     agent = build_agent(jax.random.key(0), env, (4,))
     start = reset(env, agent.actor, SEED)
-    with pytest.raises(envs.SimulatorError, match="reset episodes that had not ended"):
+    with pytest.raises(SimulatorError, match="reset episodes that had not ended"):
         collect(jax.random.key(1), env, agent.actor, start, 200)
 
 

@@ -17,13 +17,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from metarlhf.errors import PublishedFileError
+
 VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "description.json"
 T = TypeVar("T")
-
-
-class PublishedFileError(ValueError):
-    """A published file is missing, damaged, was changed, or is of another kind or version."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:

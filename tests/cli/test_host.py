@@ -8,7 +8,7 @@ import pytest
 
 from metarlhf.cli import main
 from metarlhf.envs.adapters.mujoco_families import BODIES, RUNNERS
-from metarlhf.envs.registry import HOST_FAMILIES
+from metarlhf.envs.naming import HOST_FAMILIES
 from metarlhf.meta import host
 
 SMALL = [

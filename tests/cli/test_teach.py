@@ -11,7 +11,7 @@ import pytest
 from benchmarks.people.load import Browser
 from benchmarks.people.teach import teaching
 from metarlhf.cli import extras, main
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 
 TINY = (
     "--config.labels=4", "--config.rounds=2", "--config.updates=1", "--config.final-updates=1",

@@ -6,9 +6,9 @@ import signal
 import pytest
 
 from metarlhf.cli import extras, main
+from metarlhf.errors import UserError
 from metarlhf.reward import load_reward
 from metarlhf.rlhf import final as rlhf_final
-from metarlhf.runs import UserError
 
 WALK = "tests.envs.walking:Walking-v0"
 TINY = (

@@ -7,6 +7,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.envs import Box, TaskFamily
+from metarlhf.errors import UnknownTaskError
 
 FAMILIES = {name: envs.make(name) for name in envs.names()}
 
@@ -98,9 +99,9 @@ def test_a_box_maps_the_unit_range_onto_its_own_and_clips_beyond():
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(envs.UnknownTaskError, match=r"Did you mean 'reacher'\?.*pendulum"):
+    with pytest.raises(UnknownTaskError, match=r"Did you mean 'reacher'\?.*pendulum"):
         envs.make("raecher")
-    with pytest.raises(envs.UnknownTaskError, match="Known are: navigation") as error:
+    with pytest.raises(UnknownTaskError, match="Known are: navigation") as error:
         envs.make("zzz")
     assert "Did you mean" not in str(error.value)
 
@@ -120,7 +121,7 @@ def test_the_same_name_and_options_give_the_same_object():
 
 
 def test_a_family_of_ones_own_joins_by_name(monkeypatch):
-    monkeypatch.setattr("metarlhf.envs.registry._factories", {"navigation": envs.Navigation})
+    monkeypatch.setattr("metarlhf.envs.naming.FACTORIES", {"navigation": envs.Navigation})
     envs.register("mine", lambda strength=2.0: envs.Pendulum(strength))
     assert envs.names() == ("navigation", "mine")
     made = envs.make("mine", strength=3.0)

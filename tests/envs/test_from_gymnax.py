@@ -7,6 +7,7 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.envs import Discrete, Environment, Image
+from metarlhf.errors import UnknownTaskError
 from metarlhf.networks import build_agent
 from metarlhf.sampling.compiled import collect, reset
 
@@ -65,7 +66,7 @@ def test_minatar_is_seen_as_pictures():
 
 
 def test_it_is_no_family_for_a_teacher():
-    with pytest.raises(envs.UnknownTaskError, match="no task family"):
+    with pytest.raises(UnknownTaskError, match="no task family"):
         envs.make_family("gymnax:CartPole-v1")
-    with pytest.raises(envs.UnknownTaskError, match="CartPole-v1"):
+    with pytest.raises(UnknownTaskError, match="CartPole-v1"):
         envs.make("gymnax:CartPole")

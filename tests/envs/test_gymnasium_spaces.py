@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from metarlhf.envs import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts, SimulatorError
+from metarlhf.envs import Box, Discrete, Image, MultiBinary, MultiDiscrete, Parts
 from metarlhf.envs.adapters.gymnasium_spaces import (
     action_space,
     observation_space,
     to_action,
     to_observation,
 )
+from metarlhf.errors import SimulatorError
 
 BOUNDED = spaces.Box(np.array([-1.0, 0.0]), np.array([1.0, 5.0]), dtype=np.float64)
 

@@ -8,6 +8,7 @@ import pytest
 from metarlhf import envs
 from metarlhf.envs import registry
 from metarlhf.envs.distributions import distribution
+from metarlhf.errors import SimulatorError, UnknownTaskError, VariationError
 from metarlhf.feedback import Library
 from metarlhf.meta.tasks import held_out_tasks
 
@@ -39,7 +40,7 @@ def test_draws_are_spread_as_the_words_say():
     ["uniform(3,2)", "uniform(1)", "log-uniform(0,1)", "normal(0,1)", "uniform(a,b)", "1,2", ""],
 )
 def test_what_is_no_distribution_is_refused(text):
-    with pytest.raises(envs.VariationError, match="expected"):
+    with pytest.raises(VariationError, match="expected"):
         distribution(text)
 
 
@@ -102,7 +103,7 @@ def test_where_observations_do_not_tell_what_pays_no_teacher_judges_other_tasks(
     maze = envs.make_family("gymnax:MetaMaze-misc?reward=uniform(1,5)")
     blank = Library.blank(maze, 0)
     assert blank.seen_under(maze, maze.sample(KEY)) is blank.clips  # RLHF in one task needs no more
-    with pytest.raises(envs.SimulatorError, match="do not show all that decides"):
+    with pytest.raises(SimulatorError, match="do not show all that decides"):
         Library.blank(maze, 2).seen_under(maze, maze.sample(KEY))
 
 
@@ -121,12 +122,12 @@ def test_where_observations_do_not_tell_what_pays_no_teacher_judges_other_tasks(
     ],
 )
 def test_what_cannot_vary_is_refused_with_the_reason(name, message):
-    with pytest.raises(envs.UnknownTaskError, match=message):
+    with pytest.raises(UnknownTaskError, match=message):
         envs.make(name)
 
 
 def test_pictures_are_no_familys():
-    with pytest.raises(envs.SimulatorError, match="seen as vectors"):
+    with pytest.raises(SimulatorError, match="seen as vectors"):
         envs.make("gymnax:Breakout-MinAtar?max_steps_in_episode=20")
 
 

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from metarlhf.errors import UnknownTaskError
+
 metaworld = pytest.importorskip("metaworld")
 KEY = jax.random.key(0)
 
@@ -62,7 +64,7 @@ def test_ml10_has_its_test_tasks_by_turns():
     assert sorted({name: names.count(name) for name in names}.values()) == [40] * 5
     assert len(set(names[:5])) == 5
     assert len(set(test.tolist())) == 200
-    with pytest.raises(envs.UnknownTaskError, match="metaworld/ML1-NAME"):
+    with pytest.raises(UnknownTaskError, match="metaworld/ML1-NAME"):
         envs.make_host("metaworld/ML11")
 
 

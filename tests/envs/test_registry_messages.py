@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from metarlhf import envs
+from metarlhf.errors import UnknownTaskError
 
 
 class Half:
@@ -27,5 +28,5 @@ def test_it_is_said_what_a_class_lacks_to_be_a_family():
     envs.register("half", Half)
     assert isinstance(envs.make("half"), envs.Environment)
     expected = "it lacks varies, segment_length, reward_bounds, reward, without_termination"
-    with pytest.raises(envs.UnknownTaskError, match=expected):
+    with pytest.raises(UnknownTaskError, match=expected):
         envs.make_family("half")

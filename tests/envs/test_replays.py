@@ -5,8 +5,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from metarlhf.envs import SimulatorError, connect
+from metarlhf.envs import connect
 from metarlhf.envs.adapters.replays import Remembered, episode_seed
+from metarlhf.errors import SimulatorError
 
 CARTPOLE, WALK = "CartPole-v1", "tests.envs.walking:Walking-v0"
 

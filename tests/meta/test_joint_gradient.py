@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
+from metarlhf.errors import PublishedFileError, WrongFamilyError
 from metarlhf.experiments.evaluation import teach_by_gradient
 from metarlhf.feedback import Teacher
-from metarlhf.files import DESCRIPTION, PublishedFileError
+from metarlhf.files import DESCRIPTION
 from metarlhf.meta import joint_gradient, outer
 from metarlhf.meta.config import GradientRewardConfig, JointGradientConfig, MetaRLConfig
 from metarlhf.meta.estimators import judge
 from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
 from metarlhf.meta.inner import play_and_adapt
-from metarlhf.meta.prior import WrongFamilyError
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.reward import LearnedReward
 from metarlhf.rlhf import RLHFConfig

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from metarlhf.files import DESCRIPTION, WEIGHTS, PublishedFileError
-from metarlhf.meta.prior import Shape, WrongFamilyError, blank, load, publish
+from metarlhf.errors import PublishedFileError, WrongFamilyError
+from metarlhf.files import DESCRIPTION, WEIGHTS
+from metarlhf.meta.prior import Shape, blank, load, publish
 from tests.meta.tiny import FAMILY
 from tests.same import assert_same, differ
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, optimise
-from metarlhf.files import PublishedFileError
+from metarlhf.errors import PublishedFileError
 from metarlhf.networks import (
     LearnedOptimiser,
     OptimiserShape,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, ppo
-from metarlhf.files import PublishedFileError
+from metarlhf.errors import PublishedFileError, UnknownTaskError
 from metarlhf.networks import build_agent, load_agent, publish_agent
 from metarlhf.sampling import CompiledSampler
 from metarlhf.sampling.compiled import evaluate
@@ -50,7 +50,7 @@ def test_an_agent_of_a_simulator_beside_the_program_is_read_by_its_spaces(tmp_pa
     spaces = envs.make("reacher")
     agent = build_agent(jax.random.key(0), spaces, (8,))
     folder = publish_agent(tmp_path, agent, "SomebodysArm-v3")
-    with pytest.raises(envs.UnknownTaskError, match="SomebodysArm-v3"):
+    with pytest.raises(UnknownTaskError, match="SomebodysArm-v3"):
         load_agent(folder)
     assert load_agent(folder, spaces).actor.network.weights[0].shape == (8, 8)
 

@@ -11,6 +11,7 @@ import pytest
 from metarlhf import envs, files
 from metarlhf.envs import Box, Discrete
 from metarlhf.envs.base import ShownEnv
+from metarlhf.errors import PublishedFileError
 from metarlhf.feedback import blank, empty
 from metarlhf.reward import (
     Ensemble,
@@ -80,7 +81,7 @@ def test_what_must_never_be_is_read_back_where_there_is_such_a_thing(tmp_path):
     description = json.loads((folder / files.DESCRIPTION).read_bytes())
     for change in ({"members": 0}, {"hats": 3}, 7):
         files.write_json(folder / files.DESCRIPTION, description | {"cost": change})
-        with pytest.raises(files.PublishedFileError, match="it was changed"):
+        with pytest.raises(PublishedFileError, match="it was changed"):
             load_reward(folder)
 
 
@@ -102,12 +103,12 @@ def test_what_cannot_be_published_or_read_says_so(tmp_path):
     description = json.loads((folder / files.DESCRIPTION).read_bytes())
     for change in ({"belief": "a hunch"}, {"seen": "all"}, {"shape": {"members": 3}}):
         files.write_json(folder / files.DESCRIPTION, description | change)
-        with pytest.raises(files.PublishedFileError, match="it was changed"):
+        with pytest.raises(PublishedFileError, match="it was changed"):
             load_reward(folder)
     files.write_json(folder / files.DESCRIPTION, description | {"comparisons": 5})
-    with pytest.raises(files.PublishedFileError, match="expected"):
+    with pytest.raises(PublishedFileError, match="expected"):
         load_reward(folder)
-    with pytest.raises(files.PublishedFileError, match="there is no"):
+    with pytest.raises(PublishedFileError, match="there is no"):
         load_reward(tmp_path / "nowhere")
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from metarlhf import ppo, rlhf
-from metarlhf.envs import SimulatorError, connect
+from metarlhf.envs import connect
 from metarlhf.envs.adapters.replays import Remembered
 from metarlhf.envs.base import ShownEnv
+from metarlhf.errors import SimulatorError
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from metarlhf import envs, ppo, rlhf
-from metarlhf.files import PublishedFileError
+from metarlhf.errors import PublishedFileError
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf.demonstrations import read_demonstrations, write_demonstrations
 

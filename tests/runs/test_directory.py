@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from metarlhf.runs import RunDirectory, UserError
+from metarlhf.errors import UserError
+from metarlhf.runs import RunDirectory
 from metarlhf.runs.metrics import MetricsLog
 
 CONFIG = {"lr": 0.1, "ppo": {"epochs": 4}}

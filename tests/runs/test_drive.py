@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.runs import Interrupted, RunDirectory, UserError, drive
+from metarlhf.errors import Interrupted, UserError
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.runs.progress import Progress
 from metarlhf.training import Loop
 from tests.full_disk import full_disk

@@ -6,17 +6,8 @@ import numpy as np
 import pytest
 from sqlalchemy import inspect, select, update
 
-from metarlhf.teach import (
-    Clip,
-    Database,
-    LabelError,
-    NewQuestion,
-    Refused,
-    answering,
-    people,
-    questions,
-    tables,
-)
+from metarlhf.errors import LabelError, Refused
+from metarlhf.teach import Clip, Database, NewQuestion, answering, people, questions, tables
 from metarlhf.teach.people import krippendorff_alpha
 
 

@@ -282,7 +282,8 @@ def test_a_rollback_is_of_one_answer_and_not_of_those_beside_it(world):
     """The writer puts many in a transaction: what is refused takes nothing else with it."""
     import asyncio
 
-    from metarlhf.teach import Refused, answering
+    from metarlhf.errors import Refused
+    from metarlhf.teach import answering
 
     async def together():
         writer, run = world.app.state.writer, world.run

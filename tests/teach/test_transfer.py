@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from metarlhf.errors import LabelError
 from metarlhf.teach import (
     Clip,
     Database,
-    LabelError,
     NewQuestion,
     answering,
     people,

@@ -41,16 +41,17 @@ from metarlhf.cli.single import (
     true_return,
 )
 from metarlhf.envs import is_host
+from metarlhf.errors import UserError
 from metarlhf.experiments.evaluation import teach_by_gradient
 from metarlhf.feedback import empty
 from metarlhf.meta import gradient_prior
-from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.gradient_prior import GradientPrior, load_prior
 from metarlhf.meta.presets import Preset, preset
-from metarlhf.meta.prior import Prior, load
+from metarlhf.meta.prior import Prior
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.reward import Learned, publish_reward
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import CompiledSampler
 from metarlhf.training import Loop
 from metarlhf.types import Task
@@ -87,7 +88,7 @@ def names_prior(argv: Sequence[str]) -> bool:
     return any((Path(word) / files.DESCRIPTION).exists() for word in argv)
 
 
-def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior, Preset, str]:
+def named_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior, Preset, str]:
     """The prior that a command line names, its family's presets, and which of them is asked for.
 
     Raises:
@@ -124,7 +125,7 @@ def load_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
         )
     by_gradient = files.kind(folder) == gradient_prior.KIND
-    prior = (gradient_prior.load if by_gradient else load)(folder, found.task)
+    prior = load_prior(folder, found.task)
     leave_out(argv, prior, ("--preset",))
     if by_gradient and found.preset == "ratings":
         raise UserError(
@@ -157,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     if asks_for_help(argv) and not names_prior(argv):
         parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
-    prior, presets, kind = load_prior(argv, "adapt")
+    prior, presets, kind = named_prior(argv, "adapt")
     if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
         return adapt_host.main(argv, prior)
     leave_out(argv, prior, ("--config.",))

@@ -10,7 +10,7 @@ import tyro
 from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.finished import read_object
 from metarlhf.cli.options import parse, show
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 from metarlhf.teach.directory import open_labels
 
 

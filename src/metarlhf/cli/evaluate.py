@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarlhf.cli import evaluate_host, evaluate_steps
-from metarlhf.cli.adapt import Kind, leave_out, load_prior, names_prior
+from metarlhf.cli.adapt import Kind, leave_out, named_prior, names_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.options import PriorPath, asks_for_help, file_name, open_run, parse, show
 from metarlhf.cli.summary import lines
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     if asks_for_help(argv) and not names_prior(argv):
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
-    prior, presets, _ = load_prior(argv, "evaluate")
+    prior, presets, _ = named_prior(argv, "evaluate")
     if isinstance(prior, GradientPrior) and prior.belief is None:
         leave_out(argv, prior, ("--scratch-tasks",))
         if is_host(prior.shape.family):

@@ -15,6 +15,7 @@ from metarlhf.cli.meta_train_host import taught_in_simulators
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
+from metarlhf.errors import UserError
 from metarlhf.experiments.references import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
@@ -23,7 +24,7 @@ from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number
-from metarlhf.runs import RunDirectory, UserError
+from metarlhf.runs import RunDirectory
 from metarlhf.types import Task
 
 VALIDATION_TASKS = 8

@@ -13,13 +13,13 @@ from metarlhf.cli.finished import begun_with, read_object
 from metarlhf.cli.options import parse, say, show
 from metarlhf.cli.single import task_number
 from metarlhf.envs import TaskFamily
+from metarlhf.errors import UserError
 from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
 from metarlhf.feedback import Teacher
 from metarlhf.networks import load_agent
 from metarlhf.report.explained import JSON, write_explanation
 from metarlhf.report.explained_words import Answerer, headline, verdict
 from metarlhf.reward import Learned, load_reward
-from metarlhf.runs import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tyro
 
 from metarlhf.cli.extras import must_have_page
 from metarlhf.cli.options import parse, show
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 from metarlhf.teach.directory import open_labels
 
 

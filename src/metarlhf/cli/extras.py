@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 
 
 def must_have_page() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 
 
 def begun_with(run: Path) -> dict[str, Any]:

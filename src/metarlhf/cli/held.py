@@ -11,10 +11,10 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.cli.single import EPISODES
 from metarlhf.envs import TaskFamily
+from metarlhf.errors import UserError
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.constraints import Forbids, true_cost
-from metarlhf.runs import UserError
 from metarlhf.sampling import EVALUATION, CompiledSampler, Sampler
 from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task

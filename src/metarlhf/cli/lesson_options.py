@@ -12,12 +12,12 @@ from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
 from metarlhf.envs import make_family
 from metarlhf.envs.base import SEGMENT_LENGTH
+from metarlhf.errors import UserError
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.presets import BESIDE, Preset, preset
 from metarlhf.meta.prior import load
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import CloningConfig, RLHFConfig
-from metarlhf.runs import UserError
 from metarlhf.teach import directory as lesson_directory
 from metarlhf.teach.web import LOOPBACK
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from metarlhf.envs.modules import module
-from metarlhf.runs import Logger, TensorBoard, UserError
+from metarlhf.errors import UserError
+from metarlhf.runs import Logger, TensorBoard
 
 
 def logger(name: str, along: str = "step") -> Callable[[Path], Logger]:

@@ -14,6 +14,7 @@ from metarlhf import rlhf
 from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
+from metarlhf.errors import UserError
 from metarlhf.experiments.evaluation import Curve, Lesson, teach, teach_from_scratch
 from metarlhf.experiments.references import References, references
 from metarlhf.experiments.study import seconds_to_adapt, summarise
@@ -31,7 +32,7 @@ from metarlhf.report import (
     Results,
     write_report,
 )
-from metarlhf.runs import RunDirectory, UserError
+from metarlhf.runs import RunDirectory
 from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task
 

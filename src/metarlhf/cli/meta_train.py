@@ -22,6 +22,7 @@ from metarlhf.cli.options import (
     show,
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
+from metarlhf.errors import UserError
 from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
 from metarlhf.meta.config import InnerRule, JointGradientConfig
 from metarlhf.meta.config import Method as ByGradient
@@ -29,7 +30,7 @@ from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.training import Loop
 
 Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "guided"]

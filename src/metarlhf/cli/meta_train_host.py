@@ -10,6 +10,7 @@ import numpy as np
 from metarlhf import ppo
 from metarlhf.cli.options import say
 from metarlhf.envs import HostFamily
+from metarlhf.errors import UserError
 from metarlhf.meta import host
 from metarlhf.meta.config import JointGradientConfig, MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientPrior
@@ -20,7 +21,7 @@ from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report.wording import number
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.runs.progress import Progress
 from metarlhf.training import Loop
 from metarlhf.types import Task

@@ -10,11 +10,11 @@ import tyro
 from jaxtyping import Float
 
 from metarlhf import statistics
+from metarlhf.errors import UserError
 from metarlhf.files import digest
 from metarlhf.meta import gradient_prior
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.report import Interval
-from metarlhf.runs import UserError
 from metarlhf.statistics import mean_interval
 
 Also = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FOLDER")]

@@ -14,7 +14,8 @@ import tyro
 
 from metarlhf.cli.logs import logger
 from metarlhf.envs import find, host_names, names, varied
-from metarlhf.runs import RunDirectory, UserError
+from metarlhf.errors import UserError
+from metarlhf.runs import RunDirectory
 
 # Options that do not decide what a run does: it goes on with others too.
 PASSING = ("run_dir", "resume", "json", "log")

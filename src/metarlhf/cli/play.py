@@ -27,13 +27,13 @@ from metarlhf.envs import (
     make,
     make_host,
 )
+from metarlhf.errors import UserError
 from metarlhf.files import kind, write_bytes
 from metarlhf.networks import AgentShape, agent_shape, load_agent
 from metarlhf.networks.published import KIND
 from metarlhf.report.film import FORMATS, Film
 from metarlhf.report.style import picture
 from metarlhf.rlhf.demonstrations import write_demonstrations
-from metarlhf.runs import UserError
 from metarlhf.sampling import episode_return
 from metarlhf.sampling import host as host_sampling
 from metarlhf.sampling.compiled import play_episodes

@@ -23,6 +23,7 @@ from metarlhf.cli.options import (
 )
 from metarlhf.cli.single import check_number, task_number
 from metarlhf.envs import Environment, TaskFamily, connect, make
+from metarlhf.errors import UserError
 from metarlhf.files import digest
 from metarlhf.meta.presets import preset
 from metarlhf.networks import (
@@ -35,7 +36,7 @@ from metarlhf.networks import (
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.ppo.presets import GYMNAX, MINATAR, STEPPED
 from metarlhf.ppo.train import check_learned
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
 from metarlhf.types import Task
 

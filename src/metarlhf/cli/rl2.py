@@ -20,9 +20,10 @@ from metarlhf.cli.options import (
 from metarlhf.contrib import rl2
 from metarlhf.contrib.config import RL2Config
 from metarlhf.envs import Environment, is_host, make, make_family
+from metarlhf.errors import UserError
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent, publish_agent
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import EVALUATION
 from metarlhf.statistics import Interval, mean_interval
 from metarlhf.training import Loop

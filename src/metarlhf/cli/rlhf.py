@@ -39,12 +39,13 @@ from metarlhf.cli.single import (
 )
 from metarlhf.envs import connect, make_family
 from metarlhf.envs.base import SEGMENT_LENGTH, ShownEnv
+from metarlhf.errors import UserError
 from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.networks import publish_agent
 from metarlhf.report.wording import percent
 from metarlhf.reward import EnsembleConfig, publish_reward
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
 
 # So many answers are not few.

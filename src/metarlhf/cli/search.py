@@ -16,6 +16,7 @@ from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
 from metarlhf.contrib.search import Trial, generation, imitate, recordings
 from metarlhf.envs import make_family
+from metarlhf.errors import UserError
 from metarlhf.files import DESCRIPTION
 from metarlhf.meta.presets import preset
 from metarlhf.networks import (
@@ -27,7 +28,7 @@ from metarlhf.networks import (
 )
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import SEARCHED
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.training import Loop
 
 

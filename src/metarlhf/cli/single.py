@@ -11,11 +11,11 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.cli.options import one_of_both
 from metarlhf.envs import Environment, TaskFamily, Tasks
+from metarlhf.errors import UserError
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import UserError
 from metarlhf.sampling import EVALUATION, CompiledSampler
 from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Task

@@ -16,10 +16,10 @@ from metarlhf.cli.single import task_number
 from metarlhf.envs import Discrete, HostEnv, connect, film, make_family
 from metarlhf.envs.adapters.replays import Remembered
 from metarlhf.envs.base import ShownEnv
+from metarlhf.errors import UserError
 from metarlhf.meta.prior import load
 from metarlhf.rlhf import RLHFState
 from metarlhf.rlhf.demonstrations import Demonstrations, read_demonstrations
-from metarlhf.runs import UserError
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach.stage import CompiledStage, HostStage, Stage
 

@@ -12,13 +12,13 @@ from metarlhf.envs import (
     Box,
     Discrete,
     HostFamily,
-    MissingSimulatorError,
     TaskFamily,
     host_names,
     make_family,
     make_host,
     names,
 )
+from metarlhf.errors import MissingSimulatorError
 
 # What can be named besides, and where it comes from.
 BESIDES = (

@@ -15,10 +15,11 @@ from metarlhf.cli import extras
 from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
 from metarlhf.cli.options import file_name, open_run, say, show
+from metarlhf.errors import UserError
 from metarlhf.networks import publish_agent
 from metarlhf.reward import publish_reward, wrong_answers
 from metarlhf.rlhf import RLHFState
-from metarlhf.runs import RunDirectory, UserError, drive
+from metarlhf.runs import RunDirectory, drive
 from metarlhf.teach import directory, supervise
 from metarlhf.teach.report import write_lesson
 from metarlhf.training import Loop

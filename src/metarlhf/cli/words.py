@@ -2,19 +2,25 @@
 
 import errno
 
+from metarlhf.errors import (
+    Interrupted,
+    LabelError,
+    PublishedFileError,
+    SimulatorError,
+    UnknownTaskError,
+    UserError,
+    WrongFamilyError,
+)
+
 
 def explain(error: Exception) -> tuple[int, str] | None:
     """Exit status and message; None for what only a programmer can mend."""
-    from metarlhf.envs.errors import SimulatorError, UnknownTaskError
-    from metarlhf.files import PublishedFileError
-    from metarlhf.meta.prior import WrongFamilyError
-    from metarlhf.runs import Interrupted, UserError
-
-    if type(error).__module__ == "metarlhf.teach.database":  # nothing is imported to ask
-        return 2, str(error)
     if isinstance(error, Interrupted):
         return 130, str(error)
-    mendable = (UserError, UnknownTaskError, SimulatorError, PublishedFileError, WrongFamilyError)
+    mendable = (
+        UserError, UnknownTaskError, SimulatorError, PublishedFileError, WrongFamilyError,
+        LabelError,
+    )  # fmt: skip
     if isinstance(error, mendable):
         return 2, str(error)
     # Orbax and Safetensors wrap what the system said in errors of their own.

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree, Shaped, UInt8
 
-from metarlhf.envs.errors import SimulatorError
 from metarlhf.envs.spaces import ActionSpace, Box, Discrete, ObservationSpace
+from metarlhf.errors import SimulatorError
 from metarlhf.types import Observation, State, Task
 
 

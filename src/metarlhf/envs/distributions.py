@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.errors import VariationError
+from metarlhf.errors import VariationError
 
 Kind = Literal["uniform", "log-uniform", "choice"]
 USAGE = "expected uniform(LOW,HIGH), log-uniform(LOW,HIGH), choice(A,B,...) or a number"

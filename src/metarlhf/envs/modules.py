@@ -5,11 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from metarlhf.envs.errors import UnknownTaskError
-
-
-class MissingModuleError(UnknownTaskError):
-    """There is no such module."""
+from metarlhf.errors import MissingModuleError
 
 
 def module(name: str) -> ModuleType:

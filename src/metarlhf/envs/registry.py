@@ -1,53 +1,21 @@
-"""Environments by name: `make("reacher")`, `make("gymnax:Pendulum-v1")`.
-
-What varies in a family of Gymnax's is part of its name: `gymnax:Pendulum-v1?g=uniform(5,15)`. A
-user's own joins with `register(name, factory)`.
-"""
+"""Environments by name: `make("reacher")`, `make("gymnax:Pendulum-v1")`."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 
+from metarlhf.envs import naming
 from metarlhf.envs.base import Environment, HostFamily, TaskFamily, Tasks
-from metarlhf.envs.cartpole import CartPole
-from metarlhf.envs.distributions import Distribution, distribution
-from metarlhf.envs.errors import MissingSimulatorError, UnknownTaskError, VariationError
+from metarlhf.envs.distributions import distribution
 from metarlhf.envs.modules import module
-from metarlhf.envs.navigation import Hazard, Navigation
-from metarlhf.envs.pendulum import Pendulum
-from metarlhf.envs.reacher import Reacher
+from metarlhf.envs.naming import META_WORLD, host_names, is_host, names, varied
+from metarlhf.errors import MissingSimulatorError, UnknownTaskError
 
-BODIES = ("Walker2DRandParams", "HopperRandParams")
-_factories: dict[str, Callable[..., Environment]] = {
-    "navigation": Navigation,
-    "navigation/finn2017": lambda **options: Navigation("finn2017", **options),
-    "navigation/pearl2019": lambda **options: Navigation("pearl2019", **options),
-    "navigation/hazard": Hazard,
-    "reacher": Reacher,
-    "pendulum": Pendulum,
-    "cartpole": CartPole,
-}
 _made: dict[Any, Environment] = {}
-# Known by name without MuJoCo; what they are exactly is in `mujoco_tasks.lineages`.
-HOST_FAMILIES = tuple(
-    f"{lineage}/{task}"
-    for lineage, tasks in {
-        "finn2017": ("HalfCheetahVel", "HalfCheetahDir", "AntVel", "AntDir", "AntGoal"),
-        "promp2018": ("HalfCheetahVel", "HalfCheetahDir", "AntDir", "AntGoal", *BODIES),
-        "pearl2019": ("HalfCheetahVel", "HalfCheetahDir", "AntDir", "AntGoal", *BODIES),
-    }.items()
-    for task in tasks
-)
-META_WORLD = "metaworld/"
 _made_hosts: dict[str, HostFamily] = {}
-
-
-def names() -> tuple[str, ...]:
-    """Every name that `make` knows, in the order of registration."""
-    return tuple(_factories)
 
 
 def make(name: str, **options: Any) -> Environment:
@@ -79,36 +47,6 @@ def make(name: str, **options: Any) -> Environment:
     return _made[call]
 
 
-def varied(name: str, vary: Sequence[str] = ()) -> str:
-    """The name of a family like `name` in which other parameters vary, too.
-
-    Each of `vary` is PARAMETER=DISTRIBUTION: `uniform(LOW,HIGH)`, `log-uniform(LOW,HIGH)`,
-    `choice(A,B,...)`, or one number for all tasks. However they are written, what is the same has
-    the same name.
-
-    Raises:
-        VariationError: one is not of this form, or named twice, or `name` is not Gymnax's.
-    """
-    bare, mark, said = name.partition("?")
-    words = (said.split("&") if mark else []) + list(vary)
-    if words and not name.startswith("gymnax:"):
-        raise VariationError(
-            f"in {bare!r} varies what its family says: parameters are chosen of Gymnax's "
-            "environments alone, such as gymnax:Pendulum-v1"
-        )
-    found: dict[str, Distribution] = {}
-    for word in words:
-        parameter, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not parameter or parameter in found:
-            again = "is said twice" if parameter in found else "is not of that form"
-            raise VariationError(
-                f"what varies in {bare} is PARAMETER=DISTRIBUTION, such as g=uniform(5,15), each "
-                f"once; {word!r} {again}"
-            )
-        found[parameter] = distribution(text)
-    return bare + "".join(f"{'&' if i else '?'}{n}={d}" for i, (n, d) in enumerate(found.items()))
-
-
 def knows(name: str) -> bool:
     """Whether `make` has an environment of this name; a module that it names is imported."""
     try:
@@ -116,16 +54,6 @@ def knows(name: str) -> bool:
     except UnknownTaskError:
         return False
     return True
-
-
-def host_names() -> tuple[str, ...]:
-    """Every family whose simulators step outside the compiled program, by name."""
-    return HOST_FAMILIES
-
-
-def is_host(name: str) -> bool:
-    """Whether a name is one for `make_host`: one of `host_names`, or one of Meta-World's."""
-    return name in HOST_FAMILIES or name.startswith(META_WORLD)
 
 
 def make_host(name: str) -> HostFamily:
@@ -137,7 +65,7 @@ def make_host(name: str) -> HostFamily:
     """
     if not is_host(name):
         raise UnknownTaskError(
-            f"no family of simulators is called {name!r}. Known are: {', '.join(HOST_FAMILIES)}, "
+            f"no family of simulators is called {name!r}. Known are: {', '.join(host_names())}, "
             "metaworld/ML10, metaworld/ML45 and metaworld/ML1-NAME"
         )
     if name not in _made_hosts:
@@ -176,7 +104,7 @@ def make_family(name: str, **options: Any) -> TaskFamily:
             + (
                 "Say what varies from task to task: --vary PARAMETER=uniform(LOW,HIGH)."
                 if name.startswith("gymnax:")
-                else f"Families are: {', '.join(other for other in _factories if other != name)}."
+                else f"Families are: {', '.join(other for other in names() if other != name)}."
             )
         )
     return family
@@ -230,27 +158,14 @@ def _factory(name: str) -> Callable[..., Environment]:
             "meta-train and evaluate play alone (metarlhf.envs.make_host); PPO by itself takes "
             "Gymnasium's own: metarlhf ppo --env HalfCheetah-v5"
         )
-    if name not in _factories and ":" in name:
+    if name not in naming.FACTORIES and ":" in name:
         module(name.partition(":")[0])
-    if name not in _factories:
-        close = difflib.get_close_matches(name, (*_factories, *HOST_FAMILIES), n=1)
+    if name not in naming.FACTORIES:
+        close = difflib.get_close_matches(name, (*names(), *host_names()), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTaskError(
-            f"no task family is called {name!r}.{hint} Known are: {', '.join(_factories)}, and "
+            f"no task family is called {name!r}.{hint} Known are: {', '.join(names())}, and "
             "those of simulators that metarlhf tasks lists; your own is called MODULE:NAME, which "
             "MODULE.py hands to metarlhf.envs.register."
         )
-    return _factories[name]
-
-
-def register(name: str, factory: Callable[..., Environment]) -> None:
-    """Make an environment of your own known as `name`: `factory(**options)` must return it.
-
-    What `metarlhf tasks` lists and a teacher judges has to be a `TaskFamily`.
-
-    Raises:
-        ValueError: the name is taken.
-    """
-    if name in _factories:
-        raise ValueError(f"a task family {name!r} is registered already; choose another name")
-    _factories[name] = factory
+    return naming.FACTORIES[name]

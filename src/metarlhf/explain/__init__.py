@@ -1,35 +1,5 @@
 """What a learned reward pays for, where, how sure it is, and why it says so. Pure functions."""
 
-from metarlhf.explain.additive import Additive as Additive
-from metarlhf.explain.additive import Shape as Shape
-from metarlhf.explain.additive import fit_additive as fit_additive
-from metarlhf.explain.additive import read_additive as read_additive
-from metarlhf.explain.answers import Answered as Answered
-from metarlhf.explain.answers import Calibration as Calibration
-from metarlhf.explain.answers import answered as answered
-from metarlhf.explain.answers import calibration as calibration
-from metarlhf.explain.answers import left_out as left_out
-from metarlhf.explain.attribution import completeness_error as completeness_error
-from metarlhf.explain.attribution import integrated_gradients as integrated_gradients
-from metarlhf.explain.attribution import permutation_importance as permutation_importance
-from metarlhf.explain.config import ExplainConfig as ExplainConfig
-from metarlhf.explain.distances import dard_form as dard_form
-from metarlhf.explain.distances import distance as distance
-from metarlhf.explain.distances import epic_form as epic_form
-from metarlhf.explain.explanation import NoSuchMapError as NoSuchMapError
-from metarlhf.explain.explanation import explain as explain
-from metarlhf.explain.following import Follows as Follows
-from metarlhf.explain.following import InTermsOf as InTermsOf
-from metarlhf.explain.following import fidelity as fidelity
-from metarlhf.explain.following import find_following as find_following
-from metarlhf.explain.following import in_terms_of_the_rest as in_terms_of_the_rest
-from metarlhf.explain.found import Explanation as Explanation
-from metarlhf.explain.found import Map as Map
-from metarlhf.explain.landscape import places as places
-from metarlhf.explain.landscape import spread as spread
-from metarlhf.explain.rewards import BeliefReward as BeliefReward
-from metarlhf.explain.rewards import Feature as Feature
-from metarlhf.explain.rewards import OfInputs as OfInputs
-from metarlhf.explain.rewards import TaskReward as TaskReward
-from metarlhf.explain.rewards import features_of as features_of
-from metarlhf.explain.rewards import inputs_of as inputs_of
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,8 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
-from metarlhf.meta.prior import Prior, WrongFamilyError
+from metarlhf.errors import WrongFamilyError
+from metarlhf.meta.prior import Prior
 from metarlhf.sampling import CompiledSampler
 from metarlhf.types import Task
 

@@ -12,12 +12,14 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
+from metarlhf.errors import PublishedFileError
 from metarlhf.feedback import Library
 from metarlhf.meta import reward_gradient
 from metarlhf.meta.config import GradientRewardConfig, MetaRLConfig
 from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
 from metarlhf.meta.outer import new_agent
-from metarlhf.meta.prior import check_family
+from metarlhf.meta.prior import Prior, check_family
+from metarlhf.meta.prior import load as load_posterior
 from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.meta.update_rules import RULE, LearnedRule, initial_rule
 from metarlhf.networks import Agent
@@ -158,7 +160,7 @@ def load(folder: Path | str, family: str | None = None) -> GradientPrior:
     """Read a prior that `publish` wrote.
 
     Raises:
-        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
+        PublishedFileError: there is none, or it is damaged, changed or of another version.
         WrongFamilyError: it was meta-trained on another family than `family`.
     """
     folder = Path(folder)
@@ -166,7 +168,7 @@ def load(folder: Path | str, family: str | None = None) -> GradientPrior:
     try:
         shape = _shape(description["shape"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise files.PublishedFileError(
+        raise PublishedFileError(
             f"{folder / files.DESCRIPTION} does not say of what shape the prior is: it was "
             "changed. Fetch it anew"
         ) from error
@@ -186,3 +188,19 @@ def _shape(entries: dict[str, Any]) -> GradientShape:
         model=GradientRewardConfig(**tuples(model)) if model else None,
         library=int(entries["library"]),
     )
+
+
+def load_prior(folder: Path | str, family: str | None = None) -> Prior | GradientPrior:
+    """Read a prior of either kind, as `metarlhf meta-train` publishes it.
+
+    Args:
+        folder: where it was published.
+        family: name of the task family that it must have been meta-trained on; None: any.
+
+    Raises:
+        PublishedFileError: there is none, or it is damaged, changed or of another version.
+        WrongFamilyError: it was meta-trained on another family than `family`.
+    """
+    if files.kind(Path(folder)) == KIND:
+        return load(folder, family)
+    return load_posterior(folder, family)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from metarlhf.envs.registry import is_host
+from metarlhf.envs.naming import is_host
 from metarlhf.meta.config import (
     GradientRewardConfig,
     InnerRule,

@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import files
 from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import find, make_family
+from metarlhf.errors import WrongFamilyError
 from metarlhf.feedback import Library
 from metarlhf.networks import Agent, build_agent
 from metarlhf.reward import LatentPosterior, LatentReward
@@ -58,10 +59,6 @@ class Prior(eqx.Module):
         return self.agent.with_context(self.belief.context())
 
 
-class WrongFamilyError(ValueError):
-    """A prior was to be used on tasks of another family."""
-
-
 def blank(key: PRNGKeyArray, shape: Shape) -> Prior:
     """A prior that knows nothing, of the given shape."""
     family = make_family(shape.family)
@@ -89,7 +86,7 @@ def load(folder: Path | str, family: str | None = None) -> Prior:
     """Read a prior that `publish` wrote.
 
     Raises:
-        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
+        PublishedFileError: there is none, or it is damaged, changed or of another version.
         WrongFamilyError: it was meta-trained on another family than `family`.
     """
     folder = Path(folder)

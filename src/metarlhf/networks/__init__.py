@@ -1,33 +1,5 @@
 """Networks as pytrees of arrays: policies, value functions and their action distributions."""
 
-from metarlhf.networks.actor_critic import Actor as Actor
-from metarlhf.networks.actor_critic import Agent as Agent
-from metarlhf.networks.actor_critic import Critic as Critic
-from metarlhf.networks.actor_critic import build_agent as build_agent
-from metarlhf.networks.config import DriftShape as DriftShape
-from metarlhf.networks.config import OptimiserShape as OptimiserShape
-from metarlhf.networks.distributions import Bernoulli as Bernoulli
-from metarlhf.networks.distributions import Categorical as Categorical
-from metarlhf.networks.distributions import DiagGaussian as DiagGaussian
-from metarlhf.networks.distributions import Distribution as Distribution
-from metarlhf.networks.distributions import MultiCategorical as MultiCategorical
-from metarlhf.networks.distributions import SquashedGaussian as SquashedGaussian
-from metarlhf.networks.distributions import head_of as head_of
-from metarlhf.networks.each import Each as Each
-from metarlhf.networks.each import Policy as Policy
-from metarlhf.networks.layers import MLP as MLP
-from metarlhf.networks.layers import Moments as Moments
-from metarlhf.networks.layers import example as example
-from metarlhf.networks.learned import Learned as Learned
-from metarlhf.networks.learned import LearnedDrift as LearnedDrift
-from metarlhf.networks.learned import learned_folder as learned_folder
-from metarlhf.networks.learned import load_learned as load_learned
-from metarlhf.networks.learned import publish_learned as publish_learned
-from metarlhf.networks.learned_optimiser import LearnedOptimiser as LearnedOptimiser
-from metarlhf.networks.learned_optimiser import Schedule as Schedule
-from metarlhf.networks.learned_optimiser import learned_descent as learned_descent
-from metarlhf.networks.learned_optimiser import learned_rule as learned_rule
-from metarlhf.networks.published import AgentShape as AgentShape
-from metarlhf.networks.published import agent_shape as agent_shape
-from metarlhf.networks.published import load_agent as load_agent
-from metarlhf.networks.published import publish_agent as publish_agent
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

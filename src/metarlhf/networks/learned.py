@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import files
+from metarlhf.errors import PublishedFileError
 from metarlhf.networks.config import DriftShape, OptimiserShape
 from metarlhf.networks.layers import orthogonal
 from metarlhf.networks.learned_optimiser import LearnedOptimiser
@@ -89,10 +90,10 @@ def learned_folder(name: Path | str) -> Path:
     """Where what is called `name` is: a folder, unless it comes with this program.
 
     Raises:
-        files.PublishedFileError: it says that it does, and does not.
+        PublishedFileError: it says that it does, and does not.
     """
     if str(name).startswith("shipped:") and str(name) not in SHIPPED:
-        raise files.PublishedFileError(f"there is no {name}: only {', '.join(SHIPPED)}")
+        raise PublishedFileError(f"there is no {name}: only {', '.join(SHIPPED)}")
     return SHIPPED.get(str(name), Path(name))
 
 
@@ -100,12 +101,12 @@ def load_learned(folder: Path | str) -> Learned:
     """Read what `publish_learned` wrote, or what comes with this program: shipped:optimiser.
 
     Raises:
-        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
+        PublishedFileError: there is none, or it is damaged, changed or of another version.
     """
     folder = learned_folder(folder)
     found = files.kind(folder)
     if found is not None and found not in KINDS:
-        raise files.PublishedFileError(
+        raise PublishedFileError(
             f"{folder} holds a {found}, neither an optimiser nor a drift: `metarlhf search` "
             "makes either"
         )

@@ -62,7 +62,7 @@ def agent_shape(folder: Path | str) -> AgentShape:
     """Of what shape the agent in `folder` is, and where it acts; no array is read.
 
     Raises:
-        files.PublishedFileError: there is none, or its description was changed.
+        PublishedFileError: there is none, or its description was changed.
     """
     folder = Path(folder)
     return files.shape_in(folder, files.describe(folder, KIND), AgentShape, "agent")
@@ -75,7 +75,7 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     simulators that step outside the compiled program, which only their owner can start.
 
     Raises:
-        files.PublishedFileError: there is none, or it is damaged, changed or of another version.
+        PublishedFileError: there is none, or it is damaged, changed or of another version.
         UnknownTaskError: its environment is none that `envs.find` knows, and no `spaces` are given.
     """
     folder = Path(folder)

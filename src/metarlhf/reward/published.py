@@ -13,6 +13,7 @@ from metarlhf import files
 from metarlhf.envs.base import Shown, ShownEnv, TaskFamily
 from metarlhf.envs.registry import make_family
 from metarlhf.envs.spaces import Box, Discrete
+from metarlhf.errors import PublishedFileError
 from metarlhf.feedback import blank, empty
 from metarlhf.reward.belief import Belief
 from metarlhf.reward.config import CostConfig, EnsembleConfig
@@ -153,7 +154,7 @@ def load_reward(folder: Path | str) -> Learned:
     """Read what `publish_reward` wrote.
 
     Raises:
-        files.PublishedFileError: there is nothing, or it is damaged, changed or of another version.
+        PublishedFileError: there is nothing, or it is damaged, changed or of another version.
         UnknownTaskError: it is of a family that `envs.make` does not know.
     """
     folder = Path(folder)
@@ -162,7 +163,7 @@ def load_reward(folder: Path | str) -> Learned:
     kind = KINDS.get(str(description.get("belief")))
     counts = [description.get(name) for name in ("comparisons", "ratings", "seen")]
     if kind is None or not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise files.PublishedFileError(
+        raise PublishedFileError(
             f"{folder / files.DESCRIPTION} does not say what was learned: it was changed, or "
             "another release wrote it. Make it anew"
         )
@@ -205,7 +206,7 @@ def _shown_in(folder: Path, description: dict[str, Any]) -> Shown:
         space = Box(**does) if "low" in does else Discrete(**does)
         return ShownEnv(str(told["name"]), Box(**sees), space, int(told["segment_length"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise files.PublishedFileError(
+        raise PublishedFileError(
             f"{folder / files.DESCRIPTION} does not say where it was learned ({error}): it was "
             "changed, or another release wrote it. Make it anew"
         ) from error

@@ -20,8 +20,9 @@ from safetensors.numpy import load, save
 
 from metarlhf import optimise
 from metarlhf.envs.base import Shown
+from metarlhf.errors import PublishedFileError
 from metarlhf.feedback.clips import blank
-from metarlhf.files import PublishedFileError, write_bytes
+from metarlhf.files import write_bytes
 from metarlhf.networks import Agent
 from metarlhf.rlhf.config import CloningConfig
 from metarlhf.types import Observation, Segment

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf import files
-from metarlhf.runs.errors import UserError
+from metarlhf.errors import UserError
 
 T = TypeVar("T")
 

@@ -26,8 +26,8 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from metarlhf import files
+from metarlhf.errors import UserError
 from metarlhf.runs.checkpoint import Checkpoints
-from metarlhf.runs.errors import UserError
 from metarlhf.runs.metrics import MetricsLog
 
 Arrays = Mapping[str, Any]

@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from metarlhf.errors import Interrupted, UserError
 from metarlhf.runs.directory import RunDirectory
-from metarlhf.runs.errors import UserError
 from metarlhf.runs.progress import Progress
 from metarlhf.training import Callback, DivergedError, Loop, Metrics, Stopped, iterate
 
 State = TypeVar("State")
-
-
-class Interrupted(Exception):  # noqa: N818 - no error: it was asked for
-    """The person pressed Ctrl-C; what was done is saved."""
 
 
 @contextmanager

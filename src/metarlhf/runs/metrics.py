@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from metarlhf import files
-from metarlhf.runs.errors import UserError
+from metarlhf.errors import UserError
 
 # What one step said: its number as `step`, and metrics by name, each a number, a list of numbers,
 # or None where there is none (nothing to measure, NaN, infinity).

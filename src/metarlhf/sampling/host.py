@@ -25,7 +25,7 @@ from metarlhf.envs.base import (
     Tasks,
     cores,
 )
-from metarlhf.envs.errors import SimulatorError
+from metarlhf.errors import SimulatorError
 from metarlhf.networks import Agent, Each, Policy
 from metarlhf.networks.actor_critic import forget, initial_states
 from metarlhf.sampling.base import UNKNOWN_BOUNDS, RolloutState

@@ -6,29 +6,6 @@ reads them. `supervise` runs the
 page, the agent and the camera as processes.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from metarlhf.teach.database import Database as Database
-    from metarlhf.teach.database import LabelError as LabelError
-    from metarlhf.teach.database import Refused as Refused
-    from metarlhf.teach.records import Answer as Answer
-    from metarlhf.teach.records import Clip as Clip
-    from metarlhf.teach.records import Correction as Correction
-    from metarlhf.teach.records import Lease as Lease
-    from metarlhf.teach.records import NewQuestion as NewQuestion
-    from metarlhf.teach.records import Question as Question
-
-_HOMES = {
-    "database": ("Database", "LabelError", "Refused"),
-    "records": ("Answer", "Clip", "Correction", "Lease", "NewQuestion", "Question"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for, and only then: it needs the extra `web`."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"metarlhf.teach.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

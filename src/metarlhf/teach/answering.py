@@ -20,8 +20,9 @@ from sqlalchemy import (
     update,
 )
 
+from metarlhf.errors import Refused
 from metarlhf.teach import tables
-from metarlhf.teach.database import Refused, number_of
+from metarlhf.teach.database import number_of
 from metarlhf.teach.records import Lease, Question
 
 # How long a question stays with somebody who does not answer, in seconds.

@@ -18,18 +18,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from metarlhf.errors import LabelError
 from metarlhf.teach import tables
 
 # A writer waits so long for another one, in seconds.
 PATIENCE = 30.0
-
-
-class LabelError(Exception):
-    """The store cannot be used as asked; the message says why, and what to do."""
-
-
-class Refused(LabelError):  # noqa: N818 - no error of the store's: somebody asked for too much
-    """What somebody wants is not theirs, or not possible any more."""
 
 
 class Database:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarlhf import files
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 
 if TYPE_CHECKING:
     from metarlhf.teach.database import Database

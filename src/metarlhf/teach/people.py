@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from metarlhf.errors import LabelError
 from metarlhf.teach import tables
-from metarlhf.teach.database import LabelError, number_of
+from metarlhf.teach.database import number_of
 
 # How long a browser stays signed in, in seconds.
 SESSION = 30 * 24 * 3600.0

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select, update
 
+from metarlhf.errors import LabelError
 from metarlhf.teach import tables
 from metarlhf.teach.answering import QUESTION
-from metarlhf.teach.database import LabelError, number_of
+from metarlhf.teach.database import number_of
 from metarlhf.teach.people import krippendorff_alpha
 from metarlhf.teach.records import (
     Answer,

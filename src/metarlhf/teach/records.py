@@ -16,8 +16,8 @@ from safetensors.numpy import load, save
 from sqlalchemy import Connection, Table, select
 
 from metarlhf.envs.adapters.replays import Replay
+from metarlhf.errors import LabelError
 from metarlhf.teach import tables
-from metarlhf.teach.database import LabelError
 
 Kind = Literal["comparison", "rating"]
 

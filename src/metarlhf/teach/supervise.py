@@ -18,7 +18,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from metarlhf.runs import UserError
+from metarlhf.errors import UserError
 from metarlhf.teach.directory import LABELS, open_labels, run_of
 
 # Says in the environment that a process is supervised, and by which.

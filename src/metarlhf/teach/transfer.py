@@ -18,9 +18,10 @@ from sqlalchemy import Boolean, Connection, Float, Integer, LargeBinary, String,
 from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import IntegrityError
 
+from metarlhf.errors import LabelError
 from metarlhf.files import write_bytes
 from metarlhf.teach import questions, tables
-from metarlhf.teach.database import LabelError, number_of
+from metarlhf.teach.database import number_of
 from metarlhf.teach.records import (
     BLOBS,
     FORMAT,

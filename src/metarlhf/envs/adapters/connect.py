@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Literal
 
 from metarlhf.envs.base import FilmedEnv, HostEnv
-from metarlhf.envs.errors import MissingSimulatorError, SimulatorError
+from metarlhf.errors import MissingSimulatorError, SimulatorError
 
 
 def connect(

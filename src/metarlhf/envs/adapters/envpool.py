@@ -25,7 +25,7 @@ from metarlhf.envs.adapters.gymnasium_spaces import (
     to_observation,
 )
 from metarlhf.envs.base import HostObservation, HostStep, host_step
-from metarlhf.envs.errors import SimulatorError, UnknownTaskError
+from metarlhf.errors import SimulatorError, UnknownTaskError
 
 
 class FromEnvPool:

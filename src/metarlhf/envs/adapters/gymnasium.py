@@ -27,8 +27,8 @@ from metarlhf.envs.adapters.gymnasium_spaces import (
 from metarlhf.envs.adapters.processes import Herds
 from metarlhf.envs.adapters.replays import episode_seed
 from metarlhf.envs.base import HostEnv, HostObservation, HostStep, host_step
-from metarlhf.envs.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
 from metarlhf.envs.modules import module
+from metarlhf.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
 
 Workers = Literal["sync", "async"]
 

@@ -13,7 +13,6 @@ from gymnasium import spaces as theirs
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-from metarlhf.envs.errors import SimulatorError
 from metarlhf.envs.spaces import (
     ActionSpace,
     Bound,
@@ -25,6 +24,7 @@ from metarlhf.envs.spaces import (
     ObservationSpace,
     Parts,
 )
+from metarlhf.errors import SimulatorError
 
 # The narrowest picture that a convolution of ours fits into; what is smaller is a vector.
 NARROWEST = 3

@@ -32,8 +32,8 @@ from metarlhf.envs.adapters.gymnasium_spaces import (
 )
 from metarlhf.envs.base import Step, TaskFamily
 from metarlhf.envs.distributions import Distribution
-from metarlhf.envs.errors import SimulatorError, UnknownTaskError, VariationError
 from metarlhf.envs.spaces import Box, Discrete
+from metarlhf.errors import SimulatorError, UnknownTaskError, VariationError
 from metarlhf.types import Observation, State, Task
 
 

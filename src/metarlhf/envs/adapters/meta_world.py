@@ -19,8 +19,8 @@ from jaxtyping import PRNGKeyArray
 
 from metarlhf.envs.adapters.gymnasium_spaces import action_space, observation_space
 from metarlhf.envs.adapters.processes import Herds
-from metarlhf.envs.errors import UnknownTaskError
 from metarlhf.envs.spaces import ActionSpace, ObservationSpace
+from metarlhf.errors import UnknownTaskError
 from metarlhf.types import Task
 
 PREFIX = "metaworld/"

@@ -22,16 +22,8 @@ from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from metarlhf.teach import (
-    Database,
-    LabelError,
-    Lease,
-    Refused,
-    answering,
-    people,
-    questions,
-    tables,
-)
+from metarlhf.errors import LabelError, Refused
+from metarlhf.teach import Database, Lease, answering, people, questions, tables
 from metarlhf.teach.people import Annotator
 from metarlhf.teach.web import LOOPBACK, events
 from metarlhf.teach.web.guard import (

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from metarlhf.teach import Database, LabelError, questions, tables
+from metarlhf.errors import LabelError
+from metarlhf.teach import Database, questions, tables
 
 # Time between two looks at what is new, and the longest silence, in seconds: a browser that hears
 # nothing for longer does not know whether anybody is there.

@@ -1,0 +1,9 @@
+from .clips import Library as Library
+from .clips import blank as blank
+from .clips import cut as cut
+from .clips import empty as empty
+from .clips import record_comparison as record_comparison
+from .clips import record_rating as record_rating
+from .config import TEACHERS as TEACHERS
+from .config import Strategy as Strategy
+from .config import Teacher as Teacher

@@ -1,0 +1,15 @@
+from .figures import write_picture as write_picture
+from .figures import write_returns as write_returns
+from .html import write_report as write_report
+from .schema import Curve as Curve
+from .schema import Example as Example
+from .schema import FamilyPictures as FamilyPictures
+from .schema import FamilyResult as FamilyResult
+from .schema import Interval as Interval
+from .schema import Mark as Mark
+from .schema import MetaTraining as MetaTraining
+from .schema import Question as Question
+from .schema import Results as Results
+from .schema import RewardMaps as RewardMaps
+from .schema import StepsResult as StepsResult
+from .steps import write_steps as write_steps

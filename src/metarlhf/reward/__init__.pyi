@@ -1,0 +1,14 @@
+from .belief import Belief as Belief
+from .belief import LearnedReward as LearnedReward
+from .belief import wrong_answers as wrong_answers
+from .config import ROBUST as ROBUST
+from .config import EnsembleConfig as EnsembleConfig
+from .ensemble import Ensemble as Ensemble
+from .gradient import GradientReward as GradientReward
+from .latent import LatentPosterior as LatentPosterior
+from .latent import LatentReward as LatentReward
+from .latent import RefinedPosterior as RefinedPosterior
+from .likelihood import Guesses as Guesses
+from .published import Learned as Learned
+from .published import load_reward as load_reward
+from .published import publish_reward as publish_reward

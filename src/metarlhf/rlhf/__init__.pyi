@@ -1,0 +1,17 @@
+from .config import CloningConfig as CloningConfig
+from .config import NeverConfig as NeverConfig
+from .config import RLHFConfig as RLHFConfig
+from .config import WatchConfig as WatchConfig
+from .demonstrations import clone as clone
+from .final import finish as finish
+from .final import stage as stage
+from .final import stages as stages
+from .final import training as training
+from .loop import RLHFState as RLHFState
+from .loop import held_metrics as held_metrics
+from .loop import learned as learned
+from .loop import practise as practise
+from .loop import restart as restart
+from .loop import run_round as run_round
+from .start import from_scratch as from_scratch
+from .start import start as start

@@ -1,0 +1,10 @@
+from .base import EVALUATION as EVALUATION
+from .base import RolloutState as RolloutState
+from .base import Sampler as Sampler
+from .base import TaskSampler as TaskSampler
+from .base import episode_return as episode_return
+from .compiled import CompiledSampler as CompiledSampler
+from .compiled import CompiledTaskSampler as CompiledTaskSampler
+from .host import HostSampler as HostSampler
+from .host import HostTaskSampler as HostTaskSampler
+from .host import num_simulators as num_simulators
