@@ -21,7 +21,7 @@ from metarlhf.teach import (
     tables,
     transfer,
 )
-from metarlhf.teach.records import ORDER, rows_of
+from metarlhf.teach.transfer import ORDER, rows_of
 
 
 def clip(number):

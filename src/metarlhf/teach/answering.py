@@ -26,7 +26,7 @@ from metarlhf.teach.database import number_of
 from metarlhf.teach.records import Lease, Question
 
 # How long a question stays with somebody who does not answer, in seconds.
-LEASE = 120.0
+_LEASE = 120.0
 LEVELS = 10
 
 QUESTION = (
@@ -44,15 +44,15 @@ def lease(connection: Connection, run: str, annotator: int) -> Lease | None:
     """A question for this person: the one they have, or the most telling of the newest round.
 
     None where there is nothing to ask of them now. Nobody else gets it meanwhile, unless it is for
-    several; what comes back is given to somebody else after `LEASE` seconds.
+    several; what comes back is given to somebody else after two minutes.
     """
     now = time.time()
-    row = connection.execute(BEST, {"run": run, "annotator": annotator, "now": now}).first()
+    row = connection.execute(_BEST, {"run": run, "annotator": annotator, "now": now}).first()
     if row is None:
         return None
     question = Question(**row._mapping)
     _hold(connection, question.id, annotator, now)
-    return Lease(question, now + LEASE, scenes(connection, question.shown))
+    return Lease(question, now + _LEASE, scenes(connection, question.shown))
 
 
 def _best_question() -> Select:
@@ -98,18 +98,18 @@ def _best_question() -> Select:
     )
 
 
-BEST = _best_question()
+_BEST = _best_question()
 
 
 def _hold(connection: Connection, question: int, annotator: int, now: float) -> None:
     """Nobody has more than one question at a time."""
-    held = {"question": question, "annotator": annotator, "until": now + LEASE}
-    connection.execute(LET_GO, held)
-    connection.execute(HOLD, held)
+    held = {"question": question, "annotator": annotator, "until": now + _LEASE}
+    connection.execute(_LET_GO, held)
+    connection.execute(_HOLD, held)
 
 
-LET_GO = delete(tables.leases).where(tables.leases.c.annotator_id == bindparam("annotator"))
-HOLD = insert(tables.leases).values(
+_LET_GO = delete(tables.leases).where(tables.leases.c.annotator_id == bindparam("annotator"))
+_HOLD = insert(tables.leases).values(
     question_id=bindparam("question"),
     annotator_id=bindparam("annotator"),
     until=bindparam("until"),
@@ -144,30 +144,30 @@ def answer(
         Refused: there is no such question for them, they have answered it, or not like that.
     """
     named = {"run": run, "annotator": annotator, "question": question, "request": request}
-    before = connection.execute(SAID_BEFORE, named).all()
+    before = connection.execute(_SAID_BEFORE, named).all()
     for row in before:
         if row.request == request:
             if row.question_id != question:
                 raise Refused(f"the request {request!r} was an answer to another question")
             return row.id
-    row = connection.execute(QUESTION_NOW, named).first()
+    row = connection.execute(_QUESTION_NOW, named).first()
     if row is None:
         raise Refused(f"there is no question {question} here")
     if before:
         raise Refused(f"you have answered question {question} already: take that back first")
     values = _values(row.kind, row.swapped, choice, mark)
-    if connection.execute(ONE_LESS, named).rowcount == 0:
+    if connection.execute(_ONE_LESS, named).rowcount == 0:
         raise Refused(
             f"question {question} is open no more: somebody else has answered it, or it was taken "
             "back"
         )
-    connection.execute(LET_GO, named)
+    connection.execute(_LET_GO, named)
     row = {"run_id": run, "question_id": question, "annotator_id": annotator, "request": request}
     row |= {"seconds": seconds, "given_at": time.time(), **values}
     return number_of(connection.execute(insert(tables.answers), row))
 
 
-SAID_BEFORE = select(
+_SAID_BEFORE = select(
     tables.answers.c.id, tables.answers.c.question_id, tables.answers.c.request
 ).where(
     tables.answers.c.annotator_id == bindparam("annotator"),
@@ -179,7 +179,7 @@ SAID_BEFORE = select(
         ),
     ),
 )
-QUESTION_NOW = (
+_QUESTION_NOW = (
     select(*QUESTION)
     .where(
         tables.questions.c.id == bindparam("question"),
@@ -187,7 +187,7 @@ QUESTION_NOW = (
     )
     .with_for_update(of=tables.questions)
 )
-ONE_LESS = (
+_ONE_LESS = (
     update(tables.questions)
     .where(tables.questions.c.id == bindparam("question"), tables.questions.c.wanted > 0)
     .values(wanted=tables.questions.c.wanted - 1)

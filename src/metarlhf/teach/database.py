@@ -1,9 +1,9 @@
 """Opening a label store: SQLite in WAL mode by default, PostgreSQL by URL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -21,8 +21,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from metarlhf.errors import LabelError
 from metarlhf.teach import tables
 
+T = TypeVar("T")
+
 # A writer waits so long for another one, in seconds.
-PATIENCE = 30.0
+_PATIENCE = 30.0
 
 
 class Database:
@@ -75,6 +77,11 @@ class Database:
         with self.engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
 
+    def query(self, look: Callable[..., T], *args: Any, **options: Any) -> T:
+        """What `look` finds by a connection and these arguments, in a transaction of its own."""
+        with self.read() as connection:
+            return look(connection, *args, **options)
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
@@ -112,7 +119,7 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": PATIENCE})
+            engine = create_engine(parsed, connect_args={"timeout": _PATIENCE})
             _prepare_sqlite(engine)
             return engine
         if parsed.get_backend_name() == "postgresql":

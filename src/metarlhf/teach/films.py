@@ -25,12 +25,12 @@ from metarlhf.teach.directory import LABELS
 from metarlhf.teach.records import unpack, unpack_replay
 
 # Time between two looks for something to film, in seconds.
-PAUSE = 0.1
+_PAUSE = 0.1
 # What is seen again must be what was seen before, but for the last digits.
-TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
 
 
-class Wanted(NamedTuple):
+class _Wanted(NamedTuple):
     """A clip that has no film yet."""
 
     clip: int
@@ -38,14 +38,7 @@ class Wanted(NamedTuple):
     replay: Replay
 
 
-class DiffersError(Exception):
-    """The simulator did something else this time."""
-
-    def __init__(self) -> None:
-        super().__init__("the simulator did something else this time")
-
-
-def wanted(connection: Connection, run: str) -> Wanted | None:
+def _wanted(connection: Connection, run: str) -> _Wanted | None:
     """What to film next: clips that somebody waits for, those of the most telling question that is
     open, or what the agent does now.
     """
@@ -68,22 +61,22 @@ def wanted(connection: Connection, run: str) -> Wanted | None:
     row = connection.execute(asked).first() or connection.execute(now).first()
     if row is None:
         return None
-    return Wanted(row.id, unpack(row.arrays)["obs"], unpack_replay(row.replay))
+    return _Wanted(row.id, unpack(row.arrays)["obs"], unpack_replay(row.replay))
 
 
-def shoot(
+def _shoot(
     env: FilmedEnv, replay: Replay, expected: np.ndarray
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The clip's frames, one before each of its steps.
 
     Raises:
-        DiffersError: what is seen is not what the clip says.
+        RuntimeError: what is seen is not what the clip says.
     """
     obs = env.reset(replay.seed)
     for step, action in enumerate(replay.actions):
         if step >= replay.start:
-            if not np.allclose(obs[0], expected[step - replay.start], TOLERANCE, TOLERANCE):
-                raise DiffersError
+            if not np.allclose(obs[0], expected[step - replay.start], _TOLERANCE, _TOLERANCE):
+                raise RuntimeError("the simulator did something else this time")
             yield env.frame()
         obs = env.step(action[None]).next_obs
 
@@ -94,12 +87,11 @@ def make_next(database: Database, run: str, env: FilmedEnv) -> bool:
     Where the simulator does something else this time, or fails, an empty film is kept: the others
     are not to wait for it.
     """
-    with database.read() as connection:
-        found = wanted(connection, run)
+    found = database.query(_wanted, run)
     if found is None:
         return False
     try:
-        made = encode(".mp4", shoot(env, found.replay, found.obs), env.frames_per_second)
+        made = encode(".mp4", _shoot(env, found.replay, found.obs), env.frames_per_second)
     except Exception as error:  # whatever somebody's simulator raises
         sys.stderr.write(f"there is no film of clip {found.clip}: {error!r}\n")
         made = b""
@@ -118,7 +110,7 @@ def film_of(database: Database, clip: int, seconds: float) -> bytes | None:
             row: Any = connection.execute(query).first()
         if row is None or row.replay is None or row.film is not None or time.monotonic() > end:
             return (row.film if row is not None else None) or None
-        time.sleep(PAUSE)
+        time.sleep(_PAUSE)
 
 
 def main() -> None:
@@ -132,7 +124,7 @@ def main() -> None:
     with closing(database), closing(film(args.env)) as env:
         while os.getppid() == args.parent:
             if not make_next(database, args.run, env):
-                time.sleep(PAUSE)
+                time.sleep(_PAUSE)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,18 @@
 """What is put into the store and comes out of it: plain values, frozen.
 
-Clips as bytes: safetensors, which hold arrays and nothing that could be run.
-
-A run's rows as they go to files and come back: everything but what lets people in.
+Clips are kept as safetensors, which hold arrays and nothing that could be run.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from sqlalchemy import Connection, Table, select
 
 from metarlhf.envs.adapters.replays import Replay
 from metarlhf.errors import LabelError
-from metarlhf.teach import tables
 
 Kind = Literal["comparison", "rating"]
 
@@ -150,7 +145,7 @@ class Lease:
 
 
 # Of a clip that is read from outside; a picture of 84 x 84 bytes for 500 steps has 3.5 million.
-LARGEST = 64 * 2**20
+_LARGEST = 64 * 2**20
 
 
 def pack(arrays: dict[str, np.ndarray]) -> bytes:
@@ -164,8 +159,10 @@ def unpack(blob: bytes) -> dict[str, np.ndarray]:
     Raises:
         LabelError: it is no such piece, has no steps, or arrays of different lengths.
     """
-    if len(blob) > LARGEST:
-        raise LabelError(f"a clip has {len(blob)} bytes, more than the {LARGEST} that one may have")
+    if len(blob) > _LARGEST:
+        raise LabelError(
+            f"a clip has {len(blob)} bytes, more than the {_LARGEST} that one may have"
+        )
     try:
         arrays = load(blob)
     except (SafetensorError, KeyError, ValueError) as error:  # or of a type that NumPy has not
@@ -207,52 +204,3 @@ def unpack_replay(blob: bytes) -> Replay:
 def digest(blob: bytes) -> str:
     """By which a clip is known."""
     return hashlib.sha256(blob).hexdigest()
-
-
-FORMAT, VERSION = "metarlhf-labels", 1
-# In the order in which what is referred to comes first.
-ORDER: tuple[Table, ...] = (
-    tables.runs,
-    tables.annotators,
-    tables.clips,
-    tables.questions,
-    tables.answers,
-    tables.corrections,
-    tables.taken,
-)
-BLOBS = ("arrays", "replay", "film")
-"""Columns of bytes, all of clips."""
-# What would let somebody in, or is true for a moment only.
-SECRET = {"annotators": {"token_hash"}, "runs": {"status", "revision"}}
-
-Row = dict[str, Any]
-
-
-def rows_of(connection: Connection, run: str) -> Iterator[tuple[str, Row]]:
-    """Every row of a run, with the name of its table; bytes as they are."""
-    for table in ORDER:
-        key = table.c.id if table is tables.runs else table.c.run_id
-        order = table.primary_key.columns
-        columns = public(table).values()
-        for row in connection.execute(select(*columns).where(key == run).order_by(*order)):
-            yield table.name, dict(row._mapping)
-
-
-def public(table: Table) -> dict[str, Any]:
-    """The columns that go to files, by name."""
-    secret = SECRET.get(table.name, set())
-    return {column.name: column for column in table.c if column.name not in secret}
-
-
-def pyarrow_modules() -> tuple[Any, Any]:
-    """PyArrow and its Parquet.
-
-    Raises:
-        LabelError: it is not installed.
-    """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise LabelError("Parquet needs pyarrow: pip install 'metarlhf[parquet]'") from error
-    return pyarrow, parquet

@@ -113,13 +113,11 @@ class HumanTeacher:
 
     def staying(self, number: int) -> int:
         """How many answers what is open is good for that stays when round `number` asks."""
-        with self.database.read() as connection:
-            return questions.staying(connection, self.run, number)
+        return self.database.query(questions.staying, self.run, number)
 
     def count(self) -> questions.Count:
         """How many answers that the lesson learns from stand, and how many are open."""
-        with self.database.read() as connection:
-            return questions.count(connection, self.run, self.annotator)
+        return self.database.query(questions.count, self.run, self.annotator)
 
     def open(self) -> int:
         """How many more answers what was asked is good for."""
@@ -129,8 +127,7 @@ class HumanTeacher:
         """Whether anything was answered or taken back since `feedback`; looks once in `PAUSE`."""
         if not self._changed and time.monotonic() - self._looked > PAUSE:
             self._looked = time.monotonic()
-            with self.database.read() as connection:
-                self._changed = questions.mark(connection, self.run) != self._mark
+            self._changed = self.database.query(questions.mark, self.run) != self._mark
         return self._changed
 
     def feedback(self) -> tuple[list[Answer], list[Correction]]:
@@ -164,14 +161,12 @@ class HumanTeacher:
 
     def answers(self, numbers: list[int]) -> list[Answer]:
         """Answers by number."""
-        with self.database.read() as connection:
-            return questions.answers(connection, self.run, numbers=numbers)
+        return self.database.query(questions.answers, self.run, numbers=numbers)
 
     def people(self) -> list[str]:
         """Names of all who may have answered: a person's place is their number for the model."""
         database, run = self.source
-        with database.read() as connection:
-            return people.names(connection, run)
+        return database.query(people.names, run)
 
     def as_said(self, answers: Sequence[Answer], corrections: Sequence[Correction]) -> list[Said]:
         """What the reward learns from: answers and corrections with their clips."""
@@ -183,8 +178,7 @@ class HumanTeacher:
 
     def asked(self) -> list[Said]:
         """Every question that was ever asked, so that none is asked twice."""
-        with self.database.read() as connection:
-            found = questions.questions(connection, self.run)
+        found = self.database.query(questions.questions, self.run)
         self._fetch([clip for one in found for clip in one.shown])
         return [
             Said(
@@ -277,8 +271,7 @@ class HumanTeacher:
         missing = set(clips) - self._clips.keys()
         if not missing:
             return
-        with self.source[0].read() as connection:
-            found = questions.arrays(connection, missing)
+        found = self.source[0].query(questions.arrays, missing)
         for number, arrays in found.items():
             reward = arrays.get("task_reward", np.zeros(len(arrays["obs"]), np.float32))
             parts = (arrays["obs"], arrays["action"], reward)

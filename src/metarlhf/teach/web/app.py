@@ -1,11 +1,6 @@
-"""What can be chosen about the page.
+"""The page's server: its settings, what the page may send, and its routes."""
 
-What the page sends.
-
-The server's routes: a question, an answer, taking it back, and how it goes.
-"""
-
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +54,8 @@ class Settings:
     sign_ins_per_minute: float = 30.0
 
 
-REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-NUMBER = Field(ge=0, le=2**31 - 1)
+_REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+_NUMBER = Field(ge=0, le=2**31 - 1)
 
 
 class Strict(BaseModel):
@@ -78,8 +73,8 @@ class SignIn(Strict):
 class Given(Strict):
     """An answer. `request` is made up by the page, so that asking twice is answering once."""
 
-    question: int = NUMBER
-    request: str = REQUEST
+    question: int = _NUMBER
+    request: str = _REQUEST
     seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
     choice: Literal["left", "right", "equal", "skip"] | None = None
     mark: int | None = Field(None, ge=1, le=answering.LEVELS)
@@ -88,18 +83,18 @@ class Given(Strict):
 class Undone(Strict):
     """What takes an answer back; the same `request` again takes back nothing more."""
 
-    request: str = REQUEST
+    request: str = _REQUEST
 
 
 class Marked(Strict):
     """A moment of a clip that was bad."""
 
-    clip: int = NUMBER
-    step: int = NUMBER
-    request: str = REQUEST
+    clip: int = _NUMBER
+    step: int = _NUMBER
+    request: str = _REQUEST
 
 
-STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parent / "static"
 
 
 def create_app(database: Database, run: str, settings: Settings) -> FastAPI:
@@ -145,7 +140,7 @@ def _pages(app: FastAPI, settings: Settings) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+        return FileResponse(_STATIC / "index.html")
 
     @app.get("/report", include_in_schema=False)
     async def report(who: Someone) -> Response:
@@ -157,7 +152,7 @@ def _pages(app: FastAPI, settings: Settings) -> None:
         policy += "media-src data:; sandbox"
         return FileResponse(path, headers={"content-security-policy": policy})
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
 
 def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
@@ -233,17 +228,17 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         return seen.status | await watch.mine(who.id) | {"name": who.name}
 
     @app.get("/api/clips/{clip}")
-    async def scene(who: Someone, clip: Annotated[int, NUMBER]) -> dict[str, Any]:
+    async def scene(who: Someone, clip: Annotated[int, _NUMBER]) -> dict[str, Any]:
         """How a clip is drawn."""
-        found = await run_in_threadpool(_read, database, lambda c: _scene(c, run, clip))
+        found = await run_in_threadpool(database.query, _scene, run, clip)
         if found is None:
             raise HTTPException(404, f"there is no clip {clip} here")
         return found
 
     @app.get("/api/clips/{clip}/film", response_class=Response)
-    async def film(who: Someone, clip: Annotated[int, NUMBER]) -> Response:
+    async def film(who: Someone, clip: Annotated[int, _NUMBER]) -> Response:
         """A clip's film, as MP4; 202 while it is being made."""
-        made = await run_in_threadpool(_read, database, lambda c: _film(c, run, clip))
+        made = await run_in_threadpool(database.query, _film, run, clip)
         if made is None:
             return JSONResponse({"film": None}, 202)
         if not made:
@@ -260,11 +255,6 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
             return await app.state.sessions.who(cookie, events.now()) is not None
 
         return events.stream(watch, who.id, may_stay)
-
-
-def _read(database: Database, look: Callable[[Connection], Any]) -> Any:
-    with database.read() as connection:
-        return look(connection)
 
 
 def _admit(

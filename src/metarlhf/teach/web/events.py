@@ -17,7 +17,7 @@ from metarlhf.teach import Database, questions, tables
 # nothing for longer does not know whether anybody is there.
 LOOK, SILENCE = 0.3, 10.0
 # After so many milliseconds a browser that lost its connection comes back.
-RETRY = 1_000
+_RETRY = 1_000
 
 
 def now() -> float:
@@ -30,28 +30,6 @@ class Seen(NamedTuple):
 
     status: dict[str, Any]
     mark: tuple
-
-
-def look(connection: Connection, run: str) -> Seen:
-    """How it goes now."""
-    status, revision = questions.status(connection, run)
-    answers = tables.answers
-    stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None) & ~answers.c.skipped
-    by = func.count(func.distinct(answers.c.annotator_id))
-    given, people = connection.execute(select(func.count(), by).where(stands)).one()
-    open_ = questions.open_questions(connection, run)
-    seen = {**status, "given": given, "people": people, "open": open_}
-    # What a person skips or takes back shows in what is open.
-    return Seen(seen, (revision, given, people, open_))
-
-
-def mine(connection: Connection, annotator: int) -> dict[str, int]:
-    """How many answers of this person stand, and how many they could take back."""
-    answers = tables.answers
-    own = (answers.c.annotator_id == annotator) & answers.c.undone_at.is_(None)
-    given = func.count().filter(~answers.c.skipped)
-    row = connection.execute(select(given, func.count()).where(own)).one()
-    return {"mine": row[0], "undoable": row[1]}
 
 
 class Watch:
@@ -70,21 +48,33 @@ class Watch:
         """
         async with self._lock:
             if now() - self._at > LOOK:
-                self._seen = await run_in_threadpool(self._look)
+                self._seen = await run_in_threadpool(self._database.query, _look, self._run)
                 self._at = now()
             return self._seen
 
     async def mine(self, annotator: int) -> dict[str, int]:
-        """What of it is this person's."""
-        return await run_in_threadpool(self._mine, annotator)
+        """How many answers of this person stand, and how many they could take back."""
+        return await run_in_threadpool(self._database.query, _mine, annotator)
 
-    def _look(self) -> Seen:
-        with self._database.read() as connection:
-            return look(connection, self._run)
 
-    def _mine(self, annotator: int) -> dict[str, int]:
-        with self._database.read() as connection:
-            return mine(connection, annotator)
+def _look(connection: Connection, run: str) -> Seen:
+    status, revision = questions.status(connection, run)
+    answers = tables.answers
+    stands = (answers.c.run_id == run) & answers.c.undone_at.is_(None) & ~answers.c.skipped
+    by = func.count(func.distinct(answers.c.annotator_id))
+    given, people = connection.execute(select(func.count(), by).where(stands)).one()
+    open_ = questions.open_questions(connection, run)
+    seen = {**status, "given": given, "people": people, "open": open_}
+    # What a person skips or takes back shows in what is open.
+    return Seen(seen, (revision, given, people, open_))
+
+
+def _mine(connection: Connection, annotator: int) -> dict[str, int]:
+    answers = tables.answers
+    own = (answers.c.annotator_id == annotator) & answers.c.undone_at.is_(None)
+    given = func.count().filter(~answers.c.skipped)
+    row = connection.execute(select(given, func.count()).where(own)).one()
+    return {"mine": row[0], "undoable": row[1]}
 
 
 def stream(
@@ -108,7 +98,7 @@ async def _events(
     watch: Watch, annotator: int, may_stay: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[ServerSentEvent]:
     known = None
-    yield ServerSentEvent(retry=RETRY)
+    yield ServerSentEvent(retry=_RETRY)
     while await may_stay():
         try:
             seen = await watch.now()

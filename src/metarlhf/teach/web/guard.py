@@ -1,7 +1,4 @@
-"""Who may do what: sessions, forged requests, size, rate, and what a browser is told to refuse.
-
-Who asks, by a cookie.
-"""
+"""Who may do what: sessions, forged requests, size, rate, and what a browser is told to refuse."""
 
 import hashlib
 import hmac
@@ -25,12 +22,12 @@ from metarlhf.teach.web import events
 
 # What a cookie's name begins with; a lesson's number follows, as ports do not tell cookies apart.
 COOKIE = "metarlhf-"
-CSRF_HEADER = "x-csrf-token"
+_CSRF_HEADER = "x-csrf-token"
 # No request here says more than an answer; in bytes.
 LARGEST = 16 * 1024
-TOO_LARGE = f"a request here has {LARGEST} bytes at most"
+_TOO_LARGE = f"a request here has {LARGEST} bytes at most"
 
-POLICY = "; ".join(
+_POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
@@ -44,7 +41,7 @@ POLICY = "; ".join(
     ]
 )
 HEADERS = {
-    "content-security-policy": POLICY,
+    "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
@@ -59,17 +56,12 @@ def csrf_of(cookie: str) -> str:
     return hashlib.sha256(b"csrf:" + cookie.encode()).hexdigest()
 
 
-def same(one: str, other: str) -> bool:
-    """Compared in a time that does not tell how far they agree."""
-    return hmac.compare_digest(one.encode(), other.encode())
-
-
 def refusal(status: int, message: str, **headers: str) -> JSONResponse:
     """What is said to somebody who may not."""
     return JSONResponse({"error": message}, status, headers | HEADERS)
 
 
-class Refusal(BaseModel):
+class _Refusal(BaseModel):
     """What is wrong, and what to do."""
 
     error: str
@@ -77,7 +69,7 @@ class Refusal(BaseModel):
 
 # What any request here may be told, for the description of the API.
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal, "description": why}
+    status: {"model": _Refusal, "description": why}
     for status, why in {
         400: "not to be understood",
         401: "not signed in",
@@ -119,7 +111,7 @@ class Guard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > LARGEST:  # It said that it would be shorter, or nothing.
-                raise HTTPException(413, TOO_LARGE)
+                raise HTTPException(413, _TOO_LARGE)
             return message
 
         async def guarded(message: Message) -> None:
@@ -141,7 +133,7 @@ class Guard:
             return refusal(403, "requests from other sites are refused")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST:
-            return refusal(413, TOO_LARGE)
+            return refusal(413, _TOO_LARGE)
         return None
 
 
@@ -153,7 +145,7 @@ def _hostname(host: str) -> str:
         return ""
 
 
-class Bucket(NamedTuple):
+class _Bucket(NamedTuple):
     """How much somebody may still do, and when that was."""
 
     left: float
@@ -169,12 +161,12 @@ class Rate:
 
     def __init__(self, per_second: float, at_once: float, most: int = 10_000):
         self.per_second, self.at_once, self.most = per_second, at_once, most
-        self._buckets: OrderedDict[object, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[object, _Bucket] = OrderedDict()
 
     def left(self, caller: object, now: float | None = None) -> float:
         """How much the caller may still do; below one is nothing."""
         now = time.monotonic() if now is None else now
-        before = self._buckets.get(caller, Bucket(self.at_once, now))
+        before = self._buckets.get(caller, _Bucket(self.at_once, now))
         return min(self.at_once, before.left + self.per_second * (now - before.at))
 
     def allows(self, caller: object, now: float | None = None) -> bool:
@@ -183,7 +175,7 @@ class Rate:
         left = self.left(caller, now)
         self._buckets.pop(caller, None)
         allowed = left >= 1.0
-        self._buckets[caller] = Bucket(left - allowed, now)
+        self._buckets[caller] = _Bucket(left - allowed, now)
         if len(self._buckets) > self.most:
             self._buckets.popitem(last=False)
         return allowed
@@ -204,17 +196,13 @@ class Sessions:
         at, known = self._known.get(cookie, (0.0, None))
         if known is not None and now - at < self.KNOWN:
             return known
-        found = await run_in_threadpool(self._look, cookie)
+        found = await run_in_threadpool(self._database.query, people.signed_in, self._run, cookie)
         self._known.pop(cookie, None)
         if found is not None:
             if len(self._known) >= self.MOST:
                 self._known.clear()
             self._known[cookie] = now, found
         return found
-
-    def _look(self, cookie: str) -> Annotator | None:
-        with self._database.read() as connection:
-            return people.signed_in(connection, self._run, cookie)
 
 
 async def annotator(request: Request) -> Annotator:
@@ -223,7 +211,8 @@ async def annotator(request: Request) -> Annotator:
     found = await request.app.state.sessions.who(cookie, events.now()) if cookie else None
     if found is None:
         raise HTTPException(401, "sign in first: open the page by the address that you were given")
-    if request.method != "GET" and not same(request.headers.get(CSRF_HEADER, ""), csrf_of(cookie)):
+    said, right = request.headers.get(_CSRF_HEADER, ""), csrf_of(cookie)
+    if request.method != "GET" and not hmac.compare_digest(said.encode(), right.encode()):
         raise HTTPException(403, "this request does not come from the page: reload it")
     if not request.app.state.rate.allows(found.id):
         raise HTTPException(429, "that is faster than anybody can look: wait a second")
