@@ -1,6 +1,8 @@
 """The people's side of the store: a question for a while, an answer for good, and taking it back.
 
 Everything here is one transaction of the caller's: what is returned counts once that has ended.
+`run` and `annotator` are the numbers of a run and of a person; `request` is whatever the asker
+calls what it sends: the same again, as after a lost connection, changes nothing more.
 """
 
 import time
@@ -43,8 +45,10 @@ QUESTION = (
 def lease(connection: Connection, run: str, annotator: int) -> Lease | None:
     """A question for this person: the one they have, or the most telling of the newest round.
 
-    None where there is nothing to ask of them now. Nobody else gets it meanwhile, unless it is for
-    several; what comes back is given to somebody else after two minutes.
+    Nobody else gets it for `_LEASE` seconds, unless it is for several.
+
+    Returns:
+        The question, with how its clips are drawn; None where there is nothing to ask of them now.
     """
     now = time.time()
     row = connection.execute(_BEST, {"run": run, "annotator": annotator, "now": now}).first()
@@ -52,7 +56,10 @@ def lease(connection: Connection, run: str, annotator: int) -> Lease | None:
         return None
     question = Question(**row._mapping)
     _hold(connection, question.id, annotator, now)
-    return Lease(question, now + _LEASE, scenes(connection, question.shown))
+    clips = tables.clips
+    drawn = select(clips.c.id, clips.c.scene).where(clips.c.id.in_(question.shown))
+    scenes = {row.id: row.scene for row in connection.execute(drawn)}
+    return Lease(question, now + _LEASE, scenes)
 
 
 def _best_question() -> Select:
@@ -116,13 +123,6 @@ _HOLD = insert(tables.leases).values(
 )
 
 
-def scenes(connection: Connection, clips: list[int]) -> dict[int, dict[str, Any] | None]:
-    """How each clip is drawn."""
-    table = tables.clips
-    rows = connection.execute(select(table.c.id, table.c.scene).where(table.c.id.in_(clips)))
-    return {row.id: row.scene for row in rows}
-
-
 def answer(
     connection: Connection,
     run: str,
@@ -134,11 +134,20 @@ def answer(
     choice: str | None = None,
     mark: int | None = None,
 ) -> int:
-    """Keep an answer; returns its number.
+    """Keep an answer.
 
-    `choice` is "left", "right", "equal" or "skip", of a comparison as it was shown; `mark` is one
-    of 1 to 10, of a rating, which may be skipped too. `request` is whatever the asker calls this
-    answer: the same again, as after a lost connection, keeps nothing and returns the same number.
+    Args:
+        connection: a transaction that writes.
+        run: the run's number.
+        annotator: the person's number.
+        question: the question's number.
+        request: the same again, as after a lost connection, keeps nothing more.
+        seconds: how long the person looked.
+        choice: "left", "right" or "equal", of a comparison as it was shown; "skip", of any.
+        mark: of a rating, from 1 to `LEVELS`.
+
+    Returns:
+        The answer's number.
 
     Raises:
         Refused: there is no such question for them, they have answered it, or not like that.
@@ -210,10 +219,10 @@ def _values(kind: str, swapped: bool, choice: str | None, mark: int | None) -> d
 
 
 def undo(connection: Connection, run: str, annotator: int, request: str) -> int | None:
-    """Take back this person's newest answer that stands; returns the question, theirs again.
+    """Take back this person's newest answer that stands. It stays on record.
 
-    None where there is nothing to take back. The answer stays on record. The same `request` again
-    takes back nothing more.
+    Returns:
+        The number of its question, theirs again; None where there is nothing to take back.
     """
     answers, now = tables.answers, time.time()
     own = (answers.c.run_id == run) & (answers.c.annotator_id == annotator)
@@ -242,7 +251,10 @@ def undo(connection: Connection, run: str, annotator: int, request: str) -> int 
 def correct(
     connection: Connection, run: str, annotator: int, clip: int, step: int, request: str
 ) -> int:
-    """Mark a moment of a clip as bad; returns the correction's number. The same again is one.
+    """Call a step of a clip bad.
+
+    Returns:
+        The correction's number.
 
     Raises:
         Refused: there is no such clip, or it has no such step.

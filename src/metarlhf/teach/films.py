@@ -82,10 +82,13 @@ def _shoot(
 
 
 def make_next(database: Database, run: str, env: FilmedEnv) -> bool:
-    """Make one film; False: there is none to be made.
+    """Make one film, if there is one to be made.
 
     Where the simulator does something else this time, or fails, an empty film is kept: the others
     are not to wait for it.
+
+    Returns:
+        Whether there was.
     """
     found = database.query(_wanted, run)
     if found is None:

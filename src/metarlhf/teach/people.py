@@ -1,6 +1,5 @@
-"""Who answers: people of a run, each with a token that is shown once and kept as a hash alone.
-
-How far people agree who were asked the same.
+"""Who answers: people of a run, each with a token that is shown once and kept as a hash alone; and
+how far those agree who were asked the same.
 """
 
 import hashlib
@@ -44,7 +43,10 @@ def local(connection: Connection, run: str, name: str = "you") -> Annotator:
 
 
 def invite(connection: Connection, run: str, name: str) -> str:
-    """A new person's token, or a new token for one known, whose old one is good no more.
+    """Invite a person by name; a token that they had before is void.
+
+    Returns:
+        Their token, which is not kept.
 
     Raises:
         LabelError: the name is empty or too long.
@@ -62,7 +64,7 @@ def invite(connection: Connection, run: str, name: str) -> str:
 
 
 def revoke(connection: Connection, run: str, name: str) -> None:
-    """Nobody gets in by this person's token any more. What they said stays.
+    """Void a person's token and sign them out. What they said stays.
 
     Raises:
         LabelError: there is nobody of that name.
@@ -83,7 +85,7 @@ def names(connection: Connection, run: str) -> list[str]:
 
 
 class Listed(NamedTuple):
-    """Somebody as they are listed."""
+    """A person, how many answers of theirs stand, and whether they may come in."""
 
     name: str
     answers: int
@@ -124,7 +126,11 @@ def with_token(connection: Connection, run: str, token: str) -> Annotator | None
 
 
 def sign_in(connection: Connection, annotator: Annotator) -> str:
-    """Let a browser in; returns what its cookie is to hold."""
+    """Let a browser in, for `SESSION` seconds.
+
+    Returns:
+        What its cookie is to hold.
+    """
     cookie, now = secrets.token_urlsafe(32), time.time()
     connection.execute(delete(tables.sessions).where(tables.sessions.c.until < now))
     row = {"hash": hashed(cookie), "annotator_id": annotator.id, "until": now + SESSION}

@@ -1,6 +1,6 @@
-"""The loop's side of the store: runs, clips, questions, and which answers it has taken in.
+"""The loop's side of the store: runs, clips, questions, answers, and which of them it learned from.
 
-What came of it: answers that stand, corrections, clips, how far people and model agree.
+`run` is a run's number, and `annotator` a person's name: their answers alone.
 """
 
 import secrets
@@ -33,7 +33,17 @@ from metarlhf.teach.records import (
 def new_run(
     connection: Connection, family: str, about: dict[str, Any], run: str | None = None
 ) -> str:
-    """Begin a run; its number is made up unless it is given. `about` is anything JSON can hold."""
+    """Begin a run.
+
+    Args:
+        connection: a transaction that writes.
+        family: whose tasks it is about.
+        about: what it was begun with; anything that JSON can hold.
+        run: its number; made up unless it is given.
+
+    Returns:
+        Its number.
+    """
     run = run or secrets.token_hex(16)
     row = {"id": run, "family": family, "about": about, "status": {}, "made_at": time.time()}
     connection.execute(insert(tables.runs).values(revision=0, **row))
@@ -72,9 +82,10 @@ def keep(connection: Connection, run: str, clip: Clip) -> int:
 
 
 def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> list[int]:
-    """Put questions; returns their numbers.
+    """Ask questions. Which clip of two is shown on the left is drawn by lot and kept on record.
 
-    Which clip of two is shown on the left is drawn by lot and kept on record.
+    Returns:
+        Their numbers.
     """
     numbers = []
     for question in questions:
@@ -99,10 +110,12 @@ def ask(connection: Connection, run: str, questions: Sequence[NewQuestion]) -> l
 
 
 def withdraw(connection: Connection, run: str, before_round: int | None = None) -> int:
-    """Take back what was asked before a round and nobody has looked at; returns how many.
+    """Withdraw what was asked before a round and nobody has looked at; without a round, all.
 
     A question that somebody has, or has answered, stays: theirs is never taken from under them.
-    Without a round all go, as when a lesson is over.
+
+    Returns:
+        How many were withdrawn.
     """
     table = tables.questions
     gone = (table.c.run_id == run) & (table.c.wanted > 0)
@@ -121,9 +134,9 @@ def _untouched(before_round: int) -> ColumnElement[bool]:
     """Of earlier rounds, with nobody now, and answered by nobody."""
     questions, leases, answers = tables.questions, tables.leases, tables.answers
     mine = leases.c.question_id == questions.c.id
-    held = exists().where(and_(mine, leases.c.until > time.time()))
+    leased = exists().where(and_(mine, leases.c.until > time.time()))
     said = exists().where(answers.c.question_id == questions.c.id)
-    return and_(questions.c.round < before_round, ~held, ~said)
+    return and_(questions.c.round < before_round, ~leased, ~said)
 
 
 def record_taken(
@@ -168,8 +181,8 @@ class Status(NamedTuple):
     revision: int
 
 
-class Mark(NamedTuple):
-    """Tells whether anything was said or taken back since."""
+class FeedbackVersion(NamedTuple):
+    """Differs from an earlier one where anything was said or taken back since."""
 
     answers: int
     undone: int
@@ -197,8 +210,8 @@ def about(connection: Connection, run: str) -> dict[str, Any]:
     return connection.execute(select(table.c.about).where(table.c.id == run)).scalar() or {}
 
 
-def mark(connection: Connection, run: str) -> Mark:
-    """Compare with an earlier one to see whether there is anything new."""
+def feedback_version(connection: Connection, run: str) -> FeedbackVersion:
+    """How many answers and corrections there are."""
     answers, corrections = tables.answers, tables.corrections
     said = connection.execute(
         select(func.count(), func.count(answers.c.undone_at)).where(answers.c.run_id == run)
@@ -206,7 +219,7 @@ def mark(connection: Connection, run: str) -> Mark:
     marked = connection.execute(
         select(func.count()).where(corrections.c.run_id == run)
     ).scalar_one()
-    return Mark(said[0], said[1], marked)
+    return FeedbackVersion(said[0], said[1], marked)
 
 
 def answers(
@@ -308,9 +321,8 @@ def open_questions(connection: Connection, run: str, *such: ColumnElement[bool])
 def taken(connection: Connection, run: str) -> dict[int, tuple[list[int], list[int]]]:
     """From which iteration on the loop learned from which answers and corrections."""
     table = tables.taken
-    rows = connection.execute(
-        select(table).where(table.c.run_id == run).order_by(table.c.iteration)
-    )
+    query = select(table).where(table.c.run_id == run).order_by(table.c.iteration)
+    rows = connection.execute(query)
     return {row.iteration: (row.answers, row.corrections) for row in rows}
 
 

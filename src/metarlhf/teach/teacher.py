@@ -55,7 +55,7 @@ class HumanTeacher:
         self.source = database, run
         self._clips: dict[int, Segment] = {}
         self._now: int | None = None
-        self._mark: questions.Mark | None = None
+        self._version: questions.FeedbackVersion | None = None
         self._looked, self._changed = 0.0, False
 
     def ask(
@@ -127,13 +127,15 @@ class HumanTeacher:
         """Whether anything was answered or taken back since `feedback`; looks once in `PAUSE`."""
         if not self._changed and time.monotonic() - self._looked > PAUSE:
             self._looked = time.monotonic()
-            self._changed = self.database.query(questions.mark, self.run) != self._mark
+            self._changed = (
+                self.database.query(questions.feedback_version, self.run) != self._version
+            )
         return self._changed
 
     def feedback(self) -> tuple[list[Answer], list[Correction]]:
         """Answers and corrections that stand, of the people whom the lesson learns from."""
         with self.database.read() as connection:
-            self._mark, self._changed = questions.mark(connection, self.run), False
+            self._version, self._changed = questions.feedback_version(connection, self.run), False
             answers = questions.answers(connection, self.run, self.annotator)
             corrections = questions.corrections(connection, self.run, self.annotator)
         return answers, corrections

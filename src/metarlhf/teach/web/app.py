@@ -58,19 +58,19 @@ _REQUEST = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 _NUMBER = Field(ge=0, le=2**31 - 1)
 
 
-class Strict(BaseModel):
+class _Strict(BaseModel):
     """Nothing is taken that is not asked for."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class SignIn(Strict):
+class SignIn(_Strict):
     """Who comes; the token is what an invitation gave, none at one's own machine."""
 
     token: str | None = Field(None, max_length=200)
 
 
-class Given(Strict):
+class NewAnswer(_Strict):
     """An answer. `request` is made up by the page, so that asking twice is answering once."""
 
     question: int = _NUMBER
@@ -80,13 +80,13 @@ class Given(Strict):
     mark: int | None = Field(None, ge=1, le=answering.LEVELS)
 
 
-class Undone(Strict):
+class Undo(_Strict):
     """What takes an answer back; the same `request` again takes back nothing more."""
 
     request: str = _REQUEST
 
 
-class Marked(Strict):
+class NewCorrection(_Strict):
     """A moment of a clip that was bad."""
 
     clip: int = _NUMBER
@@ -187,7 +187,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         return {"next": await writer.write(lambda c: _lease(c, run, who))}
 
     @app.post("/api/answers")
-    async def answer(who: Someone, body: Given) -> dict[str, Any]:
+    async def answer(who: Someone, body: NewAnswer) -> dict[str, Any]:
         """Keep an answer, and give the next question. When this returns, both are on disk."""
 
         def keep(connection: Connection) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         return await writer.write(keep)
 
     @app.post("/api/undo")
-    async def undo(who: Someone, body: Undone) -> dict[str, Any]:
+    async def undo(who: Someone, body: Undo) -> dict[str, Any]:
         """Take back one's newest answer; its question is the next."""
 
         def take_back(connection: Connection) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         return await writer.write(take_back)
 
     @app.post("/api/corrections")
-    async def correct(who: Someone, body: Marked) -> dict[str, int]:
+    async def correct(who: Someone, body: NewCorrection) -> dict[str, int]:
         """Call a moment bad."""
 
         def keep(connection: Connection) -> dict[str, int]:

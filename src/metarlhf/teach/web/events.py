@@ -26,10 +26,10 @@ def now() -> float:
 
 
 class Seen(NamedTuple):
-    """What everybody's page shows, and what tells whether it has changed."""
+    """What everybody's page shows, and a version that differs where it has changed."""
 
     status: dict[str, Any]
-    mark: tuple
+    version: tuple
 
 
 class Watch:
@@ -102,8 +102,8 @@ async def _events(
     while await may_stay():
         try:
             seen = await watch.now()
-            if seen.mark != known:
-                known = seen.mark
+            if seen.version != known:
+                known = seen.version
                 own = await watch.mine(annotator)
                 yield ServerSentEvent(json.dumps(seen.status | own))
         except LabelError:
