@@ -31,6 +31,7 @@ from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
 from metarlhf.rlhf.loop import pays as learned_reward
+from metarlhf.sampling import CompiledTaskSampler
 from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Feedback, Task
 
@@ -109,8 +110,8 @@ def returns_by_budget(
         reward = pays(jax.vmap(rewarded)(first(answers.feedback, budget)))
         policy = prior.shape.policy
         loop = play_and_adapt(
-            play_key, learning, tasks, agents, prior.rule, policy, policy.inner_steps, reward,
-            reward,
+            play_key, CompiledTaskSampler(learning), tasks, agents, prior.rule, policy,
+            policy.inner_steps, reward, reward,
         )  # fmt: skip
         return jax.lax.map(returns, loop.agents)
 

@@ -39,7 +39,7 @@ LOOPS = {
     ),
     "meta-rl": (
         partial(outer.init, KEY, FAMILY, META_RL),
-        lambda state: outer.meta_iterate(state, FAMILY, META_RL)[0],
+        lambda state: outer.meta_iterate(state, CompiledTaskSampler(FAMILY), META_RL)[0],
     ),
     "joint": (
         partial(joint.init, KEY, FAMILY, JOINT),

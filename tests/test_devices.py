@@ -15,6 +15,7 @@ from metarlhf.devices import number, on_all, one_for_each_core, spread
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.tasks import mean_over_tasks
+from metarlhf.sampling import CompiledTaskSampler
 
 CONFIG = MetaRLConfig(
     inner_steps=1, meta_batch=4, episodes=2, hidden=(8,), epochs=2, iterations=10, curvature_tasks=2
@@ -62,8 +63,10 @@ def test_a_meta_update_on_two_devices_is_that_of_one(outer_step):
     config = replace(CONFIG, outer_step=outer_step)
     family = envs.make("navigation")
     state = outer.init(jax.random.key(0), family, config)
-    alone, of_one = jax.jit(lambda s: outer.meta_iterate(s, family, config))(state)
-    spread_out, of_two = outer.iterate(state, family, config)
+    alone, of_one = jax.jit(lambda s: outer.meta_iterate(s, CompiledTaskSampler(family), config))(
+        state
+    )
+    spread_out, of_two = outer.iterate(state, CompiledTaskSampler(family), config)
     for name in of_one:
         np.testing.assert_allclose(of_two[name][0], of_one[name], rtol=2e-3, atol=1e-5)
     for found, other in zip(

@@ -15,6 +15,7 @@ from metarlhf import envs
 from metarlhf.meta import inner, outer
 from metarlhf.meta.presets import FINN2017
 from metarlhf.meta.tasks import count_of, held_out_tasks
+from metarlhf.sampling import CompiledTaskSampler
 from metarlhf.statistics import mean_interval
 
 ROW = "finn2017"
@@ -33,7 +34,7 @@ def measure(options):
     for seed in seeds:
         watch = Stopwatch()
         *_, (state, _) = outer.meta_train(
-            outer.init(jax.random.key(seed), family, config), family, config
+            outer.init(jax.random.key(seed), family, config), CompiledTaskSampler(family), config
         )
         seconds.append(watch.seconds)
         key = jax.random.fold_in(jax.random.key(seed), 0xADA)
@@ -69,6 +70,6 @@ def after_steps(key, family, tasks, state, config):
     adapt = partial(
         inner.adapt, agent=state.agent, learned_rule=state.rule, config=config, steps=STEPS
     )
-    one = lambda key, task: adapt(key, family, task)[1]
+    one = lambda key, task: adapt(key, CompiledTaskSampler(family), task)[1]
     found = jax.vmap(one)(jax.random.split(key, count), tasks)
     return np.asarray(found.mean(-1)).T

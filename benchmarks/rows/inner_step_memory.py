@@ -15,6 +15,7 @@ from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.sampling import CompiledTaskSampler
 
 ROW = "inner-step-memory"
 CONFIG = MetaRLConfig(meta_batch=20, episodes=20)
@@ -47,5 +48,5 @@ def temporary_bytes(config):
     """What a compiled meta-iteration sets aside."""
     family = envs.make("navigation/finn2017")
     state = jax.eval_shape(lambda: outer.init(jax.random.key(0), family, config))
-    iterate = jax.jit(lambda state: outer.meta_iterate(state, family, config))
+    iterate = jax.jit(lambda state: outer.meta_iterate(state, CompiledTaskSampler(family), config))
     return iterate.lower(state).compile().memory_analysis().temp_size_in_bytes

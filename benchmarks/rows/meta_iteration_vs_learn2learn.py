@@ -24,6 +24,7 @@ from metarlhf import envs
 from metarlhf.devices import one_for_each_core
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.sampling import CompiledTaskSampler
 
 ROW = "meta-iteration-vs-learn2learn"
 CONFIG = MetaRLConfig(
@@ -69,7 +70,7 @@ def measure(options):
 def _compiled(config):
     family = envs.make("navigation/finn2017")
     state = outer.init(jax.random.key(0), family, config)
-    step = lambda state: outer.iterate(state, family, config)[0]
+    step = lambda state: outer.iterate(state, CompiledTaskSampler(family), config)[0]
     jax.block_until_ready(step(state))
     return lambda: jax.block_until_ready(step(state))
 

@@ -16,6 +16,7 @@ from benchmarks.harness import Result
 from benchmarks.rows.meta_iteration_vs_learn2learn import CONFIG
 from metarlhf import envs
 from metarlhf.meta import outer
+from metarlhf.sampling import CompiledTaskSampler
 
 ROW = "meta-scaling"
 TASKS = (20, 200, 2_000, 10_000)
@@ -40,7 +41,7 @@ def of_tasks(tasks, device, runs):
     config = replace(CONFIG, meta_batch=tasks, tasks_at_once=at_once, curvature_tasks=tasks // 5)
     family = envs.make("navigation/finn2017")
     state = outer.init(jax.random.key(0), family, config)
-    step = jax.jit(lambda state: outer.meta_iterate(state, family, config)[0])
+    step = jax.jit(lambda state: outer.meta_iterate(state, CompiledTaskSampler(family), config)[0])
     begin = time.perf_counter()
     step = step.lower(state).compile()
     compiled = time.perf_counter() - begin

@@ -16,6 +16,7 @@ from metarlhf import envs
 from metarlhf.devices import one_for_each_core
 from metarlhf.meta import outer
 from metarlhf.meta.presets import FAMILIES, by_gradient
+from metarlhf.sampling import CompiledTaskSampler
 
 ROW = "meta-throughput"
 RUNS, ITERATIONS = 5, 4
@@ -28,7 +29,9 @@ def measure(options):
     for name in FAMILIES:
         family, config = envs.make(name), by_gradient(name, reward="task").policy
         start = outer.init(jax.random.key(0), family, config)
-        run = partial(outer.iterate, family=family, config=config, iterations=iterations)
+        run = partial(
+            outer.iterate, sampler=CompiledTaskSampler(family), config=config, iterations=iterations
+        )
         collections = config.inner_steps + 1
         steps = config.meta_batch * collections * config.episodes * family.horizon
         rates, metrics = [], {}

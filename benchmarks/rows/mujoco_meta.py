@@ -27,11 +27,12 @@ from benchmarks.kept import kept, path_of
 from metarlhf import envs
 from metarlhf.cli.meta_train_host import meta_train_host
 from metarlhf.devices import in_the_foreground
-from metarlhf.meta import host
+from metarlhf.experiments.evaluation import returns_after
 from metarlhf.meta.gradient_prior import blank
 from metarlhf.meta.presets import by_gradient
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
+from metarlhf.sampling import HostTaskSampler, num_simulators
 from metarlhf.statistics import mean_interval
 
 ROW = "mujoco-meta"
@@ -107,7 +108,8 @@ def measured(path, name, seed, count, options):
         expert_steps = run.metrics.rows[-1].get("expert_steps", 0)
     key = jax.random.fold_in(jax.random.key(seed), 0xADA)
     tasks = held_out_tasks(family, count)
-    with closing(family.connect(host.simulators(count, options.policy.episodes))) as env:
-        adapted = host.returns_after(key, env, tasks, prior, STEPS)
-        random = host.returns_after(key, env, tasks, blank(key, prior.shape), STEPS)
+    with closing(family.connect(num_simulators(count, options.policy.episodes))) as env:
+        sampler = HostTaskSampler(family, env)
+        adapted = returns_after(key, sampler, tasks, prior, STEPS)
+        random = returns_after(key, sampler, tasks, blank(key, prior.shape), STEPS)
     return {"adapted": adapted, "random": random, "expert_steps": np.array(expert_steps)}

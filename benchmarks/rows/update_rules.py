@@ -25,6 +25,7 @@ from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.presets import preset
 from metarlhf.meta.tasks import held_out_tasks
+from metarlhf.sampling import CompiledTaskSampler
 from metarlhf.statistics import mean_interval
 
 ROW = "update-rules"
@@ -119,7 +120,7 @@ class Runs:
 
         def make():
             state = outer.init(jax.random.key(seed), self.family, config)
-            *_, (state, _) = outer.meta_train(state, self.family, config)
+            *_, (state, _) = outer.meta_train(state, CompiledTaskSampler(self.family), config)
             key = jax.random.fold_in(jax.random.key(seed), 0xADA)
             found = {}
             for split in ("validation", "test"):

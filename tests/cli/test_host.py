@@ -9,7 +9,7 @@ import pytest
 from metarlhf.cli import main
 from metarlhf.envs.adapters.mujoco_families import BODIES, RUNNERS
 from metarlhf.envs.naming import HOST_FAMILIES
-from metarlhf.meta import host
+from metarlhf.meta import outer
 
 SMALL = [
     "--config.policy.iterations=3", "--config.policy.meta-batch=2", "--config.policy.episodes=2",
@@ -31,7 +31,7 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
     straight = last_line(capsys)
     assert (straight["family"], straight["method"]) == ("finn2017/HalfCheetahDir", "promp")
 
-    iterate, calls = host.iterate, []
+    iterate, calls = outer.iterate, []
 
     def stopped(*arguments):
         calls.append(arguments)
@@ -39,7 +39,7 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
             signal.raise_signal(signal.SIGINT)  # Ctrl-C
         return iterate(*arguments)
 
-    monkeypatch.setattr(host, "iterate", stopped)
+    monkeypatch.setattr(outer, "iterate", stopped)
     assert main([*train, str(tmp_path / "stopped")]) == 130
     assert main([*train, str(tmp_path / "stopped"), "--resume"]) == 0
     assert len(calls) == 3
@@ -112,14 +112,14 @@ def test_without_mujoco_the_extra_is_named(tmp_path, capsys, monkeypatch):
 def test_guided_by_experts_that_are_made_once(tmp_path, capsys, monkeypatch):
     words = ["--method", "guided", "--config.policy.expert-steps=3200", *SMALL, "--json"]
     train = ["meta-train", "finn2017/HalfCheetahDir", *words, "--run-dir", str(tmp_path / "run")]
-    iterate = host.iterate
+    iterate = outer.iterate
 
     def stopped(*arguments):
         signal.raise_signal(signal.SIGINT)  # Ctrl-C
         return iterate(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(host, "iterate", stopped)
+        patch.setattr(outer, "iterate", stopped)
         assert main(train) == 130
     made = sorted((tmp_path / "run" / "stages").iterdir())
     assert [path.name for path in made] == ["expert-0.safetensors", "expert-1.safetensors"]

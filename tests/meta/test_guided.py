@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.meta import guided, host
+from metarlhf.meta import guided, outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.guided import Experts, drawn, taught_alone
+from metarlhf.meta.guided import Experts, distinct_tasks, train_alone
+from metarlhf.meta.inner import play_and_adapt
 from metarlhf.meta.outer_steps import outer_step
+from metarlhf.meta.tasks import for_each
 from metarlhf.networks import DiagGaussian
 from metarlhf.ppo import PPOConfig
+from metarlhf.sampling import HostTaskSampler, num_simulators
 from tests.meta.targets import HORIZON, Targets
 
 KEY = jax.random.key(0)
@@ -41,16 +44,25 @@ class Sides:
 FAMILY = Sides()
 
 
+def sampler_of():
+    return HostTaskSampler(FAMILY, Targets(num_simulators(CONFIG.meta_batch, CONFIG.episodes)))
+
+
+def played(experts, state):
+    agents = for_each(experts.count, state.agent)
+    return play_and_adapt(KEY, sampler_of(), experts.tasks, agents, state.rule, CONFIG, 1)
+
+
 @pytest.fixture(scope="module")
 def experts():
-    tasks = drawn(KEY, FAMILY, 8)
-    made = [taught_alone(KEY, Targets(8), task, ALONE) for task in tasks]
+    tasks = distinct_tasks(KEY, FAMILY, 8)
+    made = [train_alone(KEY, FAMILY, task, ALONE) for task in tasks]
     assert all(paid > UNTRAINED + 4 for _, paid in made)
     return Experts(tasks, jax.tree.map(lambda *x: jnp.stack(x), *(agent for agent, _ in made)))
 
 
 def test_a_task_that_is_drawn_twice_counts_once():
-    tasks = drawn(KEY, FAMILY, 8)
+    tasks = distinct_tasks(KEY, FAMILY, 8)
     assert sorted(np.asarray(tasks)) == [-1.5, 1.5]
 
 
@@ -64,10 +76,10 @@ def test_experts_are_drawn_with_their_own_tasks(experts):
 
 
 def test_a_step_comes_to_what_experts_do(experts):
-    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
-    state, rows = host.init(KEY, FAMILY, CONFIG), []
+    sampler = sampler_of()
+    state, rows = outer.init(KEY, FAMILY, CONFIG), []
     for _ in range(CONFIG.iterations):
-        state, metrics = host.iterate(state, FAMILY, env, CONFIG, experts)
+        state, metrics = outer.meta_iterate(state, sampler, CONFIG, experts)
         rows.append(metrics)
     first = rows[0]
     last = {name: np.mean([row[name] for row in rows[-5:]]) for name in first}
@@ -79,9 +91,8 @@ def test_a_step_comes_to_what_experts_do(experts):
 
 def test_advice_is_within_the_range_of_actions_and_of_each_task(experts):
     some = experts.some(KEY, CONFIG.meta_batch)
-    state = host.init(KEY, FAMILY, CONFIG)
-    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
-    loop = host.play_and_adapt(KEY, env, some.tasks, state, CONFIG, 1)
+    state = outer.init(KEY, FAMILY, CONFIG)
+    loop = played(some, state)
     far = some._replace(agents=jax.tree.map(lambda x: 100 * x, some.agents))
     advice = guided.advise(far, loop, std=0.1)
     assert isinstance(advice, DiagGaussian)
@@ -108,14 +119,13 @@ def test_what_is_imitated_is_near_in_the_direction_that_does_not_make_up_by_acti
 
 def test_the_penalty_holds_what_collects_and_has_a_target(experts):
     some = experts.some(KEY, CONFIG.meta_batch)
-    env = Targets(host.simulators(CONFIG.meta_batch, CONFIG.episodes))
-    state = host.init(KEY, FAMILY, CONFIG)
-    loop = host.play_and_adapt(KEY, env, some.tasks, state, CONFIG, 1)
+    state = outer.init(KEY, FAMILY, CONFIG)
+    loop = played(some, state)
     advice = guided.advise(some, loop, CONFIG.advice_std)
 
     def learned(**chosen):
         config = replace(CONFIG, **chosen)
-        begun = host.init(KEY, FAMILY, config)
+        begun = outer.init(KEY, FAMILY, config)
         return guided.guided_step(begun, loop, config, advice=advice)
 
     (_, held), (_, loose) = (learned(kl_coefficient=c) for c in (100.0, 0.0))
@@ -125,7 +135,7 @@ def test_the_penalty_holds_what_collects_and_has_a_target(experts):
 
 
 def test_without_advice_it_does_not_pretend():
-    with pytest.raises(ValueError, match=r"meta\.host\.iterate"):
+    with pytest.raises(ValueError, match=r"meta\.outer\.iterate"):
         outer_step(CONFIG)
     with pytest.raises(ValueError, match="leave outer_step at adam"):
         replace(CONFIG, outer_step="trpo")

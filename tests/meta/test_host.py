@@ -1,4 +1,4 @@
-"""Meta-training on simulators outside the program: what is collected there is learned from here."""
+"""Meta-training on host simulators: what is collected there is learned from here."""
 
 from dataclasses import replace
 
@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.meta import host, outer
+from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.inner import play_and_adapt
+from metarlhf.meta.tasks import for_each
 from metarlhf.networks import Each, build_agent
+from metarlhf.sampling import HostTaskSampler, num_simulators
 from tests.meta.targets import HORIZON, Targets
 
 CONFIG = MetaRLConfig(
@@ -64,7 +67,7 @@ def test_many_policies_act_as_each_does_alone():
 @pytest.mark.parametrize("seats", [1, 2, 4])
 def test_each_task_is_played_by_its_own_agent_in_its_own_simulators(seats):
     env, tasks, some = Targets(3 * seats), jnp.array([-1.0, 0.0, 2.0]), agents(3)
-    found = host.play(KEY, env, tasks, some, 4)
+    found = HostTaskSampler(FAMILY, env).episodes(KEY, tasks, some, 4)
     assert found.reward.shape == (3, 4, HORIZON)
     assert len(set(env.seeds)) == 4 // seats
     paid = -np.abs(np.asarray(found.next_obs[..., 0]) - np.asarray(tasks)[:, None, None])
@@ -79,15 +82,17 @@ def test_each_task_is_played_by_its_own_agent_in_its_own_simulators(seats):
 
 def test_the_learning_half_is_that_of_compiled_tasks():
     """A meta-update from a stored loop, by host and by hand."""
-    env = Targets(host.simulators(3, 4))
-    state = host.init(KEY, FAMILY, CONFIG)
-    after, metrics = host.iterate(state, FAMILY, env, CONFIG)
+    sampler = HostTaskSampler(FAMILY, Targets(num_simulators(3, 4)))
+    state = outer.init(KEY, FAMILY, CONFIG)
+    after, metrics = outer.iterate(state, sampler, CONFIG)
     _, task_key, play_key = jax.random.split(state.key, 3)
     tasks = jax.vmap(FAMILY.sample)(jax.random.split(task_key, 3))
-    loop = host.play_and_adapt(play_key, env, tasks, state, CONFIG, 2)
+    begin = for_each(3, state.agent)
+    loop = play_and_adapt(play_key, sampler, tasks, begin, state.rule, CONFIG, 2)
     assert loop.returns.shape == (3, 3, 4)
-    assert metrics["return"] == pytest.approx(float(loop.returns[-1].mean()))
-    assert metrics["steps"] == 3 * 3 * 4 * HORIZON
+    assert metrics["return"][0] == pytest.approx(float(loop.returns[-1].mean()))
+    training = outer.training(KEY, sampler, CONFIG)
+    assert training.step(state, 0)[1]["steps"] == 3 * 3 * 4 * HORIZON
     expected, _ = jax.jit(outer.learn, static_argnums=2)(state, loop, CONFIG)
     for one, other in zip(
         jax.tree.leaves(after.agent), jax.tree.leaves(expected.agent), strict=True
@@ -99,12 +104,12 @@ def test_the_learning_half_is_that_of_compiled_tasks():
 
 def test_what_goes_on_from_a_saved_state_is_the_same_bit_for_bit():
     """In other simulators, which have done other things before."""
-    first, second = Targets(12), Targets(12)
-    state = host.init(KEY, FAMILY, CONFIG)
-    middle, _ = host.iterate(state, FAMILY, first, CONFIG)
-    straight, _ = host.iterate(middle, FAMILY, first, CONFIG)
-    host.play(jax.random.key(9), second, jnp.zeros(3), agents(3), 4)
-    resumed, _ = host.iterate(middle, FAMILY, second, CONFIG)
+    first, second = (HostTaskSampler(FAMILY, Targets(12)) for _ in range(2))
+    state = outer.init(KEY, FAMILY, CONFIG)
+    middle, _ = outer.iterate(state, first, CONFIG)
+    straight, _ = outer.iterate(middle, first, CONFIG)
+    second.episodes(jax.random.key(9), jnp.zeros(3), agents(3), 4)
+    resumed, _ = outer.iterate(middle, second, CONFIG)
     for one, other in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
         if not jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(one, other)
@@ -113,19 +118,19 @@ def test_what_goes_on_from_a_saved_state_is_the_same_bit_for_bit():
 def test_it_learns_to_learn():
     """After meta-training a step gains what it does not from a random start."""
     config = replace(CONFIG, meta_batch=10, episodes=10, inner_steps=1, iterations=60, lr=1e-2)
-    env = Targets(host.simulators(10, 10))
-    state = host.init(KEY, FAMILY, config)
+    sampler = HostTaskSampler(FAMILY, Targets(num_simulators(10, 10)))
+    state = outer.init(KEY, FAMILY, config)
     gains = []
     for _ in range(config.iterations):
-        state, metrics = host.iterate(state, FAMILY, env, config)
-        gains.append(metrics["return"] - metrics["return_before"])
+        state, metrics = outer.iterate(state, sampler, config)
+        gains.append(float(metrics["return"][0] - metrics["return_before"][0]))
     assert np.mean(gains[-10:]) > np.mean(gains[:10]) + 1.0
 
 
 def test_simulators_part_equally():
-    assert host.simulators(40, 20) == 40
-    assert host.simulators(4, 20) == 40  # ten a task
-    assert host.simulators(100, 20) == 100
+    assert num_simulators(40, 20) == 40
+    assert num_simulators(4, 20) == 40  # ten a task
+    assert num_simulators(100, 20) == 100
     for num_envs in (4, 9, 2):
         with pytest.raises(ValueError, match="expected as many for each task"):
-            host.play(KEY, Targets(num_envs), jnp.zeros(3), agents(3), 4)
+            HostTaskSampler(FAMILY, Targets(num_envs)).episodes(KEY, jnp.zeros(3), agents(3), 4)

@@ -11,11 +11,13 @@ import pytest
 from metarlhf import envs
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import features, fit, judge
-from metarlhf.meta.inner import adapt, gradient_step, play, play_and_adapt
+from metarlhf.meta.inner import adapt, gradient_step, play_and_adapt
 from metarlhf.meta.update_rules import initial_rule, update_rule
 from metarlhf.networks import build_agent
+from metarlhf.sampling import CompiledTaskSampler
 
 FAMILY = envs.make("navigation")
+SAMPLER = CompiledTaskSampler(FAMILY)
 CONFIG = MetaRLConfig(episodes=4, meta_batch=2, hidden=(8,), inner_lr=0.3, inner_steps=2)
 TASKS = jnp.array([[0.05, 0.0], [-0.3, 0.4]])
 RIDGE = CONFIG.baseline_ridge
@@ -36,7 +38,7 @@ def worthless(agent):
 def trajectory(agent):
     """Twenty episodes towards a goal so near that chance ends some."""
     agents = jax.tree.map(lambda x: x[None], agent)
-    many = play(jax.random.key(1), FAMILY, TASKS[:1], agents, 20)
+    many = SAMPLER.episodes(jax.random.key(1), TASKS[:1], agents, 20)
     return jax.tree.map(lambda x: x[0], many)
 
 
@@ -146,7 +148,7 @@ def test_each_task_adapts_by_its_own_episodes_and_rewards(agent):
         return trajectory.with_reward(trajectory.reward * jnp.array([1.0, -1.0])[:, None, None])
 
     def loop(reward):
-        return play_and_adapt(jax.random.key(2), FAMILY, TASKS, agents, rule, CONFIG, 1, reward)
+        return play_and_adapt(jax.random.key(2), SAMPLER, TASKS, agents, rule, CONFIG, 1, reward)
 
     plain, paid = loop(None), loop(second_reversed)
     assert set(shapes) == {(2, 4, FAMILY.horizon)}
@@ -160,7 +162,7 @@ def test_each_task_adapts_by_its_own_episodes_and_rewards(agent):
 
 def test_adapt_gives_agents_and_returns_of_every_step_and_goes_beyond_the_trained_ones(agent):
     rule = initial_rule(jax.random.key(9), agent.actor, CONFIG)
-    agents, returns = adapt(jax.random.key(3), FAMILY, TASKS[1], agent, rule, CONFIG, 3)
+    agents, returns = adapt(jax.random.key(3), SAMPLER, TASKS[1], agent, rule, CONFIG, 3)
     assert returns.shape == (4, CONFIG.episodes)
     first = jax.tree.map(lambda x: x[0], agents)
     jax.tree.map(np.testing.assert_array_equal, first, agent)
@@ -172,7 +174,7 @@ def test_a_reward_of_nothing_teaches_nothing(agent):
     """Adapting reads the reward it is given, and never the task's own."""
     rule = initial_rule(jax.random.key(9), agent.actor, replace(CONFIG, learn_offset=True))
     agents, _ = adapt(
-        jax.random.key(3), FAMILY, TASKS[1], worthless(agent), rule, CONFIG, 2, no_reward
+        jax.random.key(3), SAMPLER, TASKS[1], worthless(agent), rule, CONFIG, 2, no_reward
     )  # fmt: skip
     for leaf in jax.tree.leaves(agents):
         np.testing.assert_array_equal(leaf[0], leaf[-1])

@@ -18,9 +18,11 @@ from metarlhf.meta.inner import inner_loss, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.presets import by_gradient
 from metarlhf.meta.update_rules import split
+from metarlhf.sampling import CompiledTaskSampler
 from tests.same import AS_FOR_USERS, assert_same, differ
 
 FAMILY = envs.make("navigation")
+SAMPLER = CompiledTaskSampler(FAMILY)
 SGD = MetaRLConfig(
     inner_steps=2, meta_batch=3, episodes=3, hidden=(5,), inner_lr=0.5, learn_inner_lr="none"
 )
@@ -39,7 +41,7 @@ def begun(config, spoken=None):
     def loop(state):
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), state.agent)
         return play_and_adapt(
-            jax.random.key(1), FAMILY, TASKS, agents, state.rule, config, config.inner_steps
+            jax.random.key(1), SAMPLER, TASKS, agents, state.rule, config, config.inner_steps
         )
 
     return state, loop(state)
@@ -160,7 +162,7 @@ def test_memory_is_bounded_in_the_number_of_inner_steps(config):
     def planned(steps):
         some = replace(config, inner_steps=steps, episodes=10, hidden=(32, 32))
         state = jax.eval_shape(lambda: outer.init(jax.random.key(0), FAMILY, some))
-        iterate = jax.jit(lambda state: outer.meta_iterate(state, FAMILY, some))
+        iterate = jax.jit(lambda state: outer.meta_iterate(state, SAMPLER, some))
         return iterate.lower(state).compile().memory_analysis().temp_size_in_bytes
 
     assert planned(10) < 3 * planned(1)

@@ -24,10 +24,12 @@ from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.reward import LearnedReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs.checkpoint import Checkpoints
+from metarlhf.sampling import CompiledTaskSampler
 from tests.paid import Paid
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation")
+SAMPLER = CompiledTaskSampler(FAMILY)
 POLICY = MetaRLConfig(
     inner_steps=2, meta_batch=3, episodes=2, iterations=3, epochs=1, hidden=(8,), learn_offset=True
 )
@@ -102,7 +104,7 @@ def test_paid_by_the_task_it_is_the_outer_loop_of_meta_rl():
     @jax.jit
     def expected(policy):
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), policy.agent)
-        play = partial(play_and_adapt, play_key, FAMILY, tasks, agents)
+        play = partial(play_and_adapt, play_key, SAMPLER, tasks, agents)
         return outer.learn(policy, play(policy.rule, POLICY, 2), POLICY)[0]
 
     for one, other in zip(

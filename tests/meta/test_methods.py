@@ -20,16 +20,18 @@ from benchmarks.tabular import (
     samples_of,
 )
 from metarlhf import envs
-from metarlhf.meta import outer
+from metarlhf.meta import inner, outer
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import InnerLoop, gradient_step, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss, standardised_returns
 from metarlhf.meta.update_rules import LearnedRule, update_rule
 from metarlhf.networks import load_agent, publish_agent
+from metarlhf.sampling import CompiledTaskSampler
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation")
+SAMPLER = CompiledTaskSampler(FAMILY)
 CONFIG = MetaRLConfig(inner_steps=2, meta_batch=3, episodes=3, hidden=(5,), inner_lr=0.5)
 TASKS = jnp.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5]])
 
@@ -42,7 +44,7 @@ def begun(config):
     def loop():
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), state.agent)
         return play_and_adapt(
-            jax.random.key(1), FAMILY, TASKS, agents, state.rule, config, config.inner_steps
+            jax.random.key(1), SAMPLER, TASKS, agents, state.rule, config, config.inner_steps
         )
 
     return state, loop()
@@ -70,7 +72,7 @@ class TestANIL:
         rule = jax.tree.map(lambda x: x + 1.0, state.rule)  # with an offset that is felt
         agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), state.agent)
         loop = jax.jit(
-            lambda: play_and_adapt(jax.random.key(1), FAMILY, TASKS, agents, rule, self.CONFIG, 2)
+            lambda: play_and_adapt(jax.random.key(1), SAMPLER, TASKS, agents, rule, self.CONFIG, 2)
         )()
         first, *rest = (jax.tree.map(lambda x: x[i], loop.agents.actor) for i in range(3))
         for later in rest:
@@ -139,12 +141,12 @@ class TestCAVIA:
         assert found.shape == shape
 
     def test_an_agent_survives_a_round_trip_as_one_that_learns_its_context(self, tmp_path):
-        agent = outer.new_agent(jax.random.key(0), FAMILY, self.CONFIG)
+        agent = inner.new_agent(jax.random.key(0), FAMILY, self.CONFIG)
         found = load_agent(publish_agent(tmp_path, agent, FAMILY.name))
         assert_same(agent, found)
         assert found.actor.body.learns_context
         outer.init(jax.random.key(1), FAMILY, self.CONFIG, found)
-        untold = outer.new_agent(jax.random.key(0), FAMILY, CONFIG)
+        untold = inner.new_agent(jax.random.key(0), FAMILY, CONFIG)
         with pytest.raises(ValueError, match="no context that learns"):
             outer.init(jax.random.key(1), FAMILY, self.CONFIG, untold)
 

@@ -17,8 +17,10 @@ from metarlhf.meta.objective import FEW, collected, meta_loss
 from metarlhf.meta.tasks import mean_over_tasks
 from metarlhf.meta.update_rules import update_rule
 from metarlhf.ppo.update import clipped_surrogate
+from metarlhf.sampling import CompiledTaskSampler
 
 FAMILY = envs.make("navigation").without_termination()
+SAMPLER = CompiledTaskSampler(FAMILY)
 TASKS = jnp.array([[0.3, 0.1], [-0.2, 0.4]])
 CONFIG = MetaRLConfig(
     inner_steps=2, meta_batch=2, episodes=3, hidden=(), inner_lr=0.3, learn_inner_lr="none",
@@ -36,7 +38,7 @@ def loop(state):
     agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
     return jax.jit(
         lambda: play_and_adapt(
-            jax.random.key(1), FAMILY, TASKS, agents, state.rule, CONFIG, CONFIG.inner_steps
+            jax.random.key(1), SAMPLER, TASKS, agents, state.rule, CONFIG, CONFIG.inner_steps
         )
     )()
 
@@ -160,7 +162,7 @@ def test_the_meta_gradient_is_that_of_a_plain_loss(steps):
     )
     state = outer.init(jax.random.key(0), FAMILY, config)
     agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
-    play = partial(play_and_adapt, jax.random.key(1), FAMILY, TASKS, agents)
+    play = partial(play_and_adapt, jax.random.key(1), SAMPLER, TASKS, agents)
     loop = jax.jit(lambda: play(state.rule, config, steps))()
     coefficients = jnp.arange(1.0, steps + 1)
     moved = jax.tree.map(lambda x: x + 0.05, state.agent)
@@ -183,7 +185,7 @@ def test_what_is_observed_sets_the_scale_of_the_next_collection(method):
     state = outer.init(jax.random.key(0), FAMILY, config)
     agents = jax.tree.map(lambda x: jnp.stack([x, x]), state.agent)
     loop = play_and_adapt(
-        jax.random.key(1), FAMILY, TASKS, agents, state.rule, config, config.inner_steps
+        jax.random.key(1), SAMPLER, TASKS, agents, state.rule, config, config.inner_steps
     )
     for agent in (loop.agents.actor.body.moments, loop.agents.critic.body.moments):
         np.testing.assert_array_equal(agent.mean_variance[..., 0, :], 0.0)

@@ -18,9 +18,11 @@ from metarlhf.meta.outer_steps import trust_region_step
 from metarlhf.meta.update_rules import update_rule
 from metarlhf.networks import Agent
 from metarlhf.ppo.trpo import DAMPING
+from metarlhf.sampling import CompiledTaskSampler
 from tests.same import assert_same, differ
 
 FAMILY = envs.make("navigation")
+SAMPLER = CompiledTaskSampler(FAMILY)
 TASKS = jnp.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5]])
 CONFIG = MetaRLConfig(
     inner_steps=2, meta_batch=3, episodes=4, hidden=(), inner_lr=0.3, outer_step="trpo",
@@ -36,7 +38,7 @@ def state():
 @pytest.fixture(scope="module")
 def loop(state):
     agents = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), state.agent)
-    play = partial(play_and_adapt, jax.random.key(1), FAMILY, TASKS, agents)
+    play = partial(play_and_adapt, jax.random.key(1), SAMPLER, TASKS, agents)
     return jax.jit(lambda: play(state.rule, CONFIG, CONFIG.inner_steps))()
 
 
@@ -109,7 +111,7 @@ def test_meta_training_by_trust_regions_learns():
         CONFIG, inner_steps=1, meta_batch=10, episodes=10, iterations=30, kl_bound=0.05
     )
     state = outer.init(jax.random.key(0), FAMILY, config)
-    entries = [metrics for _, metrics in outer.meta_train(state, FAMILY, config, every=10)]
+    entries = [metrics for _, metrics in outer.meta_train(state, SAMPLER, config, every=10)]
     assert entries[-1]["return"] > entries[0]["return"] + 5
     assert all(entry["kl"] <= 1.001 * config.kl_bound for entry in entries)
 

@@ -13,6 +13,7 @@ from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.outer import init
 from metarlhf.meta.update_rules import LearnedRule, add_offset, initial_rule, meta_sgd, update_rule
 from metarlhf.networks import build_agent
+from metarlhf.sampling import CompiledTaskSampler
 
 PARAMS = {"w": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
 GRADIENT = {"w": jnp.array([0.5, 2.0]), "b": jnp.array(-1.0)}
@@ -88,7 +89,13 @@ def test_gradients_of_step_sizes_and_offsets_equal_finite_differences(method):
         tasks = jnp.array([[0.3, 0.1], [-0.2, 0.4]], jnp.float32)
         loop = double(
             play_and_adapt(
-                jax.random.key(1), family, tasks, agents, state.rule, config, config.inner_steps
+                jax.random.key(1),
+                CompiledTaskSampler(family),
+                tasks,
+                agents,
+                state.rule,
+                config,
+                config.inner_steps,
             )
         )
         agent, rule = double((state.agent, state.rule))

@@ -11,11 +11,12 @@ import jax
 from metarlhf.cli.options import PriorPath, TrainOptions, file_name, open_run, parse, say, show
 from metarlhf.cli.single import check_number, task_number
 from metarlhf.envs import make_host
+from metarlhf.experiments.evaluation import play_and_adapt_from
 from metarlhf.files import digest
-from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.runs import RunDirectory, drive
+from metarlhf.sampling import HostTaskSampler, num_simulators
 from metarlhf.training import Loop
 
 
@@ -58,13 +59,14 @@ def _adapt(options: AdaptHost, run: RunDirectory, prior: GradientPrior) -> int:
 
     def step(agent: Agent, done: int):
         key = jax.random.key(options.seed)
-        loop = host.play_and_adapt(key, env, alone, prior, config, options.steps)
+        loop = play_and_adapt_from(key, sampler, alone, prior, options.steps)
         before, after = (float(loop.returns[i].mean()) for i in (0, -1))
         steps = options.steps * config.episodes * family.horizon
         agent = jax.tree.map(lambda x: x[-1, 0], loop.agents)
         return agent, {"steps": steps, "return_before": before, "return": after}
 
-    with closing(family.connect(host.simulators(1, config.episodes))) as env:
+    with closing(family.connect(num_simulators(1, config.episodes))) as env:
+        sampler = HostTaskSampler(family, env)
         agent = drive(run, "adapting", Loop(lambda: prior.agent, step, 1))
     folder, last = publish_agent(run.path / "agent", agent, family.name), run.metrics.rows[-1]
     result = run.finish(

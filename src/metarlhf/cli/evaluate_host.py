@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from metarlhf.cli.evaluate_protocol import measured_by_protocol, protocol_words
-from metarlhf.cli.meta_train_host import taught_in_simulators
+from metarlhf.cli.meta_train_host import train_alone_shown
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.errors import UserError
+from metarlhf.experiments.evaluation import returns_after
 from metarlhf.experiments.references import STARTS, pretrained_start_on_host, random_start, tuned
-from metarlhf.meta import host
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.ppo.presets import alone_on_host
@@ -25,6 +25,7 @@ from metarlhf.report import write_returns
 from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory
+from metarlhf.sampling import HostTaskSampler, num_simulators
 from metarlhf.types import Task
 
 VALIDATION_TASKS = 8
@@ -155,7 +156,7 @@ def _oracle(
     def make(number: int) -> dict[str, np.ndarray]:
         task = jax.tree.map(lambda x: x[number], tasks)
         own = jax.random.fold_in(key, number)
-        paid = taught_in_simulators(own, family, task, config, f"PPO on task {number}")[1]
+        paid = train_alone_shown(own, family, task, config, f"PPO on task {number}")[1]
         return {"return": np.array(paid)}
 
     each = [run.keep(f"oracle-{i}", partial(make, i)) for i in range(count)]
@@ -233,9 +234,9 @@ def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:
 def _returns(
     key: jax.Array, family: HostFamily, tasks: Task, prior: GradientPrior, steps: int
 ) -> np.ndarray:
-    count = count_of(tasks)
-    with closing(family.connect(host.simulators(count, prior.shape.policy.episodes))) as env:
-        return host.returns_after(key, env, tasks, prior, steps)
+    simulators = num_simulators(count_of(tasks), prior.shape.policy.episodes)
+    with closing(family.connect(simulators)) as env:
+        return returns_after(key, HostTaskSampler(family, env), tasks, prior, steps)
 
 
 def _oracle_words(oracle: dict[str, Any] | None) -> list[str]:

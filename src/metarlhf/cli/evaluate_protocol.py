@@ -9,7 +9,7 @@ import numpy as np
 from metarlhf.cli.more_priors import interval
 from metarlhf.cli.options import say
 from metarlhf.envs import TestedFamily
-from metarlhf.meta import host
+from metarlhf.experiments.evaluation import successes_after
 from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
@@ -22,7 +22,7 @@ BATCH = 20
 def measured_by_protocol(
     run: RunDirectory, family: TestedFamily, prior: GradientPrior, most: int, seed: int
 ) -> dict[str, Any]:
-    """By success, on the tasks that the family is tested on (see `host.successes_after`)."""
+    """By success, on the tasks that the family is tested on (see `evaluation.successes_after`)."""
     every = held_out_tasks(family, most)
     count = jax.tree.leaves(every)[0].shape[0]
     say(f"{family.name}: one adaptation to each of {count} test tasks")
@@ -35,7 +35,7 @@ def measured_by_protocol(
             for begin in range(0, count, size):
                 some = jax.tree.map(lambda x: x[begin : begin + size], every)
                 key = jax.random.fold_in(jax.random.key(seed), begin)
-                parts.append(host.successes_after(key, env, family, some, prior))
+                parts.append(successes_after(key, env, family, some, prior))
         return {"successes": np.concatenate(parts, axis=1)}
 
     before, after = run.keep("tested", measure)["successes"]

@@ -31,7 +31,6 @@ from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
 from metarlhf.runs import RunDirectory, drive
-from metarlhf.training import Loop
 
 Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 
@@ -72,24 +71,9 @@ def meta_train(
     run: RunDirectory, family: TaskFamily, seed: int, config: JointConfig | JointGradientConfig
 ) -> Prior | GradientPrior:
     """Meta-train in the run's directory, or go on where it stopped."""
-    # Both begin, iterate and end by functions of the same names.
     method: Any = joint if isinstance(config, JointConfig) else joint_gradient
-    learning = family.without_termination() if method is joint else family
-
-    def step(state, done):
-        state, metrics = method.iterate(state, learning, config)
-        return state, {name: float(value) for name, value in metrics.items()}
-
-    state = drive(
-        run,
-        f"meta-training on {family.name}",
-        Loop(
-            lambda: method.init(jax.random.key(seed), learning, config),
-            step,
-            config.iterations,
-            unit="iterations",
-        ),
-    )
+    loop = method.training(jax.random.key(seed), family, config)
+    state = drive(run, f"meta-training on {family.name}", loop)
     say(f"meta-trained on {family.name} in {run.seconds:.0f} s")
     return method.prior_of(state, family, config)
 

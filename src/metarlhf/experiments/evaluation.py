@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import TaskedEnv, TaskFamily, TestedFamily
 from metarlhf.experiments.references import References, mean_returns
 from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
+from metarlhf.meta.inner import InnerLoop, begin_tasks, judge_tasks, play_and_adapt, step_tasks
 from metarlhf.meta.prior import Prior
-from metarlhf.meta.tasks import count_of
+from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
-from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling import CompiledSampler, HostTaskSampler, TaskSampler
 from metarlhf.types import Feedback, Task
 
 
@@ -184,3 +185,59 @@ def _practise(states, family, tasks, config, updates):
             s, CompiledSampler(family, task, config.ppo.num_envs), config, updates
         )[0]
     return jax.vmap(one)(states, tasks)
+
+
+def play_and_adapt_from(
+    key: PRNGKeyArray, sampler: TaskSampler, tasks: Task, prior: GradientPrior, steps: int
+) -> InnerLoop:
+    """Gradient steps on what `tasks` pay, in each from the prior's initialisation.
+
+    Policies act by sampling, `prior.shape.policy.episodes` whole episodes in each task before any
+    step and after each.
+    """
+    agents = for_each(count_of(tasks), prior.agent)
+    return play_and_adapt(key, sampler, tasks, agents, prior.rule, prior.shape.policy, steps)
+
+
+def returns_after(
+    key: PRNGKeyArray, sampler: TaskSampler, tasks: Task, prior: GradientPrior, steps: int
+) -> Float[np.ndarray, "step task"]:
+    """Mean return in each task before any of `steps` gradient steps and after each."""
+    return np.asarray(play_and_adapt_from(key, sampler, tasks, prior, steps).returns.mean(-1))
+
+
+def successes_after(
+    key: PRNGKeyArray,
+    env: TaskedEnv,
+    family: TestedFamily,
+    tasks: Task,
+    prior: GradientPrior,
+    adaptation_episodes: int = 10,
+    evaluation_episodes: int = 3,
+) -> Float[np.ndarray, "2 task"]:
+    """Share of episodes with a success at any step, before one gradient step and after it.
+
+    Meta-World's protocol: one adaptation, which learns from ten episodes of a task by sampling, and
+    then three by the policy's mode. `env` has a simulator for each of `tasks`.
+    """
+    play_key, *keys = jax.random.split(key, 3)
+    config, sampler = prior.shape.policy, HostTaskSampler(family, env)
+    before = for_each(count_of(tasks), prior.agent)
+    trajectory = sampler.episodes(play_key, tasks, before, adaptation_episodes)
+    after = _one_step(before, trajectory, prior.rule, config)
+    until = family.until_success(tasks)
+
+    def succeeded(key: PRNGKeyArray, agents: Agent) -> np.ndarray:
+        played = sampler.episodes(key, until, agents, evaluation_episodes, deterministic=True)
+        return np.asarray(played.terminated).any(-1).mean(-1)
+
+    return np.stack([succeeded(k, agents) for k, agents in zip(keys, (before, after), strict=True)])
+
+
+@partial(jax.jit, static_argnames=("config",))
+def _one_step(agents, trajectory, learned_rule, config):
+    samples, rule_states = (
+        judge_tasks(agents, trajectory, config),
+        begin_tasks(agents, learned_rule, config),
+    )
+    return step_tasks(agents, rule_states, samples, learned_rule, config)[0]

@@ -16,8 +16,7 @@ from metarlhf.errors import PublishedFileError
 from metarlhf.feedback import Library
 from metarlhf.meta import reward_gradient
 from metarlhf.meta.config import GradientRewardConfig, MetaRLConfig
-from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
-from metarlhf.meta.outer import new_agent
+from metarlhf.meta.inner import InnerLoop, RewardSource, new_agent, play_and_adapt
 from metarlhf.meta.prior import Prior, check_family
 from metarlhf.meta.prior import load as load_posterior
 from metarlhf.meta.tasks import count_of, for_each
@@ -27,6 +26,7 @@ from metarlhf.reward import GradientReward, LearnedReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
 from metarlhf.rlhf.loop import pays as learned_reward
+from metarlhf.sampling import CompiledTaskSampler
 from metarlhf.types import Task
 
 KIND = "metarlhf gradient prior"
@@ -108,8 +108,9 @@ def adapt_by_gradient(
         reward = pays(rewards)
     agents = for_each(count, prior.agent)
     loop = play_and_adapt(
-        play_key, learning, tasks, agents, prior.rule, prior.shape.policy, steps, reward, reward
-    )
+        play_key, CompiledTaskSampler(learning), tasks, agents, prior.rule, prior.shape.policy,
+        steps, reward, reward,
+    )  # fmt: skip
     return Adapted(loop, answers)
 
 

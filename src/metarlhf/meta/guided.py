@@ -1,21 +1,17 @@
-"""Experts of single tasks, by PPO, in simulators that step outside the compiled program.
+"""Guided meta-training: to do after a few gradient steps what an expert does at once.
 
-They are an upper end of the scale, as `references.references` are for compiled families; and guided
-meta-training (`metarlhf.meta.guided`) teaches a learner to do after a few gradient steps what they
-do.
-
-Guided meta-training: to do after a few gradient steps what an expert does at once.
-
-Mendonca et al. 2019, "Guided meta-policy search". Gradient steps learn from what a task pays, as
-ever. The outer loop is told by an expert (`metarlhf.meta.guided`) what it would do where adapted
+Mendonca et al. 2019, "Guided meta-policy search". Inner steps learn from what a task pays, as ever.
+The outer loop is told by an expert of each task, which PPO made, what it would do where adapted
 policies come to, and moves the initialisation and the update rule so that they do that: supervised
 learning through the inner steps, whose gradient is far less noisy than one of returns. At test time
 there is no expert.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import ppo
-from metarlhf.envs.base import TaskedEnv, Tasks
+from metarlhf.envs.base import HostFamily, Tasks
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import Samples
 from metarlhf.meta.inner import InnerLoop
@@ -32,8 +28,14 @@ from metarlhf.meta.objective import Metrics, kl_from_collecting, mean_value_loss
 from metarlhf.meta.outer_steps import MetaRLState, descend, held_near
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent, DiagGaussian, Distribution
+from metarlhf.ppo.presets import alone_on_host
 from metarlhf.sampling import EVALUATION, HostSampler
+from metarlhf.sampling.compiled import sample_tasks
+from metarlhf.training import Callback, iterate
 from metarlhf.types import Task
+
+# Folded into a seed's key for what experts learn with.
+EXPERTS = 0xE4B7
 
 
 class Experts(NamedTuple):
@@ -55,37 +57,75 @@ class Experts(NamedTuple):
         return jax.tree.map(lambda x: x[chosen], self)
 
 
-def drawn(key: PRNGKeyArray, family: Tasks, most: int) -> Task:
-    """So many tasks of the family, without those that were drawn before."""
-    tasks = jax.vmap(family.sample)(jax.random.split(key, most))
+def distinct_tasks(key: PRNGKeyArray, family: Tasks, most: int) -> Task:
+    """`most` tasks of the family, without those that were drawn before."""
+    tasks = sample_tasks(key, family, most)
     rows = np.concatenate([np.reshape(x, (most, -1)) for x in jax.tree.leaves(tasks)], axis=1)
     first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
     return jax.tree.map(lambda x: x[first], tasks)
 
 
-def taught_alone(
+def train_alone(
     key: PRNGKeyArray,
-    env: TaskedEnv,
+    family: HostFamily,
     task: Task,
     config: ppo.PPOConfig,
-    tell: Callable[[int, dict[str, Any]], None] = lambda done, metrics: None,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[Agent, float]:
-    """PPO on this one task in all of `env`, until `config`'s budget is spent.
+    """PPO on one task, in simulators of its own, until `config`'s budget is spent.
 
-    `tell` hears of every update that is done, and its metrics: `return` is the mean of the episodes
-    that ended. Returns the agent and its mean true return, an episode in each of `env`. It acts by
-    sampling, as all do before and after gradient steps in simulators.
+    Args:
+        key: all randomness follows from it.
+        family: whose simulators they are.
+        task: without a leading dimension.
+        config: how PPO learns; nothing is evaluated before the end.
+        callbacks: are told after each update; `episode_return` is the mean of episodes that ended.
+
+    Returns:
+        The agent, and its mean true return, an episode in each of its simulators. It acts by
+        sampling, as all do before and after gradient steps in simulators.
     """
-    env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
-    sampler = HostSampler(env, env)
-    state = ppo.init(key, sampler, config)
-    for update in range(config.num_updates):
-        state, metrics = ppo.iterate(state, sampler, config)
-        paid = metrics.pop("episode_return")
-        tell(update + 1, metrics if paid is None else metrics | {"return": paid})
-    play_key = jax.random.fold_in(state.key, EVALUATION)
-    returns = sampler.evaluate(play_key, state.agent.actor, env.num_envs, deterministic=False)
+    last = replace(
+        config,
+        evaluate_every=config.num_updates,
+        evaluation_episodes=config.num_envs,
+        patience=0,
+    )
+    with closing(family.connect(config.num_envs)) as env:
+        env.set_tasks(jax.tree.map(lambda x: np.stack([np.asarray(x)] * env.num_envs), task))
+        sampler = HostSampler(env, env)
+        loop = ppo.training(key, sampler, last)
+        state = loop.start()
+        for after, _ in iterate(loop, state, callbacks=callbacks):
+            state = after
+        play_key = jax.random.fold_in(state.key, EVALUATION)
+        returns = sampler.evaluate(play_key, state.agent.actor, env.num_envs, deterministic=False)
     return state.agent, float(returns.mean())
+
+
+def train_experts(
+    key: PRNGKeyArray,
+    family: HostFamily,
+    config: MetaRLConfig,
+    train: Callable[[int, PRNGKeyArray, Task, ppo.PPOConfig], Agent] | None = None,
+) -> Experts:
+    """An expert of each of some tasks, for guided meta-training by the same `key`.
+
+    Args:
+        key: what meta-training begins with.
+        family: whose tasks and simulators they are.
+        config: says of how many tasks, and how long each expert learns.
+        train: makes the expert of this number and task, as `train_alone` does: a command that
+            shows and keeps each.
+    """
+    tasks = distinct_tasks(jax.random.fold_in(key, EXPERTS), family, config.expert_tasks)
+    alone = alone_on_host(family.horizon, config.expert_steps)
+    train = train or (lambda number, key, task, alone: train_alone(key, family, task, alone)[0])
+    agents = []
+    for number in range(count_of(tasks)):
+        task = jax.tree.map(lambda x: x[number], tasks)
+        agents.append(train(number, jax.random.fold_in(key, EXPERTS + 1 + number), task, alone))
+    return Experts(tasks, jax.tree.map(lambda *x: jnp.stack(x), *agents))
 
 
 class Advised(NamedTuple):

@@ -6,7 +6,7 @@ stored data.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
-from metarlhf.envs.base import TaskFamily
+from metarlhf.envs.base import Spaces
 from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.estimators import (
     Samples,
@@ -25,15 +25,27 @@ from metarlhf.meta.estimators import (
     log_prob_loss,
     lvc_loss,
 )
-from metarlhf.meta.tasks import count_of
 from metarlhf.meta.update_rules import LearnedRule, begin, split, update_rule
-from metarlhf.networks import Agent, Distribution
-from metarlhf.sampling import episode_return
-from metarlhf.sampling.compiled import play_episodes
+from metarlhf.networks import Agent, Distribution, build_agent
+from metarlhf.sampling import CompiledTaskSampler, TaskSampler, episode_return
 from metarlhf.types import Task, Trajectory
 
 # Pays trajectories of several tasks anew: dimensions (task, episode, time) in and out.
 RewardSource = Callable[[Trajectory], Trajectory]
+
+
+def new_agent(key: PRNGKeyArray, spaces: Spaces, config: MetaRLConfig) -> Agent:
+    """An untrained agent as `config` says, which fits an environment's spaces."""
+    by_context = config.adapts == "context"
+    return build_agent(
+        key,
+        spaces,
+        config.hidden,
+        config.context_size if by_context else 0,
+        learns_context=by_context,
+        initial_std=config.initial_std,
+        normalise_obs=config.normalise_obs,
+    )
 
 
 def inner_loss(policy: Distribution, samples: Samples, config: MetaRLConfig) -> Float[Array, ""]:
@@ -87,18 +99,6 @@ def step_and_policy(
     return Agent(eqx.combine(moved, kept), agent.critic), rule_state, policy
 
 
-def play(
-    key: PRNGKeyArray, family: TaskFamily, tasks: Task, agents: Agent, episodes: int
-) -> Trajectory:
-    """Whole episodes of every task by its own agent, dimensions (task, episode, time)."""
-
-    def one(key, task, agent):
-        return play_episodes(key, family, task, agent.actor, episodes)
-
-    count = count_of(tasks)
-    return jax.vmap(one)(jax.random.split(key, count), tasks, agents)
-
-
 class InnerLoop(NamedTuple):
     """What an inner loop leaves, for each task."""
 
@@ -149,9 +149,15 @@ def step_tasks(
     return jax.vmap(one)(agents, rule_states, samples)
 
 
+# Between two collections by host simulators each piece is a program of its own.
+_judge = partial(jax.jit, static_argnames=("config",))(judge_tasks)
+_begin = partial(jax.jit, static_argnames=("config",))(begin_tasks)
+_step = partial(jax.jit, static_argnames=("config",))(step_tasks)
+
+
 def play_and_adapt(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    sampler: TaskSampler,
     tasks: Task,
     agents: Agent,
     learned_rule: LearnedRule,
@@ -162,31 +168,46 @@ def play_and_adapt(
 ) -> InnerLoop:
     """Collect and adapt `steps` times in each of `tasks`, and collect once more.
 
-    `agents` has one agent for each task. Episodes between two steps serve twice: they are what came
-    of the step before and what the next learns from, and may be paid differently as either.
+    Pure where the sampler is. Episodes between two steps serve twice: as the query of the step
+    before and as the support of the next, and may be paid differently as either.
+
+    Args:
+        key: all randomness follows from it.
+        sampler: who acts.
+        tasks: leaves with a leading dimension `task`.
+        agents: one for each task, likewise.
+        learned_rule: what is meta-learned of the update rule.
+        config: how gradient steps learn; `config.episodes` are collected in each task each time.
+        steps: gradient steps.
+        inner_reward: pays what gradient steps learn from (support); None leaves it as the tasks
+            paid.
+        outer_reward: pays what the outer loop learns from (query), likewise.
     """
+    judge_all = judge_tasks if sampler.pure else _judge
+    begin_all = begin_tasks if sampler.pure else _begin
+    step_all = step_tasks if sampler.pure else _step
 
-    def paid(agents, trajectory, reward):
-        return judge_tasks(agents, reward(trajectory) if reward else trajectory, config)
+    def samples(agents, trajectory, reward):
+        return judge_all(agents, reward(trajectory) if reward else trajectory, config=config)
 
-    def collected(key, agents):
-        trajectory = play(key, family, tasks, agents, config.episodes)
-        support = paid(agents, trajectory, inner_reward)
-        query = paid(agents, trajectory, outer_reward)
+    def collect(key, agents):
+        trajectory = sampler.episodes(key, tasks, agents, config.episodes)
+        support = samples(agents, trajectory, inner_reward)
+        same = inner_reward is outer_reward
+        query = support if same else samples(agents, trajectory, outer_reward)
         return support, query, trajectory
 
     def step(carry, key):
         agents, rule_states, support = carry
-        agents, rule_states = step_tasks(agents, rule_states, support, learned_rule, config)
-        next_support, query, played = collected(key, agents)
+        agents, rule_states = step_all(agents, rule_states, support, learned_rule, config=config)
+        next_support, query, played = collect(key, agents)
         return (agents, rule_states, next_support), (agents, support, query, played)
 
     keys = jax.random.split(key, steps + 1)
-    support, _, before = collected(keys[0], agents)
-    rule_states = begin_tasks(agents, learned_rule, config)
-    _, (adapted, supports, queries, after) = jax.lax.scan(
-        step, (agents, rule_states, support), keys[1:]
-    )
+    support, _, before = collect(keys[0], agents)
+    rule_states = begin_all(agents, learned_rule, config=config)
+    scan: Any = jax.lax.scan if sampler.pure else _python_scan
+    _, (adapted, supports, queries, after) = scan(step, (agents, rule_states, support), keys[1:])
 
     def with_first(first, rest):
         return jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, rest)
@@ -194,10 +215,19 @@ def play_and_adapt(
     return InnerLoop(with_first(agents, adapted), supports, queries, with_first(before, after))
 
 
+def _python_scan(step: Any, carry: Any, xs: Any) -> Any:
+    """`jax.lax.scan` of what cannot be traced."""
+    outs = []
+    for x in xs:
+        carry, out = step(carry, x)
+        outs.append(out)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
+
+
 @eqx.filter_jit
 def adapt(
     key: PRNGKeyArray,
-    family: TaskFamily,
+    sampler: CompiledTaskSampler,
     task: Task,
     agent: Agent,
     learned_rule: LearnedRule,
@@ -205,16 +235,28 @@ def adapt(
     steps: int,
     reward: Callable[[Trajectory], Trajectory] | None = None,
 ) -> tuple[Agent, Float[Array, "collection episode"]]:
-    """Teach one task to a meta-learned agent. Pure; vmap it over held-out tasks.
+    """Adapt a meta-learned agent to one task. Pure; vmap it over held-out tasks.
 
-    Returns the agents before any and after each of `steps` gradient steps, stacked, and the true
-    returns of `config.episodes` episodes by each, shape (steps + 1, episodes). `reward` pays
-    trajectories of dimensions (episode, time); None leaves them as the task paid them.
+    Args:
+        key: all randomness follows from it.
+        sampler: who acts.
+        task: without a leading dimension, as is `agent`.
+        agent: where gradient steps begin.
+        learned_rule: what is meta-learned of the update rule.
+        config: how gradient steps learn.
+        steps: so many of them.
+        reward: pays trajectories of dimensions (episode, time); None leaves them as the task paid.
+
+    Returns:
+        The agents before any and after each gradient step, stacked, and the true returns of
+        `config.episodes` episodes by each, shape (steps + 1, episodes).
     """
 
     def one(tree):
         return jax.tree.map(lambda x: x[None], tree)
 
     pay = reward and (lambda t: one(reward(jax.tree.map(lambda x: x[0], t))))
-    loop = play_and_adapt(key, family, one(task), one(agent), learned_rule, config, steps, pay, pay)
+    loop = play_and_adapt(
+        key, sampler, one(task), one(agent), learned_rule, config, steps, pay, pay
+    )
     return jax.tree.map(lambda x: x[:, 0], loop.agents), loop.returns[:, 0]

@@ -11,6 +11,7 @@ knowledge.
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -32,6 +33,8 @@ from metarlhf.reward import LatentPosterior
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask
 from metarlhf.sampling import episode_return
+from metarlhf.training import Loop
+from metarlhf.training import iterate as run
 from metarlhf.types import Task
 
 
@@ -202,15 +205,34 @@ def iterate(
     return meta_iterate(state, family, config)
 
 
+def training(key: PRNGKeyArray, family: TaskFamily, config: JointConfig) -> Loop[JointState]:
+    """Meta-training as a `training.Loop`; a step is an iteration.
+
+    Args:
+        key: all randomness follows from it.
+        family: learned from are tasks of its `without_termination()`: an episode that ends at the
+            hidden goal would give it away.
+        config: how it is meta-trained.
+    """
+    family = family.without_termination()
+
+    def step(state: JointState, done: int) -> tuple[JointState, dict[str, float]]:
+        state, metrics = iterate(state, family, config)
+        return state, {name: float(value) for name, value in metrics.items()}
+
+    return Loop(lambda: init(key, family, config), step, config.iterations, unit="iterations")
+
+
 def meta_train(
     state: JointState, family: TaskFamily, config: JointConfig
-) -> Iterator[tuple[JointState, dict[str, float]]]:
+) -> Iterator[tuple[JointState, dict[str, Any]]]:
     """Meta-train until `config.iterations` are done, yielding state and metrics after each.
 
-    Stop iterating to stop, keep a state to go on from it. What is learned from are tasks of
-    `family.without_termination()`: an episode that ends at the hidden goal would give it away.
+    Stop iterating to stop, keep a state to go on from it.
+
+    Raises:
+        DivergedError: the state or a return is no number any more.
     """
-    while int(state.iteration) < config.iterations:
-        state, metrics = iterate(state, family, config)
-        numbers = {name: float(value) for name, value in metrics.items()}
-        yield state, {"iteration": int(state.iteration)} | numbers
+    loop = training(state.key, family, config)
+    for after, metrics in run(loop, state, done=int(state.iteration)):
+        yield after, {"iteration": int(after.iteration)} | metrics

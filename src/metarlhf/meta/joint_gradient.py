@@ -13,6 +13,7 @@ With `reward="task"` the same loop runs on what the task pays, and nobody is ask
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,11 +27,15 @@ from metarlhf.feedback import Library
 from metarlhf.meta import outer, reward_gradient
 from metarlhf.meta.config import JointGradientConfig
 from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
-from metarlhf.meta.inner import InnerLoop, RewardSource, play
+from metarlhf.meta.inner import InnerLoop, RewardSource
 from metarlhf.meta.outer import MetaRLState
 from metarlhf.meta.reward_gradient import GradientRewardState
 from metarlhf.meta.tasks import draw_clips, for_each, put
 from metarlhf.rlhf import RLHFConfig
+from metarlhf.sampling import CompiledTaskSampler
+from metarlhf.sampling.compiled import sample_tasks
+from metarlhf.training import Loop
+from metarlhf.training import iterate as run
 from metarlhf.types import Task
 
 Metrics = dict[str, Float[Array, ""]]
@@ -61,10 +66,6 @@ def _learned_on(family: TaskFamily, config: JointGradientConfig) -> TaskFamily:
     return family if config.reward == "task" else family.without_termination()
 
 
-def _draw_tasks(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> Task:
-    return jax.vmap(family.sample)(jax.random.split(key, config.policy.meta_batch))
-
-
 @partial(jax.jit, static_argnames=("family", "config"))
 def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> JointGradientState:
     """Random networks, and a pool of what an untrained policy does."""
@@ -75,8 +76,8 @@ def init(key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig) -> 
         return JointGradientState(policy, None, key)
     count = config.policy.meta_batch
     agents = for_each(count, policy.agent)
-    tasks = _draw_tasks(task_key, family, config)
-    played = play(play_key, family, tasks, agents, 4)
+    tasks = sample_tasks(task_key, family, count)
+    played = CompiledTaskSampler(family).episodes(play_key, tasks, agents, 4)
     pool = draw_clips(pool_key, family, played, config.pool)
     training = reward_gradient.init(reward_key, family, config.model, config.total_reward_steps)
     learned = LearnedRewardState(training, pool)
@@ -95,12 +96,12 @@ def meta_iterate(
     """
     family = _learned_on(family, config)
     key, task_key, ask_key, play_key, learn_key = jax.random.split(state.key, 5)
-    tasks = spread(_draw_tasks(task_key, family, config))
+    tasks = spread(sample_tasks(task_key, family, config.policy.meta_batch))
     inner = judge = None
     if state.learned:
         inner, judge = _rewards(ask_key, state.learned, family, tasks, config)
     policy, loop, metrics = outer.meta_step(
-        play_key, state.policy, family, config.policy, tasks, inner, judge
+        play_key, state.policy, CompiledTaskSampler(family), config.policy, tasks, inner, judge
     )
     learned = state.learned
     if learned:
@@ -181,14 +182,35 @@ def _iterate(family, config, state):
     return meta_iterate(state, family, config)
 
 
+def training(
+    key: PRNGKeyArray, family: TaskFamily, config: JointGradientConfig
+) -> Loop[JointGradientState]:
+    """Meta-training as a `training.Loop`; a step is an iteration.
+
+    Args:
+        key: all randomness follows from it.
+        family: whose tasks it learns from.
+        config: how it is meta-trained.
+    """
+
+    def step(state: JointGradientState, done: int) -> tuple[JointGradientState, dict[str, float]]:
+        state, metrics = iterate(state, family, config)
+        return state, {name: float(value) for name, value in metrics.items()}
+
+    return Loop(lambda: init(key, family, config), step, config.iterations, unit="iterations")
+
+
 def meta_train(
     state: JointGradientState, family: TaskFamily, config: JointGradientConfig
-) -> Iterator[tuple[JointGradientState, dict[str, float]]]:
-    """Meta-train until the iterations are done, yielding state and metrics after each."""
-    while int(state.iteration) < config.iterations:
-        state, metrics = iterate(state, family, config)
-        numbers = {name: float(value) for name, value in metrics.items()}
-        yield state, {"iteration": int(state.iteration)} | numbers
+) -> Iterator[tuple[JointGradientState, dict[str, Any]]]:
+    """Meta-train until the iterations are done, yielding state and metrics after each.
+
+    Raises:
+        DivergedError: the state or a return is no number any more.
+    """
+    loop = training(state.key, family, config)
+    for after, metrics in run(loop, state, done=int(state.iteration)):
+        yield after, {"iteration": int(after.iteration)} | metrics
 
 
 def prior_of(

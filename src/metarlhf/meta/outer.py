@@ -1,11 +1,15 @@
 """The outer loop: a meta-update from the inner loops of a batch of tasks.
 
 Collect, then learn: the inner loops' episodes are stored, and one of the `outer_steps` moves the
-initialisation and the update rule by them.
+initialisation and the update rule by them. So the learning half is one pure function of what was
+collected, whoever acted. Host simulators begin all episodes of a collection anew, from a seed that
+follows from the state's key: nothing of a simulator has to be saved, and training that goes on from
+a saved state is bit for bit what it would have been without the stop.
 """
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,30 +18,21 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import optimise
 from metarlhf.devices import on_all, spread
-from metarlhf.envs.base import Spaces, TaskFamily
+from metarlhf.envs.base import Spaces, Tasks
+from metarlhf.envs.registry import check_name
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.guided import guided_step
-from metarlhf.meta.inner import InnerLoop, RewardSource, play_and_adapt
+from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.guided import Experts, advise, guided_step
+from metarlhf.meta.inner import InnerLoop, RewardSource, new_agent, play_and_adapt
 from metarlhf.meta.objective import Metrics
 from metarlhf.meta.outer_steps import MetaRLState, optimiser, outer_step
 from metarlhf.meta.tasks import for_each
 from metarlhf.meta.update_rules import RULE, initial_rule
-from metarlhf.networks import Agent, Distribution, build_agent
+from metarlhf.networks import Agent, Distribution
+from metarlhf.sampling import TaskSampler
+from metarlhf.training import Loop
+from metarlhf.training import iterate as run
 from metarlhf.types import Task
-
-
-def new_agent(key: PRNGKeyArray, spaces: Spaces, config: MetaRLConfig) -> Agent:
-    """An untrained agent as `config` says, which fits an environment's spaces."""
-    by_context = config.adapts == "context"
-    return build_agent(
-        key,
-        spaces,
-        config.hidden,
-        config.context_size if by_context else 0,
-        learns_context=by_context,
-        initial_std=config.initial_std,
-        normalise_obs=config.normalise_obs,
-    )
 
 
 def init(
@@ -46,7 +41,13 @@ def init(
     config: MetaRLConfig,
     agent: Agent | None = None,
 ) -> MetaRLState:
-    """Start meta-training `agent`, or a fresh one.
+    """Begin meta-training `agent`, or a fresh one.
+
+    Args:
+        key: all randomness follows from it.
+        family: whose tasks it is meta-trained on.
+        config: how it is meta-trained.
+        agent: an agent to go on from; None for an untrained one.
 
     Raises:
         ValueError: a context is to adapt, and `agent` has none that learns.
@@ -55,7 +56,7 @@ def init(
     if agent is not None and config.adapts == "context" and not agent.actor.body.learns_context:
         raise ValueError(
             "adapts is context, but this agent has no context that learns: build it with "
-            "meta.outer.new_agent, or choose adapts policy or head"
+            "meta.inner.new_agent, or choose adapts policy or head"
         )
     if agent is None:
         agent = new_agent(agent_key, family, config)
@@ -71,55 +72,67 @@ def init(
 
 
 def meta_iterate(
-    state: MetaRLState, family: TaskFamily, config: MetaRLConfig
+    state: MetaRLState, sampler: TaskSampler, config: MetaRLConfig, experts: Experts | None = None
 ) -> tuple[MetaRLState, Metrics]:
-    """One meta-update on new tasks, paid as they pay. Pure."""
+    """One meta-update on new tasks, paid as they pay. Pure where the sampler is.
+
+    Args:
+        state: where meta-training stands.
+        sampler: who acts.
+        config: how it is meta-trained.
+        experts: of some tasks, which are then played and imitated (`config.method` guided).
+
+    Returns:
+        The state after the meta-update, and its metrics, see `meta_step`.
+    """
     key, task_key, play_key = jax.random.split(state.key, 3)
-    tasks = jax.vmap(family.sample)(jax.random.split(task_key, config.meta_batch))
-    state, _, metrics = meta_step(play_key, state, family, config, tasks)
+    if experts is None:
+        tasks = sampler.sample_tasks(task_key, config.meta_batch)
+    else:
+        experts = experts.some(task_key, config.meta_batch)
+        tasks = experts.tasks
+    state, _, metrics = meta_step(play_key, state, sampler, config, tasks, experts=experts)
     return eqx.tree_at(lambda s: s.key, state, key), metrics
 
 
 def meta_step(
     key: PRNGKeyArray,
     state: MetaRLState,
-    family: TaskFamily,
+    sampler: TaskSampler,
     config: MetaRLConfig,
     tasks: Task,
     inner_reward: RewardSource | None = None,
     outer_reward: RewardSource | None = None,
+    experts: Experts | None = None,
 ) -> tuple[MetaRLState, InnerLoop, Metrics]:
-    """Inner loops in a batch of tasks, then a meta-update by their data. Pure.
+    """Inner loops in a batch of tasks, then a meta-update by their data. Pure where the sampler is.
 
     Args:
         key: for the episodes that are played.
         state: where meta-training stands.
-        family: whose tasks these are.
+        sampler: who acts.
         config: of the same methods and shapes as `state` was begun with.
         tasks: `config.meta_batch` of them.
         inner_reward: pays what the inner steps learn from, dimensions (task, episode, time); None
             leaves it as the tasks paid.
         outer_reward: likewise what the meta-update learns from.
+        experts: of these very tasks, for guided meta-training.
 
-    Metrics hold the true mean return before adaptation (`return_before`) and after it (`return`).
+    Returns:
+        The state after the meta-update, what the inner loops left, and metrics, among them the true
+        mean return before adaptation (`return_before`) and after it (`return`).
     """
-    count = config.meta_batch
-    agents = for_each(count, state.agent)
+    update, advise_all = (learn, advise) if sampler.pure else (_compiled_learn, _compiled_advise)
+    agents = for_each(config.meta_batch, state.agent)
     loop = play_and_adapt(
-        key, family, spread(tasks), spread(agents), state.rule, config, config.inner_steps,
+        key, sampler, spread(tasks), spread(agents), state.rule, config, config.inner_steps,
         inner_reward, outer_reward,
     )  # fmt: skip
-    state, metrics = learn(state, loop, config)
+    advice = None if experts is None else advise_all(experts, loop, std=config.advice_std)
+    state, metrics = update(state, loop, config=config, advice=advice)
     state = eqx.tree_at(lambda s: s.iteration, state, state.iteration + 1)
-    return (
-        state,
-        loop,
-        metrics
-        | {
-            "return_before": loop.returns[0].mean(),
-            "return": loop.returns[-1].mean(),
-        },
-    )
+    returns = {"return_before": loop.returns[0].mean(), "return": loop.returns[-1].mean()}
+    return state, loop, metrics | returns
 
 
 def learn(
@@ -142,39 +155,107 @@ def learn(
     return state, metrics
 
 
+_compiled_init = partial(jax.jit, static_argnames=("family", "config"))(init)
+_compiled_learn = partial(jax.jit, static_argnames=("config",))(learn)
+_compiled_advise = partial(jax.jit, static_argnames=("std",))(advise)
+
+
 def iterate(
-    state: MetaRLState, family: TaskFamily, config: MetaRLConfig, iterations: int = 1
+    state: MetaRLState,
+    sampler: TaskSampler,
+    config: MetaRLConfig,
+    iterations: int = 1,
+    experts: Experts | None = None,
 ) -> tuple[MetaRLState, dict[str, Float[Array, " iteration"]]]:
-    """So many times `meta_iterate`, compiled and on all devices; metrics are of each."""
-    return on_all(partial(_iterate, family, config, iterations), config.meta_batch)(state)
+    """So many times `meta_iterate`; of a pure sampler one program, on all devices.
+
+    Returns the state, and metrics of each iteration.
+    """
+    if sampler.pure:
+        run = on_all(partial(_iterate, config, iterations), config.meta_batch)
+        return run(state, sampler, experts)
+    rows = []
+    for _ in range(iterations):
+        state, metrics = meta_iterate(state, sampler, config, experts)
+        rows.append(metrics)
+    return state, jax.tree.map(lambda *x: jnp.stack(x), *rows)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _iterate(family, config, iterations, state):
-    step = lambda state, _: meta_iterate(state, family, config)
+@partial(jax.jit, static_argnums=(0, 1))
+def _iterate(config, iterations, state, sampler, experts):
+    step = lambda state, _: meta_iterate(state, sampler, config, experts)
     return jax.lax.scan(step, state, length=iterations)
 
 
-def meta_train(
-    state: MetaRLState, family: TaskFamily, config: MetaRLConfig, every: int = 10
-) -> Iterator[tuple[MetaRLState, dict[str, float]]]:
-    """Meta-train on the tasks' own reward until `config.iterations` are done.
+def training(
+    key: PRNGKeyArray,
+    sampler: TaskSampler,
+    config: MetaRLConfig,
+    experts: Experts | None = None,
+    every: int = 1,
+) -> Loop[MetaRLState]:
+    """Meta-training on the tasks' own reward, as a `training.Loop`.
 
-    Yields the state and the mean metrics of every `every` iterations: stop iterating to stop, keep
-    a state to go on from it.
+    Args:
+        key: all randomness follows from it.
+        sampler: who acts.
+        config: how it is meta-trained.
+        experts: see `meta_iterate`.
+        every: iterations of a step, over which its metrics are means.
 
     Raises:
         ValueError: `every` is below 1.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1, but is {every}")
-    while int(state.iteration) < config.iterations:
+    steps = config.episodes_of_iteration * sampler.horizon
+    spent = {} if experts is None else {"expert_steps": experts.count * config.expert_steps}
+
+    def step(state: MetaRLState, done: int) -> tuple[MetaRLState, dict[str, Any]]:
         count = min(every, config.iterations - int(state.iteration))
-        state, metrics = iterate(state, family, config, count)
-        yield (
-            state,
-            {
-                "iteration": int(state.iteration),
-                **{name: float(values.mean()) for name, values in metrics.items()},
-            },
-        )
+        state, metrics = iterate(state, sampler, config, count, experts)
+        means = {name: float(values.mean()) for name, values in metrics.items()}
+        return state, {"steps": int(state.iteration) * steps} | means | spent
+
+    return Loop(
+        start=lambda: _compiled_init(key, sampler.family, config),
+        step=step,
+        total=-(-config.iterations // every),
+        unit="iterations" if every == 1 else f"times {every} iterations",
+    )
+
+
+def meta_train(
+    state: MetaRLState,
+    sampler: TaskSampler,
+    config: MetaRLConfig,
+    every: int = 10,
+    experts: Experts | None = None,
+) -> Iterator[tuple[MetaRLState, dict[str, Any]]]:
+    """Meta-train on the tasks' own reward until `config.iterations` are done.
+
+    Args: as of `training`; `state` is from `init`, or one that was yielded before.
+
+    Yields:
+        The state and the mean metrics of every `every` iterations: stop iterating to stop, keep a
+        state to go on from it.
+
+    Raises:
+        ValueError: `every` is below 1.
+        DivergedError: the state or a return is no number any more.
+    """
+    loop = training(state.key, sampler, config, experts, every)
+    left = -(-(config.iterations - int(state.iteration)) // every)
+    for after, metrics in run(loop, state, done=loop.total - left):
+        yield after, {"iteration": int(after.iteration)} | metrics
+
+
+def prior_of(state: MetaRLState, family: Tasks, config: MetaRLConfig) -> GradientPrior:
+    """What has been meta-learned so far, to adapt to new tasks from.
+
+    Raises:
+        ValueError: the family's name stands for another one, see `envs.check_name`.
+    """
+    check_name(family)
+    shape = GradientShape(family.name, config)
+    return GradientPrior(state.agent, state.rule, None, None, shape)

@@ -80,8 +80,8 @@ def outer_step(config: MetaRLConfig) -> OuterStep:
     """The one that `config` asks for."""
     if config.method == "guided":
         raise ValueError(
-            "guided meta-training is told what experts do, which meta.host.iterate takes: it is "
-            "for simulators outside the program. Choose another method, such as promp"
+            "guided meta-training is told what experts do, which meta.outer.iterate takes. Choose "
+            "another method, such as promp, where there are none"
         )
     if config.method == "reptile":
         return towards_adapted

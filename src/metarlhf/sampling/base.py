@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.envs.base import Spaces
+from metarlhf.envs.base import Spaces, Tasks
 from metarlhf.networks import Agent, Policy
 from metarlhf.types import Observation, State, Task, Trajectory
 
@@ -103,6 +103,11 @@ class TaskSampler(Protocol):
 
     pure: ClassVar[bool]
     """As of a `Sampler`."""
+
+    @property
+    def family(self) -> Tasks:
+        """Whose tasks these are."""
+        ...
 
     @property
     def horizon(self) -> int:
