@@ -166,7 +166,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         if app.state.sign_ins.left(address) < 1:
             raise HTTPException(429, "too many failed attempts to sign in: wait a minute")
         cookie = request.cookies.get(app.state.cookie, "")
-        known = await app.state.sessions.who(cookie, events.now()) if cookie else None
+        known = await app.state.sessions.who(cookie)
         if known is None or body.token is not None:
             admitted = await writer.write(lambda c: _admit(c, run, app.state.settings, body))
             if admitted is None:
@@ -252,7 +252,7 @@ def _talk(app: FastAPI, database: Database, run: str, writer: Writer) -> None:
         cookie = request.cookies.get(app.state.cookie, "")
 
         async def may_stay() -> bool:
-            return await app.state.sessions.who(cookie, events.now()) is not None
+            return await app.state.sessions.who(cookie) is not None
 
         return events.stream(watch, who.id, may_stay)
 

@@ -20,11 +20,6 @@ LOOK, SILENCE = 0.3, 10.0
 _RETRY = 1_000
 
 
-def now() -> float:
-    """A clock that never goes back."""
-    return time.monotonic()
-
-
 class Seen(NamedTuple):
     """What everybody's page shows, and a version that differs where it has changed."""
 
@@ -47,9 +42,9 @@ class Watch:
             LabelError: the labels are not there any more.
         """
         async with self._lock:
-            if now() - self._at > LOOK:
+            if time.monotonic() - self._at > LOOK:
                 self._seen = await run_in_threadpool(self._database.query, _look, self._run)
-                self._at = now()
+                self._at = time.monotonic()
             return self._seen
 
     async def mine(self, annotator: int) -> dict[str, int]:

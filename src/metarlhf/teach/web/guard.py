@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metarlhf.teach import Database, people
 from metarlhf.teach.people import Annotator
-from metarlhf.teach.web import events
 
 # What a cookie's name begins with; a lesson's number follows, as ports do not tell cookies apart.
 COOKIE = "metarlhf-"
@@ -191,8 +190,11 @@ class Sessions:
         self._database, self._run = database, run
         self._known: dict[str, tuple[float, Annotator]] = {}
 
-    async def who(self, cookie: str, now: float) -> Annotator | None:
+    async def who(self, cookie: str) -> Annotator | None:
         """Whose cookie it is; None: nobody's."""
+        if not cookie:
+            return None
+        now = time.monotonic()
         at, known = self._known.get(cookie, (0.0, None))
         if known is not None and now - at < self.KNOWN:
             return known
@@ -208,7 +210,7 @@ class Sessions:
 async def annotator(request: Request) -> Annotator:
     """Who asks. What changes something must also say what another site cannot know."""
     cookie = request.cookies.get(request.app.state.cookie, "")
-    found = await request.app.state.sessions.who(cookie, events.now()) if cookie else None
+    found = await request.app.state.sessions.who(cookie)
     if found is None:
         raise HTTPException(401, "sign in first: open the page by the address that you were given")
     said, right = request.headers.get(_CSRF_HEADER, ""), csrf_of(cookie)
