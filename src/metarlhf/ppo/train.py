@@ -245,7 +245,7 @@ def learn(
 
 def iterate(
     state: TrainState, sampler: Sampler, config: PPOConfig, reward: RewardSource | None = None
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, dict[str, Any]]:
     """One update: collect, pay, learn. Pure where the sampler is: `vmap` it over seeds or tasks.
 
     Args:
@@ -274,7 +274,7 @@ def iterate_many(
     config: PPOConfig,
     updates: int,
     reward: RewardSource | None = None,
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, dict[str, Float[Array, " update"]]]:
     """Several updates of a pure sampler in one compiled program; metrics are stacked.
 
     `reward` may be a pytree, whose arrays are no part of the program, or any function: another one
