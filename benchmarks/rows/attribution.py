@@ -20,20 +20,21 @@ from benchmarks.harness import Result
 from metarlhf import envs
 from metarlhf.explain import (
     BeliefReward,
-    InTermsOf,
-    OfInputs,
+    RewardOfInputs,
+    SubstitutedReward,
     TaskReward,
+    collect_transitions,
     completeness_error,
     features_of,
     fidelity,
     fit_additive,
-    in_terms_of_the_rest,
     inputs_of,
     integrated_gradients,
+    relative_importance,
+    subsample,
+    substitute_dependent,
+    sum_by_feature,
 )
-from metarlhf.explain.attribution import by_feature, shares
-from metarlhf.explain.distances import play
-from metarlhf.explain.landscape import spaced
 from metarlhf.meta.adapt import adapt
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
@@ -101,7 +102,7 @@ def compare(family, task, state, clips, seed):
     and as they are looked at, and in the one line; cosine of the attributions; how much of the
     learned reward is told in those terms; and its attribution.
     """
-    played = play(jax.random.key(seed), family, task, state.ppo.agent.actor, 4)
+    played = collect_transitions(jax.random.key(seed), family, task, state.ppo.agent.actor, 4)
     flat = lambda x: np.asarray(x).reshape(-1, *x.shape[2:])
     obs, action = (np.concatenate([flat(a), flat(b)]) for a, b in (
         (clips.obs, played.obs), (clips.action, played.action)
@@ -110,15 +111,17 @@ def compare(family, task, state, clips, seed):
     features = features_of(family)
 
     def attributed(reward):
-        found = integrated_gradients(reward, spaced(x, STEPS), spaced(x, REFERENCES))
-        return completeness_error(found), shares(by_feature(np.asarray(found.parts), features))
+        found = integrated_gradients(reward, subsample(x, STEPS), subsample(x, REFERENCES))
+        return completeness_error(found), relative_importance(
+            sum_by_feature(np.asarray(found.parts), features)
+        )
 
-    pays = OfInputs(BeliefReward(state.belief), family)
+    pays = RewardOfInputs(BeliefReward(state.belief), family)
     _, looked_at = attributed(pays)
-    _, terms = in_terms_of_the_rest(pays, x, features, looked_at)
-    error, learned = attributed(InTermsOf(pays, terms))
-    of_task = OfInputs(TaskReward(task, family), family)
-    _, true = attributed(InTermsOf(of_task, terms))
+    _, terms = substitute_dependent(pays, x, features, looked_at)
+    error, learned = attributed(SubstitutedReward(pays, terms))
+    of_task = RewardOfInputs(TaskReward(task, family), family)
+    _, true = attributed(SubstitutedReward(of_task, terms))
     _, true_looks_at = attributed(of_task)
 
     def agree(weight, true):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metarlhf.explain import features_of, fit_additive, read_additive
-from metarlhf.explain.landscape import BLOCK, EVERY
 from metarlhf.explain.rewards import Feature
+from metarlhf.explain.steps import BLOCK, TEST_EVERY
 from metarlhf.reward import Ensemble, EnsembleConfig
 from tests.explain.made_up import FAMILY
 
@@ -47,7 +47,7 @@ def test_what_is_no_sum_is_not_told_to_be_one():
     paid = X[:, 0] + noise * X[:, 0].std()
     half = fit_additive(X, paid, FEATURES)
     assert named(half) == [("x",)]
-    judged = np.arange(len(X)) // BLOCK % EVERY == EVERY - 1
+    judged = np.arange(len(X)) // BLOCK % TEST_EVERY == TEST_EVERY - 1
     possible = 1 - np.var(noise[judged] * X[:, 0].std()) / np.var(paid[judged])
     assert possible - 0.06 < half.r2 < possible + 0.02
 
@@ -55,7 +55,7 @@ def test_what_is_no_sum_is_not_told_to_be_one():
 def test_an_additive_ensemble_is_read_and_its_curves_add_up_to_it():
     config = EnsembleConfig(members=2, network="additive", hidden=(8,))
     belief = Ensemble.create(jax.random.key(0), FAMILY, config)
-    found = read_additive(belief, FAMILY, X, FEATURES)
+    found = read_additive(belief, X, FEATURES)
     assert found.exact
     assert len(found.shapes) == 4
     paid = np.asarray(belief(jnp.asarray(X[:, :2]), jnp.asarray(X[:, 2:])))
@@ -66,7 +66,7 @@ def test_an_additive_ensemble_is_read_and_its_curves_add_up_to_it():
     np.testing.assert_allclose(total, (paid - paid.mean()) / paid.std(), atol=0.02)
     plain = Ensemble.create(jax.random.key(0), FAMILY, EnsembleConfig(hidden=(8,)))
     with pytest.raises(ValueError, match='only an ensemble with network "additive"'):
-        read_additive(plain, FAMILY, X, FEATURES)
+        read_additive(plain, X, FEATURES)
 
 
 def test_what_is_chosen_is_not_judged_by_the_steps_that_it_was_chosen_by():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metarlhf.explain import answered
+from metarlhf.explain import explain_answers
 from metarlhf.feedback import blank
 from metarlhf.reward import Ensemble, EnsembleConfig, Learned
 from metarlhf.types import Comparison, Feedback, Rating, Segment
@@ -32,9 +32,9 @@ def test_expectations_are_those_of_the_members_and_skips_are_left_out():
         Comparison(left, right, jnp.array([0.0, 1.0, 0.5]), jnp.array([1.0, 0.0, 1.0])),
         Rating(shown, jnp.array([2.0, 7.0]), jnp.array([4.0, 10.0]), jnp.ones(2)),
     )
-    found = answered(Learned(before, after, feedback, blank(FAMILY, 0), FAMILY))
+    found = explain_answers(Learned(before, after, feedback, blank(FAMILY, 0), FAMILY))
     assert [one.number for one in found] == [1, 2, 3, 4]
-    assert [one.said for one in found] == [0.0, 0.5, 2.0, 7.0]
+    assert [one.answer for one in found] == [0.0, 0.5, 2.0, 7.0]
     assert [one.levels for one in found] == [None, None, 4, 10]
     np.testing.assert_array_equal(found[1].clips[0], left.obs[2])
     for belief, expected in ((before, found[1].before), (after, found[1].after)):
@@ -42,8 +42,8 @@ def test_expectations_are_those_of_the_members_and_skips_are_left_out():
         np.testing.assert_allclose(expected, (1 / (1 + np.exp(-difference))).mean(), rtol=1e-4)
     assert all(1 <= one.before <= one.levels for one in found[2:])
     one = found[0]
-    np.testing.assert_allclose(one.surprise, one.before)
-    np.testing.assert_allclose(one.moved, one.before - one.after, atol=1e-6)
+    np.testing.assert_allclose(one.error_before, one.before)
+    np.testing.assert_allclose(one.improvement, one.before - one.after, atol=1e-6)
 
 
 def test_a_mark_that_is_surely_foreseen_is_expected():
@@ -57,4 +57,4 @@ def test_a_mark_that_is_surely_foreseen_is_expected():
     none = clips(5, 0)
     nothing = Comparison(none, none, jnp.zeros(0), jnp.zeros(0))
     learned = Learned(belief, sure, Feedback(nothing, said), blank(FAMILY, 0), FAMILY)
-    assert abs(answered(learned)[0].after - 7) < 0.1
+    assert abs(explain_answers(learned)[0].after - 7) < 0.1

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf.explain import (
-    OfInputs,
+    RewardOfInputs,
     completeness_error,
     features_of,
     integrated_gradients,
     permutation_importance,
 )
-from metarlhf.explain.attribution import by_feature, shares
+from metarlhf.explain.attribution import relative_importance, sum_by_feature
 from tests.explain.made_up import FAMILY, Kink, Quadratic
 
-REWARD = OfInputs(Quadratic(), FAMILY)
+REWARD = RewardOfInputs(Quadratic(), FAMILY)
 X = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4000, 4)), jnp.float32)
 
 
@@ -32,15 +32,13 @@ def test_over_several_references_parts_are_the_mean_and_still_add_up():
     found = integrated_gradients(REWARD, X[:20], references)
     each = [integrated_gradients(REWARD, X[:20], one[None]).parts for one in references]
     np.testing.assert_allclose(found.parts, np.mean(each, axis=0), atol=1e-5)
-    np.testing.assert_allclose(
-        found.explained, REWARD(X[:20]) - REWARD(references).mean(), atol=1e-5
-    )
+    np.testing.assert_allclose(found.total, REWARD(X[:20]) - REWARD(references).mean(), atol=1e-5)
     assert max(completeness_error(found)) < 1e-5
 
 
 def test_parts_that_do_not_add_up_are_found_out():
-    coarse = integrated_gradients(OfInputs(Kink(), FAMILY), X[:50], X[50:52], nodes=1)
-    fine = integrated_gradients(OfInputs(Kink(), FAMILY), X[:50], X[50:52], nodes=200)
+    coarse = integrated_gradients(RewardOfInputs(Kink(), FAMILY), X[:50], X[50:52], nodes=1)
+    fine = integrated_gradients(RewardOfInputs(Kink(), FAMILY), X[:50], X[50:52], nodes=200)
     assert completeness_error(coarse)[0] > 0.05
     assert completeness_error(fine)[0] < 0.01
 
@@ -72,9 +70,9 @@ def test_choices_count_as_one_feature():
     assert features[-1].options == ("push left", "push right")
     x = inputs_of(family, np.zeros((3, 4), np.float32), np.array([0, 1, 1]))
     np.testing.assert_array_equal(x[:, 4:], [[1, 0], [0, 1], [0, 1]])
-    parts = by_feature(np.arange(12.0).reshape(2, 6), features)
+    parts = sum_by_feature(np.arange(12.0).reshape(2, 6), features)
     np.testing.assert_array_equal(parts[:, -1], [9, 21])
-    np.testing.assert_allclose(shares(parts).sum(), 1.0)
+    np.testing.assert_allclose(relative_importance(parts).sum(), 1.0)
 
 
 def test_actions_are_shown_in_the_simulators_units():

@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from metarlhf.explain import TaskReward, dard_form, distance, epic_form
-from metarlhf.explain.distances import play
+from metarlhf.explain import TaskReward, dard_canonical, epic_canonical, pearson_distance
+from metarlhf.explain.steps import collect_transitions
 from tests.explain.made_up import FAMILY, Quadratic, Shaped
 
 KEY, DISCOUNT = jax.random.key(0), 0.9
@@ -29,13 +29,13 @@ class Noise(eqx.Module):
 
 @pytest.fixture(scope="module")
 def steps():
-    found = play(KEY, FAMILY, TASK, None, 6)
+    found = collect_transitions(KEY, FAMILY, TASK, None, 6)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:400], found)
 
 
 def forms(steps):
-    epic = lambda reward: np.asarray(epic_form(KEY, reward, FAMILY, steps, DISCOUNT))
-    dard = lambda reward: np.asarray(dard_form(KEY, reward, FAMILY, TASK, steps, DISCOUNT))
+    epic = lambda reward: np.asarray(epic_canonical(KEY, reward, FAMILY, steps, DISCOUNT))
+    dard = lambda reward: np.asarray(dard_canonical(KEY, reward, FAMILY, TASK, steps, DISCOUNT))
     return {"epic": epic, "dard": dard}
 
 
@@ -44,20 +44,22 @@ def test_what_leaves_the_best_policy_alone_is_no_distance(steps, kind):
     form = forms(steps)[kind]
     reward = Quadratic()
     plain, shaped = form(reward), form(Shaped(reward, 0.4, DISCOUNT))
-    assert distance(plain, shaped) < 0.01
+    assert pearson_distance(plain, shaped) < 0.01
     steps_alone = Shaped(reward, 0.4, DISCOUNT)(steps.obs, steps.action, steps.next_obs)
     paid = reward(steps.obs, steps.action, steps.next_obs)
-    assert distance(np.asarray(paid), np.asarray(steps_alone)) > 0.03
-    assert distance(plain, form(Shaped(reward, 0.4, 0.0))) > 0.03  # no potential's shaping
+    assert pearson_distance(np.asarray(paid), np.asarray(steps_alone)) > 0.03
+    assert pearson_distance(plain, form(Shaped(reward, 0.4, 0.0))) > 0.03  # no potential's shaping
 
 
 @pytest.mark.parametrize("kind", ["epic", "dard"])
 def test_the_opposite_is_farthest_and_what_has_nothing_to_do_with_it_is_between(steps, kind):
     form = forms(steps)[kind]
     plain = form(TaskReward(TASK, FAMILY))
-    assert distance(plain, plain) < 1e-3
-    assert distance(plain, form(Negative(TaskReward(TASK, FAMILY)))) == pytest.approx(1, abs=1e-3)
-    assert distance(plain, form(Noise())) == pytest.approx(0.5**0.5, abs=0.06)
+    assert pearson_distance(plain, plain) < 1e-3
+    assert pearson_distance(plain, form(Negative(TaskReward(TASK, FAMILY)))) == pytest.approx(
+        1, abs=1e-3
+    )
+    assert pearson_distance(plain, form(Noise())) == pytest.approx(0.5**0.5, abs=0.06)
 
 
 def test_the_true_reward_is_what_the_simulator_paid(steps):

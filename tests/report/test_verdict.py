@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 
 from metarlhf import envs
-from metarlhf.explain import Calibration, Explanation, Feature, Follows
-from metarlhf.explain.found import Distance, Importance
-from metarlhf.report.explained_words import following, how_often_right, verdict
-from metarlhf.report.html import signs
+from metarlhf.explain import (
+    Calibration,
+    Dependence,
+    Distance,
+    Explanation,
+    Feature,
+    Importance,
+)
+from metarlhf.report.explanation_text import accuracy, dependence_note, verdict
+from metarlhf.report.html import legend
 from metarlhf.reward.calibration import Reliability
 
 DIAGRAM = Reliability(np.array([0.6, 0.9]), np.array([0.5, 0.9]), np.array([20.0, 60.0]))
@@ -79,11 +85,11 @@ def test_where_nobody_knows_the_true_reward_it_is_how_often_the_model_is_right()
     found = verdict(found_to_be([Distance("after", "before", 0.1, 0.1)], given))
     assert (found.agreement, found.epic) == (None, None)
     assert (found.right, found.believed) == pytest.approx((0.8, 0.825))
-    assert found.sentences[1:] == (how_often_right(given),)
+    assert found.sentences[1:] == (accuracy(given),)
     assert found.sentences[0] == "What was wanted is known from answers alone."
     assert "right in 80\N{NO-BREAK SPACE}% of the 80 answers, each of which" in found.text
     assert "believed it was in 82\N{NO-BREAK SPACE}%" in found.text
-    fresh = how_often_right(Calibration("fresh questions", 1000, {"after": DIAGRAM}))
+    fresh = accuracy(Calibration("fresh questions", 1000, {"after": DIAGRAM}))
     assert "answered by the true reward" in fresh
     assert verdict(found_to_be([])).text == ""
 
@@ -94,29 +100,29 @@ def test_where_nobody_knows_the_true_reward_it_is_how_often_the_model_is_right()
 )
 def test_who_is_as_often_right_as_may_be_by_chance_is_not_called_too_sure(questions, sure, says):
     diagram = Reliability(np.array([sure]), np.array([0.8]), np.array([float(questions)]))
-    told = how_often_right(Calibration("answers left out", questions, {"after": diagram}))
+    told = accuracy(Calibration("answers left out", questions, {"after": diagram}))
     assert told.endswith("%.") == (not says)
     assert says in told
 
 
 @pytest.mark.parametrize("name", ["navigation", "navigation/pearl2019", "reacher", "pendulum"])
 def test_what_shows_the_task_is_left_out_where_nobody_knows_it(name):
-    found = signs(envs.make_family(name))
+    found = legend(envs.make_family(name))
     assert {sign.colour for sign in found if sign.of_task} == {"second"}
     assert any("\N{BLACK STAR}" in sign.sign for sign in found if sign.of_task)
     assert {sign.colour for sign in found if not sign.of_task} == {"first", "ink"}
 
 
 def test_every_family_has_signs():
-    found = signs(envs.make_family("navigation/hazard"))
+    found = legend(envs.make_family("navigation/hazard"))
     assert "where nobody may be" in [sign.means for sign in found if sign.of_task]
-    (pole, cart) = signs(envs.make_family("cartpole"))
+    (pole, cart) = legend(envs.make_family("cartpole"))
     assert "pole" in pole.means
     assert "cart" in cart.means
 
 
 def test_lines_of_observations_have_a_sign_each():
-    found = signs(envs.make_family("gymnax:Pendulum-v1?g=uniform(5,15)"))
+    found = legend(envs.make_family("gymnax:Pendulum-v1?g=uniform(5,15)"))
     assert [sign.means for sign in found] == ["cos theta", "sin theta", "theta dot"]
     assert len({(sign.sign, sign.colour) for sign in found}) == 3
 
@@ -141,10 +147,10 @@ def test_it_is_said_what_is_paid_for_in_vain():
 def test_what_follows_from_what_is_said_in_one_sentence():
     one, two, three = (Feature(name, "", (i,)) for i, name in enumerate("abc"))
     blank = Explanation(**dict.fromkeys(Explanation._fields))
-    follows = [Follows(one, (two,), 1.0), Follows(three, (one, two), 1.0)]
-    said = following(blank._replace(follows=follows))
+    dependent = [Dependence(one, (two,), 1.0), Dependence(three, (one, two), 1.0)]
+    said = dependence_note(blank._replace(dependent=dependent))
     assert said.startswith("In all that was seen, a follows from b, and c from a and b: what")
-    assert "in any way" in following(blank._replace(follows=[]))
+    assert "in any way" in dependence_note(blank._replace(dependent=[]))
 
 
 def test_it_is_said_where_answers_led_away_from_the_true_reward():

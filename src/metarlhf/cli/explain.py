@@ -17,8 +17,8 @@ from metarlhf.errors import UserError
 from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
 from metarlhf.feedback import Teacher
 from metarlhf.networks import load_agent
-from metarlhf.report.explained import JSON, write_explanation
-from metarlhf.report.explained_words import Answerer, headline, verdict
+from metarlhf.report.explanation_page import JSON, write_explanation
+from metarlhf.report.explanation_text import Answerer, headline, verdict
 from metarlhf.reward import Learned, load_reward
 
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     page = write_explanation(
         folder, found, family, task=task if simulated else None,
         references=options.config.references, other=str(options.other) if other else None,
-        by=_answerer(begun) if simulated else "people",
+        answerer=_answerer(begun) if simulated else "people",
     )  # fmt: skip
     result = _result(found, page) | {"seconds": time.monotonic() - begin}
     return show(result, _lines(found, page), options.json)

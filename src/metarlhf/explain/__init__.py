@@ -1,4 +1,4 @@
-"""What a learned reward pays for, where, how sure it is, and why it says so. Pure functions."""
+"""Explanations of learned rewards: attribution, surrogate, maps, distances, calibration."""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
-"""A reward in one line: a sum of curves of one feature each, and of a few maps of two.
+"""A surrogate model of a reward: a generalised additive model with pairwise interactions.
 
-A generalised additive model with interactions (Lou et al. 2013, "Accurate intelligible models with
-pairwise interactions"), fitted to what a learned reward pays where something was seen. How much of
-the reward it tells is measured on steps that it was not fitted to. A reward that is a sum of curves
-by construction (`EnsembleConfig.network`) needs no fit: its curves are read from it.
+A sum of curves of one feature each and of a few maps of two (Lou et al. 2013, "Accurate
+intelligible models with pairwise interactions"), fitted to a learned reward over observed steps.
+Its fidelity is measured on test steps. A reward that is a sum of curves by construction
+(`EnsembleConfig.network`) needs no fit: its curves are read from it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,25 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from metarlhf.envs.base import Shown
-from metarlhf.explain.landscape import held_out, share_told
-from metarlhf.explain.rewards import Feature, across_first
+from metarlhf.explain.rewards import Feature, horizontal_first
+from metarlhf.explain.steps import r_squared, train_test_split
 from metarlhf.reward import Ensemble
 from metarlhf.reward.networks import AdditiveNetwork
 
 # Knots of a curve, and of either axis of a map.
-CURVE, MAP = 11, 7
+CURVE_KNOTS, MAP_KNOTS = 11, 7
 # Parts of a map between two knots, either way.
-FINE = 8
-# What a curve or a map has to tell of the reward to be one of the sum's.
-WORTH = 0.005
-MAPS = 2
+SUBDIVISIONS = 8
+# R² that a curve has to add; a map twice that.
+MIN_GAIN = 0.005
+MAX_MAPS = 2
 
-Name = tuple[int, ...]
-"""A term by the numbers of its features."""
+Key = tuple[int, ...]
+"""A term by the indices of its features."""
 
 
-class Shape(NamedTuple):
+class ShapeFunction(NamedTuple):
     """One term: a curve of one feature, or a map of two."""
 
     features: tuple[Feature, ...]
@@ -40,24 +39,24 @@ class Shape(NamedTuple):
     """Of each feature, as inputs; of a choice its options by number."""
     values: np.ndarray
     """At the knots, [knot] or [first, second], in standard deviations of the reward; linear in
-    between, and on average nothing over the steps."""
+    between, and 0 on average over the steps."""
     weight: float
-    """Its standard deviation over the steps: how much hangs on it."""
+    """Its standard deviation over the steps."""
     deciles: tuple[np.ndarray, ...]
-    """Of each feature, as inputs: where steps are. Empty for a choice."""
-    spread: np.ndarray | None = None
-    """How far the members of a belief disagree about a curve, where it is read from them."""
-    seen: np.ndarray | None = None
-    """Of a map, [first, second] in `FINE` parts between two knots: whether a step was there, or
-    next to it."""
+    """Of each feature over the steps, as inputs. Empty for a choice."""
+    disagreement: np.ndarray | None = None
+    """Of a belief's members about a curve, where it is read from them."""
+    observed: np.ndarray | None = None
+    """Of a map, [first, second] in `SUBDIVISIONS` parts between two knots: whether a step was in
+    the part or next to it."""
 
 
-class Additive(NamedTuple):
-    """A sum of shapes, the weightiest first, and how much of the reward it tells."""
+class AdditiveModel(NamedTuple):
+    """A sum of shape functions, that of the largest weight first."""
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[ShapeFunction, ...]
     r2: float
-    """Share of the reward's variance, on steps that it was neither fitted to nor chosen by."""
+    """Share of the reward's variance, on steps that it was neither fitted to nor selected by."""
     exact: bool
     """The reward is this sum by construction."""
 
@@ -71,53 +70,61 @@ class Additive(NamedTuple):
 
 def fit_additive(
     x: Float[np.ndarray, "step inputs"],
-    paid: Float[np.ndarray, " step"],
+    reward: Float[np.ndarray, " step"],
     features: Sequence[Feature],
-) -> Additive:
-    """The sum of curves and maps that tells most of `paid`, with no more terms than are worth it.
+) -> AdditiveModel:
+    """Fit a sum of curves and maps by stepwise selection.
 
-    Curves are taken in one after the other while each tells `WORTH` of the variance. Then at most
-    `MAPS` maps, each in the place of its two features' curves, while one tells twice that more than
-    they do. Then curves go that are not needed any more. How much is told is found out on steps
-    that had no part in the choice.
+    Curves are added one after the other while each explains `MIN_GAIN` more of the variance. Then
+    at most `MAX_MAPS` maps, each in the place of its two features' curves, while one explains twice
+    that more than they do. Then curves go that are not needed any more.
+
+    Args:
+        x: observed steps.
+        reward: of each step.
+        features: all features of the inputs.
+
+    Returns:
+        The model, its R² measured on steps that had no part in the selection.
     """
-    paid = _standardised(paid)
-    fitted, judged = held_out(len(paid))
-    apart = tuple(np.flatnonzero(fitted)[part] for part in held_out(int(fitted.sum())))
-    terms: dict[Name, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
-    fit = lambda chosen: _fit([terms[name] for name in chosen], paid, *apart)
-    chosen = _best_first(fit, [], list(terms), lambda name: (), WORTH, len(terms))
-    single = sorted([i for (i, *_) in chosen if len(features[i].columns) == 1][:6])
-    pairs: list[Name] = [(i, j) for n, i in enumerate(single) for j in single[n + 1 :]]
-    terms |= {(i, j): _Term.of(x, across_first((features[i], features[j]))) for i, j in pairs}
-    instead = lambda pair: [(i,) for i in pair]
-    chosen = _best_first(fit, chosen, pairs, instead, 2 * WORTH, MAPS)
-    for name in [name for name in chosen if len(name) == 1]:
-        rest = [other for other in chosen if other != name]
-        if fit(rest).r2 > fit(chosen).r2 - WORTH:
+    reward = np.asarray(reward, np.float64)
+    reward = (reward - reward.mean()) / max(reward.std(), 1e-12)
+    train, test = train_test_split(len(reward))
+    selection = tuple(np.flatnonzero(train)[part] for part in train_test_split(int(train.sum())))
+    terms: dict[Key, _Term] = {(i,): _Term.of(x, (feature,)) for i, feature in enumerate(features)}
+    fit = lambda chosen: _fit([terms[key] for key in chosen], reward, *selection)
+    chosen = _forward_selection(fit, [], list(terms), lambda key: (), MIN_GAIN, len(terms))
+    scalar = sorted([i for (i, *_) in chosen if len(features[i].columns) == 1][:6])
+    pairs: list[Key] = [(i, j) for n, i in enumerate(scalar) for j in scalar[n + 1 :]]
+    terms |= {(i, j): _Term.of(x, horizontal_first((features[i], features[j]))) for i, j in pairs}
+    replaced = lambda pair: [(i,) for i in pair]
+    chosen = _forward_selection(fit, chosen, pairs, replaced, 2 * MIN_GAIN, MAX_MAPS)
+    for key in [key for key in chosen if len(key) == 1]:
+        rest = [other for other in chosen if other != key]
+        if fit(rest).r2 > fit(chosen).r2 - MIN_GAIN:
             chosen = rest
-    found = _fit([terms[name] for name in chosen], paid, fitted, judged)
-    shapes = sorted(found.shapes, key=lambda shape: -shape.weight)
-    return Additive(tuple(shapes), found.r2, exact=False)
+    final = _fit([terms[key] for key in chosen], reward, train, test)
+    shapes = sorted(final.shapes, key=lambda shape: -shape.weight)
+    return AdditiveModel(tuple(shapes), final.r2, exact=False)
 
 
-def _best_first(
-    fit: Callable[[list[Name]], "_Fit"],
-    chosen: list[Name],
-    candidates: Sequence[Name],
-    instead: Callable[[Name], Sequence[Name]],
-    worth: float,
-    most: int,
-) -> list[Name]:
-    """Take in what tells most, each `instead` of some others, while it is worth it."""
-    for _ in range(most):
+def _forward_selection(
+    fit: Callable[[list[Key]], "_Fit"],
+    chosen: list[Key],
+    candidates: Sequence[Key],
+    replaced: Callable[[Key], Sequence[Key]],
+    min_gain: float,
+    max_steps: int,
+) -> list[Key]:
+    """Add the best candidate in the place of those that it replaces, while it gains enough."""
+    for _ in range(max_steps):
         tried = [
-            [*(n for n in chosen if n not in instead(name)), name]
-            for name in candidates
-            if name not in chosen
+            [*(other for other in chosen if other not in replaced(key)), key]
+            for key in candidates
+            if key not in chosen
         ]
-        fits = [fit(names).r2 for names in tried]
-        if not fits or max(fits) < fit(chosen).r2 + worth:
+        fits = [fit(keys).r2 for keys in tried]
+        if not fits or max(fits) < fit(chosen).r2 + min_gain:
             break
         chosen = tried[int(np.argmax(fits))]
     return chosen
@@ -128,28 +135,29 @@ class _Term(NamedTuple):
     knots: tuple[np.ndarray, ...]
     basis: np.ndarray
     deciles: tuple[np.ndarray, ...]
-    seen: np.ndarray | None
+    observed: np.ndarray | None
 
     @staticmethod
     def of(x: np.ndarray, features: tuple[Feature, ...]) -> "_Term":
-        """Its knots, and each step's place among them: a row sums to 1."""
-        count = CURVE if len(features) == 1 else MAP
-        knots, bases = zip(*(_hats(x, feature, count) for feature in features), strict=True)
+        """Its knots, and each step's weights of them: a row sums to 1."""
+        count = CURVE_KNOTS if len(features) == 1 else MAP_KNOTS
+        knots, bases = zip(*(_hat_basis(x, feature, count) for feature in features), strict=True)
         basis = bases[0]
         for other in bases[1:]:
             basis = (basis[:, :, None] * other[:, None, :]).reshape(len(x), -1)
-        seen = None
+        observed = None
         if len(features) == 2:
-            seen = _seen(np.asarray(x)[:, [feature.columns[0] for feature in features]], knots)
-        return _Term(features, knots, basis, _deciles(x, features), seen)
+            points = np.asarray(x)[:, [feature.columns[0] for feature in features]]
+            observed = _observed_parts(points, knots)
+        return _Term(features, knots, basis, _deciles(x, features), observed)
 
 
 class _Fit(NamedTuple):
-    shapes: list[Shape]
+    shapes: list[ShapeFunction]
     r2: float
 
 
-def _hats(x: np.ndarray, feature: Feature, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _hat_basis(x: np.ndarray, feature: Feature, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Knots where steps are, and the share of each knot in a step (linear interpolation)."""
     column, *more = feature.columns
     if more:
@@ -161,19 +169,20 @@ def _hats(x: np.ndarray, feature: Feature, count: int) -> tuple[np.ndarray, np.n
     return knots, np.stack([np.interp(value, knots, row) for row in np.eye(len(knots))], axis=1)
 
 
-def finely(knots: np.ndarray) -> np.ndarray:
-    """The knots, and between two of them so many places that they make `FINE` parts."""
-    return np.interp(np.arange(FINE * (len(knots) - 1) + 1) / FINE, np.arange(len(knots)), knots)
+def refine(knots: np.ndarray) -> np.ndarray:
+    """Divide each interval between two knots into `SUBDIVISIONS` parts."""
+    index = np.arange(SUBDIVISIONS * (len(knots) - 1) + 1) / SUBDIVISIONS
+    return np.interp(index, np.arange(len(knots)), knots)
 
 
-def _seen(places: np.ndarray, knots: tuple[np.ndarray, ...]) -> np.ndarray:
-    """See `Shape.seen`."""
-    seen: np.ndarray = np.histogram2d(*places.T, bins=[finely(own) for own in knots])[0] > 0
+def _observed_parts(points: np.ndarray, knots: tuple[np.ndarray, ...]) -> np.ndarray:
+    """See `ShapeFunction.observed`."""
+    observed: np.ndarray = np.histogram2d(*points.T, bins=[refine(own) for own in knots])[0] > 0
     for axis in (0, 1):
-        around = np.pad(seen, [(1, 1) if i == axis else (0, 0) for i in (0, 1)])
+        around = np.pad(observed, [(1, 1) if i == axis else (0, 0) for i in (0, 1)])
         shifted = np.lib.stride_tricks.sliding_window_view(around, 3, axis)
-        seen = np.asarray(shifted.any(-1))
-    return seen
+        observed = np.asarray(shifted.any(-1))
+    return observed
 
 
 def _deciles(x: np.ndarray, features: tuple[Feature, ...]) -> tuple[np.ndarray, ...]:
@@ -181,37 +190,41 @@ def _deciles(x: np.ndarray, features: tuple[Feature, ...]) -> tuple[np.ndarray, 
     return tuple(np.quantile(np.asarray(x)[:, i], np.linspace(0.1, 0.9, 9)) for i in columns)
 
 
-def _fit(terms: Sequence[_Term], paid: np.ndarray, fitted: np.ndarray, judged: np.ndarray) -> _Fit:
-    """Least squares with a little ridge, which keeps what steps do not settle near nothing."""
+def _fit(terms: Sequence[_Term], reward: np.ndarray, train: np.ndarray, test: np.ndarray) -> _Fit:
+    """Least squares with a little ridge, which keeps undetermined coefficients near 0."""
     if not terms:
         return _Fit([], 0.0)
     basis = np.concatenate([term.basis - term.basis.mean(0) for term in terms], axis=1)
-    train, mean = basis[fitted], paid[fitted].mean()
-    ridge = 1e-3 * len(train) / basis.shape[1] * np.eye(basis.shape[1])
-    coefficients = np.linalg.solve(train.T @ train + ridge, train.T @ (paid[fitted] - mean))
-    r2 = share_told(paid[judged], mean + basis[judged] @ coefficients)
+    rows, mean = basis[train], reward[train].mean()
+    ridge = 1e-3 * len(rows) / basis.shape[1] * np.eye(basis.shape[1])
+    coefficients = np.linalg.solve(rows.T @ rows + ridge, rows.T @ (reward[train] - mean))
+    r2 = r_squared(reward[test], mean + basis[test] @ coefficients)
     shapes, begin = [], 0
     for term in terms:
         own = coefficients[begin : begin + term.basis.shape[1]]
         begin += term.basis.shape[1]
         value = term.basis @ own
         shape = own.reshape([len(knots) for knots in term.knots]) - value.mean()
+        weight, deciles = float(value.std()), term.deciles
         shapes.append(
-            Shape(
-                term.features, term.knots, shape, float(value.std()), term.deciles, seen=term.seen
-            )
+            ShapeFunction(term.features, term.knots, shape, weight, deciles, None, term.observed)
         )
     return _Fit(shapes, r2)
 
 
 def read_additive(
     belief: Ensemble,
-    family: Shown,
     x: Float[np.ndarray, "step inputs"],
     features: Sequence[Feature],
     points: int = 41,
-) -> Additive:
-    """The curves that an ensemble of additive networks is made of, the mean of its members.
+) -> AdditiveModel:
+    """The curves of an ensemble of additive networks, the mean of its members.
+
+    Args:
+        belief: the ensemble.
+        x: observed steps, over which curves are drawn and scaled.
+        features: all features of the inputs.
+        points: knots of a curve.
 
     Raises:
         ValueError: its networks are not additive.
@@ -220,15 +233,15 @@ def read_additive(
         raise ValueError('only an ensemble with network "additive" is a sum of curves')
     parts = jax.jit(jax.vmap(lambda network, x: network.parts(x), (0, None)))
     network, x = belief.models.network, np.asarray(x)
-    seen = np.asarray(parts(network, jnp.asarray(x)))
-    std = max(float(seen.mean(0).sum(-1).std()), 1e-12)
+    observed = np.asarray(parts(network, jnp.asarray(x)))
+    std = max(float(observed.mean(0).sum(-1).std()), 1e-12)
     low, high = x.min(0), x.max(0)
     grid = low + np.linspace(0, 1, points)[:, None] * (high - low)
     drawn = np.asarray(parts(network, jnp.asarray(grid, jnp.float32)))
     shapes = []
     for feature in features:
         columns = list(feature.columns)
-        offset = seen[..., columns].sum(-1).mean(1, keepdims=True)
+        offset = observed[..., columns].sum(-1).mean(1, keepdims=True)
         if len(columns) == 1:
             knots, values = grid[:, columns[0]], drawn[..., columns[0]]
         else:
@@ -237,13 +250,9 @@ def read_additive(
             knots = np.arange(len(columns))
             values = off.sum(-1, keepdims=True) + on - off
         values = (values - offset) / std
-        weight = float(seen[..., columns].sum(-1).mean(0).std()) / std
-        where = _deciles(x, (feature,))
-        shapes.append(Shape((feature,), (knots,), values.mean(0), weight, where, values.std(0)))
+        weight = float(observed[..., columns].sum(-1).mean(0).std()) / std
+        mean, std_of_members = values.mean(0), values.std(0)
+        deciles = _deciles(x, (feature,))
+        shapes.append(ShapeFunction((feature,), (knots,), mean, weight, deciles, std_of_members))
     shapes.sort(key=lambda shape: -shape.weight)
-    return Additive(tuple(shapes), 1.0, exact=True)
-
-
-def _standardised(paid: np.ndarray) -> np.ndarray:
-    paid = np.asarray(paid, np.float64)
-    return (paid - paid.mean()) / max(paid.std(), 1e-12)
+    return AdditiveModel(tuple(shapes), 1.0, exact=True)

@@ -1,7 +1,4 @@
-"""Which features a reward pays for: integrated gradients, and beside them permutations.
-
-What a learned reward pays for: how much of it each feature accounts for.
-"""
+"""Feature importance of a reward, by integrated gradients and by permutation."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,35 +9,50 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from metarlhf.explain.following import Follows, InTermsOf, in_terms_of_the_rest, nothing_follows
-from metarlhf.explain.found import Importance
-from metarlhf.explain.landscape import spaced
-from metarlhf.explain.rewards import Feature, OfInputs, Pays
+from metarlhf.explain.dependence import (
+    Dependence,
+    SubstitutedReward,
+    no_substitution,
+    substitute_dependent,
+)
+from metarlhf.explain.rewards import Feature, RewardFunction, RewardOfInputs
+from metarlhf.explain.steps import subsample
+
+# Steps that attributions are taken over.
+ATTRIBUTED_STEPS = 256
+BEFORE, AFTER, TRUE = "before", "after", "true"
+"""Names of rewards: learned, before and after the answers, and the task's own."""
 
 
 class Attribution(NamedTuple):
-    """How much of each step's reward each input accounts for, beside the reference steps."""
+    """How much each input contributes to each step's reward, relative to the reference steps."""
 
     parts: Float[Array, "step inputs"]
-    explained: Float[Array, " step"]
+    total: Float[Array, " step"]
     """The step's reward, minus the mean reward of the reference steps: what parts should sum to."""
 
 
-def completeness_error(found: Attribution) -> tuple[float, float]:
-    """How far sums are off: over all steps, and of the worst step.
+class Completeness(NamedTuple):
+    """How far the sums of attributions are off."""
 
-    The first as a share of all that was to be explained, the second of the most of any step.
-    """
-    explained = np.abs(found.explained)
-    gap = np.abs(np.asarray(found.parts).sum(-1) - np.asarray(found.explained))
-    if explained.max() <= 0.0:  # A constant reward has nothing to explain, and nothing is said.
-        return float(gap.sum()), float(gap.max())
-    return float(gap.sum() / explained.sum()), float(gap.max() / explained.max())
+    error: float
+    """Over all steps, as a share of the sum of absolute totals."""
+    largest: float
+    """Of the worst step, as a share of the largest total."""
+
+
+def completeness_error(attribution: Attribution) -> Completeness:
+    """How exactly attributions add up; of a constant reward in its own unit."""
+    total = np.abs(attribution.total)
+    gap = np.abs(np.asarray(attribution.parts).sum(-1) - np.asarray(attribution.total))
+    if total.max() <= 0.0:
+        return Completeness(float(gap.sum()), float(gap.max()))
+    return Completeness(float(gap.sum() / total.sum()), float(gap.max() / total.max()))
 
 
 @eqx.filter_jit
 def integrated_gradients(
-    reward: Pays,
+    reward: RewardFunction,
     x: Float[Array, "step inputs"],
     references: Float[Array, "reference inputs"],
     nodes: int = 32,
@@ -48,46 +60,63 @@ def integrated_gradients(
     """Integrated gradients (Sundararajan et al. 2017, equation 1), the mean over `references`.
 
     The part of input i is (x_i - x'_i) times the integral of the reward's derivative by it on the
-    straight way from the reference x' to x, by Gauss and Legendre's rule of so many `nodes`. Parts
-    sum to the difference of both rewards (completeness): `completeness_error` says how exactly.
+    straight line from the reference x' to x, by the Gauss-Legendre rule with `nodes` nodes. Parts
+    sum to the difference of both rewards (completeness), see `completeness_error`.
 
-    With several references, steps that were really seen, no part depends on one arbitrary zero
+    With several references, steps that were observed, no part depends on one arbitrary zero
     (Erion et al. 2021, "expected gradients").
+
+    Args:
+        reward: differentiable; a tree of arrays that can be called.
+        x: steps to explain.
+        references: baselines to average over.
+        nodes: of the integral.
+
+    Returns:
+        Attributions of each step, in the reward's unit.
     """
     points, weights = np.polynomial.legendre.leggauss(nodes)
-    shares = jnp.asarray((points + 1) / 2, x.dtype)[:, None, None]
+    fractions = jnp.asarray((points + 1) / 2, x.dtype)[:, None, None]
     weights = jnp.asarray(weights / 2, x.dtype)
     gradient = jax.grad(lambda x: reward(x).sum())
 
     def along(total, reference):
-        slopes = gradient(reference + shares * (x - reference))
+        slopes = gradient(reference + fractions * (x - reference))
         return total + (x - reference) * jnp.tensordot(weights, slopes, 1), None
 
     total, _ = jax.lax.scan(along, jnp.zeros_like(x), references)
-    return Attribution(total / references.shape[0], _beyond(reward(x), reward(references).mean()))
-
-
-def _beyond(paid: Float[Array, " step"], usual: Float[Array, ""]) -> Float[Array, " step"]:
-    """What is paid beyond the usual; nothing where that is lost in rounding, as of a constant."""
-    beyond = paid - usual
-    return jnp.where(jnp.abs(beyond) > 8 * jnp.finfo(paid.dtype).eps * jnp.abs(usual), beyond, 0.0)
+    value, baseline = reward(x), reward(references).mean()
+    # 0 where the difference is lost in rounding, as of a constant.
+    lost = 8 * jnp.finfo(value.dtype).eps * jnp.abs(baseline)
+    difference = jnp.where(jnp.abs(value - baseline) > lost, value - baseline, 0.0)
+    return Attribution(total / references.shape[0], difference)
 
 
 @eqx.filter_jit
 def permutation_importance(
     key: PRNGKeyArray,
-    reward: Pays,
+    reward: RewardFunction,
     x: Float[Array, "step inputs"],
     features: tuple[Feature, ...],
     repeats: int = 8,
 ) -> Float[Array, " feature"]:
-    """How much of the reward's variance goes wrong where one feature is taken from another step.
+    """Permutation importance: the error of the reward where one feature is from another step.
 
     Half the mean squared change over the variance (Breiman 2001; as such the total Sobol index
-    where features are independent): 0 for a feature that is not looked at, 1 for the only one.
+    where features are independent): 0 for a feature that is not used, 1 for the only one.
+
+    Args:
+        key: of the permutations.
+        reward: as a function of inputs.
+        x: steps to permute.
+        features: whose importance to take.
+        repeats: permutations to average over.
+
+    Returns:
+        The importance of each feature, as a share of the reward's variance.
     """
-    paid = reward(x)
-    variance = jnp.maximum(jnp.var(paid), 1e-12)
+    value = reward(x)
+    variance = jnp.maximum(jnp.var(value), 1e-12)
     of = np.zeros((len(features), x.shape[1]), bool)
     for row, feature in zip(of, features, strict=True):
         row[list(feature.columns)] = True
@@ -95,62 +124,77 @@ def permutation_importance(
     def importance(inputs):
         key, columns = inputs
         other = jnp.where(columns, x[jax.random.permutation(key, x.shape[0])], x)
-        return jnp.mean((reward(other) - paid) ** 2) / (2 * variance)
+        return jnp.mean((reward(other) - value) ** 2) / (2 * variance)
 
     keys = jax.random.split(key, (repeats, len(features)))
     once = lambda keys: jax.lax.map(importance, (keys, jnp.asarray(of)))
     return jax.lax.map(once, keys).mean(0)
 
 
-def by_feature(
+def sum_by_feature(
     parts: Float[np.ndarray, "step inputs"], features: tuple[Feature, ...]
 ) -> Float[np.ndarray, "step feature"]:
-    """The parts of a feature's inputs, added up."""
+    """Attributions of features: the sums over their inputs."""
     return np.stack([parts[:, list(feature.columns)].sum(-1) for feature in features], axis=-1)
 
 
-def shares(parts: Float[np.ndarray, "step feature"]) -> Float[np.ndarray, " feature"]:
-    """Each feature's share of all that was attributed, signs left aside; they sum to 1, or are all
-    nothing where a reward pays every step alike.
+def relative_importance(parts: Float[np.ndarray, "step feature"]) -> Float[np.ndarray, " feature"]:
+    """Each feature's share of the mean absolute attribution. Shares sum to 1, and are all 0 where a
+    reward is constant.
     """
     size = np.abs(parts).mean(0)
     return size / max(float(size.sum()), 1e-12)
 
 
-# Steps that attributions are taken over.
-ATTRIBUTED = 256
-AFTER = "after"
-"""What the learned reward is called."""
+class Importance(NamedTuple):
+    """How much each feature matters to one reward."""
+
+    gradients: Float[np.ndarray, " feature"]
+    """Share of the absolute integrated gradients; they sum to 1."""
+    permutation: Float[np.ndarray, " feature"]
+    """Permutation importance, a share of the reward's variance."""
 
 
-class PaysFor(NamedTuple):
-    """Of each reward by its name, and of the learned one step by step."""
+class RewardAttribution(NamedTuple):
+    """What rewards depend on."""
 
     importance: dict[str, Importance]
-    follows: list[Follows]
-    learned: Pays
-    """The learned reward, in terms of what does not follow from the rest."""
-    attributed: Attribution
-    """What it is made of, step by step."""
+    """Of each reward by its name."""
+    dependent: list[Dependence]
+    """Features that were substituted."""
+    reward: RewardFunction
+    """The learned reward as a function of independent features."""
+    attribution: Attribution
+    """Of the learned reward, step by step."""
 
 
-def what_it_pays_for(
+def attribute_rewards(
     key: PRNGKeyArray,
-    rewards: Mapping[str, OfInputs],
+    rewards: Mapping[str, RewardOfInputs],
     x: Float[Array, "step inputs"],
     references: Float[Array, "reference inputs"],
     features: tuple[Feature, ...],
-) -> PaysFor:
-    """How much of each reward is paid for each feature, in terms of what varies by itself."""
-    looked = spaced(x, ATTRIBUTED)
-    attribute = lambda reward: integrated_gradients(reward, looked, references)
-    share = lambda found: shares(by_feature(np.asarray(found.parts), features))
-    looks_at = attribute(InTermsOf(rewards[AFTER], nothing_follows(x.shape[1])))
-    follows, terms = in_terms_of_the_rest(rewards[AFTER], np.asarray(x), features, share(looks_at))
-    wants = {name: InTermsOf(reward, terms) for name, reward in rewards.items()}
-    attributed = {name: attribute(reward) for name, reward in wants.items()}
+) -> RewardAttribution:
+    """Feature importance of each reward, in terms of independent features.
+
+    Args:
+        key: of the permutations.
+        rewards: by name, the learned one as `AFTER`.
+        x: observed steps.
+        references: baselines of integrated gradients.
+        features: all features of the inputs.
+    """
+    steps = subsample(x, ATTRIBUTED_STEPS)
+    attribute = lambda reward: integrated_gradients(reward, steps, references)
+    share = lambda one: relative_importance(sum_by_feature(np.asarray(one.parts), features))
+    direct = attribute(SubstitutedReward(rewards[AFTER], no_substitution(x.shape[1])))
+    dependent, substitution = substitute_dependent(
+        rewards[AFTER], np.asarray(x), features, share(direct)
+    )
+    independent = {name: SubstitutedReward(one, substitution) for name, one in rewards.items()}
+    attributions = {name: attribute(reward) for name, reward in independent.items()}
     importance = {}
-    for name, reward in wants.items():
-        permuted = permutation_importance(key, reward, looked, features)
-        importance[name] = Importance(share(attributed[name]), np.asarray(permuted))
-    return PaysFor(importance, follows, wants[AFTER], attributed[AFTER])
+    for name, reward in independent.items():
+        permuted = permutation_importance(key, reward, steps, features)
+        importance[name] = Importance(share(attributions[name]), np.asarray(permuted))
+    return RewardAttribution(importance, dependent, independent[AFTER], attributions[AFTER])

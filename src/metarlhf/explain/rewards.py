@@ -18,7 +18,7 @@ from metarlhf.types import Task
 
 @runtime_checkable
 class StepReward(Protocol):
-    """What a step is paid; any leading dimensions. Continuous actions are in [-1, 1]."""
+    """A reward of steps with any leading dimensions. Continuous actions are in [-1, 1]."""
 
     def __call__(
         self,
@@ -31,8 +31,8 @@ class StepReward(Protocol):
 
 
 class BeliefReward(eqx.Module):
-    """What a belief pays on average, or how likely a step must never be by a cost model, doubt
-    counted in; neither looks at what followed.
+    """The mean reward of a belief, or a cost model's probability that a step is forbidden; neither
+    depends on the next observation.
     """
 
     belief: Belief | CostModel
@@ -47,7 +47,7 @@ class BeliefReward(eqx.Module):
 
 
 class TaskReward(eqx.Module):
-    """What a task pays: for comparison, never for learning."""
+    """The true reward of a task: for comparison, never for learning."""
 
     task: Task
     family: TaskFamily = eqx.field(static=True)
@@ -63,20 +63,20 @@ class TaskReward(eqx.Module):
             action = jnp.argmax(action, axis=-1)
         action = self.family.action_space.from_unit(action)
         action = action.reshape(-1, *action.shape[len(batch) :])
-        paid = jax.vmap(self.family.reward, (0, 0, 0, None))(
+        reward = jax.vmap(self.family.reward, (0, 0, 0, None))(
             obs.reshape(-1, size), action, next_obs.reshape(-1, size), self.task
         )
-        return paid.reshape(batch)
+        return reward.reshape(batch)
 
 
-Pays = Callable[[Float[Array, "*batch inputs"]], Float[Array, "*batch"]]
-"""What is paid for inputs; a tree of arrays that can be called."""
+RewardFunction = Callable[[Float[Array, "*batch inputs"]], Float[Array, "*batch"]]
+"""A reward as a function of inputs; a tree of arrays that can be called."""
 
 
-class OfInputs(eqx.Module):
-    """A reward as a function of what reward networks are fed (see `reward.networks.encode`).
+class RewardOfInputs(eqx.Module):
+    """A reward as a function of a reward network's inputs (see `reward.networks.encode`).
 
-    A reward that depends on what followed is asked what it pays for being where one is.
+    The observation takes the place of the next one in a reward that depends on it.
     """
 
     reward: StepReward
@@ -91,19 +91,19 @@ class OfInputs(eqx.Module):
 def inputs_of(
     family: Shown, obs: Shaped[np.ndarray, "..."], action: Shaped[np.ndarray, "..."]
 ) -> Float[np.ndarray, "row inputs"]:
-    """Steps as reward networks are fed them, a row each, whatever their leading dimensions."""
-    obs, done = obs.reshape(-1, obs.shape[-1]), family.action_space
-    action = action.reshape(-1) if isinstance(done, Discrete) else action.reshape(-1, done.size)
+    """Steps as inputs of reward networks, a row each, whatever their leading dimensions."""
+    obs, space = obs.reshape(-1, obs.shape[-1]), family.action_space
+    action = action.reshape(-1) if isinstance(space, Discrete) else action.reshape(-1, space.size)
     return np.asarray(encode(jnp.asarray(obs), jnp.asarray(action), num_actions_of(family)))
 
 
 class Feature(NamedTuple):
-    """Something that a reward may pay for: an observation, or an action."""
+    """What a reward may depend on: one observation, or one action."""
 
     name: str
     unit: str
     columns: tuple[int, ...]
-    """Where it stands among the inputs; a choice between actions has a column for each."""
+    """Its inputs; a choice between actions has a column for each."""
     options: tuple[str, ...] = ()
     """Names of the choices."""
     offset: float = 0.0
@@ -115,40 +115,37 @@ class Feature(NamedTuple):
         """Its name, with its unit where it has one."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
-    def shown(self, value: np.ndarray) -> np.ndarray:
+    def in_units(self, value: np.ndarray) -> np.ndarray:
         """Inputs in its unit."""
         return self.offset + self.scale * np.asarray(value)
 
 
 def features_of(family: Shown) -> tuple[Feature, ...]:
     """All features of the family's steps, in the order of the inputs."""
-    seen, done = family.observation_space, family.action_space
-    found = [
+    obs, action = family.observation_space, family.action_space
+    features = [
         Feature(name, unit, (i,))
-        for i, (name, unit) in enumerate(zip(seen.names, _units(seen), strict=True))
+        for i, (name, unit) in enumerate(zip(obs.names, _units(obs), strict=True))
     ]
-    if not isinstance(done, Box):
-        columns = tuple(range(seen.size, seen.size + done.size))
-        return (*found, Feature("action", "", columns, done.names))
-    bounds = zip(*(np.broadcast_to(bound, (done.size,)) for bound in done[1:3]), strict=True)
-    for i, (name, unit, (low, high)) in enumerate(
-        zip(done.names, _units(done), bounds, strict=True)
-    ):
-        middle, half = float(low + high) / 2, float(high - low) / 2
-        found.append(Feature(name, unit, (seen.size + i,), (), middle, half))
-    return tuple(found)
+    if not isinstance(action, Box):
+        columns = tuple(range(obs.size, obs.size + action.size))
+        return (*features, Feature("action", "", columns, action.names))
+    low, high = (np.broadcast_to(bound, (action.size,)) for bound in action[1:3])
+    for i, (name, unit) in enumerate(zip(action.names, _units(action), strict=True)):
+        middle, half = float(low[i] + high[i]) / 2, float(high[i] - low[i]) / 2
+        features.append(Feature(name, unit, (obs.size + i,), (), middle, half))
+    return tuple(features)
 
 
-def across_first(pair: tuple[Feature, Feature]) -> tuple[Feature, Feature]:
-    """The two with the one to the right first that is the more horizontal: x before y."""
+def horizontal_first(pair: tuple[Feature, Feature]) -> tuple[Feature, Feature]:
+    """The pair with the horizontal one first, by its name: x before y."""
+
+    def vertical(feature: Feature) -> int:
+        words = feature.name.lower().split()
+        return ("y" in words) - ("x" in words)
+
     one, other = pair
-    return (other, one) if _upright(one) > _upright(other) else pair
-
-
-def _upright(feature: Feature) -> int:
-    """-1 for what is called x, 1 for what is called y."""
-    words = feature.name.lower().split()
-    return ("y" in words) - ("x" in words)
+    return (other, one) if vertical(one) > vertical(other) else pair
 
 
 def _units(space: Box) -> tuple[str, ...]:

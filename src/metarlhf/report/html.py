@@ -2,8 +2,8 @@
 
 Drawn by `metarlhf.envs.drawing`, whose colours these are. Teach it a family of your own likewise:
 
-    @signs.register(MyFamily)
-    def signs_of_my_family(family): ...
+    @legend.register(MyFamily)
+    def _legend_of_my_family(family): ...
 
 The report: one HTML file that holds everything it needs, and asks the network for nothing.
 """
@@ -39,7 +39,7 @@ DASHED = ("\N{EM DASH}", "\N{EN DASH} \N{EN DASH}", "\N{MIDDLE DOT} \N{MIDDLE DO
 ROLES: dict[str, Literal["first", "second"]] = {AGENT: "first", TARGET: "second"}
 
 
-class Sign(NamedTuple):
+class Entry(NamedTuple):
     """A sign, the role of its colour on the page (`report.style.Palette`), and what it means."""
 
     sign: str
@@ -50,12 +50,12 @@ class Sign(NamedTuple):
 
 
 @singledispatch
-def signs(family: TaskFamily) -> tuple[Sign, ...]:
+def legend(family: TaskFamily) -> tuple[Entry, ...]:
     """Those of a family's drawings; dispatched on its class, as drawing is."""
     dashed = dict(zip(DASHES, DASHED, strict=True))
     drawn = zip(looks(), family.observation_space.names, strict=False)
     return tuple(
-        Sign(
+        Entry(
             dashed[look["linestyle"]],
             ROLES.get(look["color"], "ink"),
             name if look["alpha"] == 1 else f"{name} (faint)",
@@ -64,52 +64,52 @@ def signs(family: TaskFamily) -> tuple[Sign, ...]:
     )
 
 
-@signs.register(Navigation)
-def signs_of_navigation(family: Navigation) -> tuple[Sign, ...]:
+@legend.register(Navigation)
+def _legend_of_navigation(family: Navigation) -> tuple[Entry, ...]:
     """A path, the goal, and where goals may be."""
-    near = Sign("\N{WHITE CIRCLE}", "second", "as near to it as is paid", True)
+    near = Entry("\N{WHITE CIRCLE}", "second", "as near to it as is paid", True)
     return (
-        Sign("\N{WHITE CIRCLE}", "first", "where the clip begins"),
-        Sign("\N{BLACK CIRCLE}", "first", "where it ends"),
-        Sign("\N{BLACK STAR}", "second", "the goal, which no agent is told", True),
+        Entry("\N{WHITE CIRCLE}", "first", "where the clip begins"),
+        Entry("\N{BLACK CIRCLE}", "first", "where it ends"),
+        Entry("\N{BLACK STAR}", "second", "the goal, which no agent is told", True),
         *((near,) if family.sparse else ()),
-        Sign("\N{EM DASH}", "ink", "where goals may be"),
+        Entry("\N{EM DASH}", "ink", "where goals may be"),
     )
 
 
-@signs.register(Hazard)
-def signs_of_hazard(family: Hazard) -> tuple[Sign, ...]:
+@legend.register(Hazard)
+def _legend_of_hazard(family: Hazard) -> tuple[Entry, ...]:
     """The same, and what is forbidden."""
-    forbidden = Sign("\N{DOTTED CIRCLE}", "second", "where nobody may be", True)
-    return (*signs_of_navigation(family), forbidden)
+    forbidden = Entry("\N{DOTTED CIRCLE}", "second", "where nobody may be", True)
+    return (*_legend_of_navigation(family), forbidden)
 
 
-@signs.register(Reacher)
-def signs_of_reacher(family: Reacher) -> tuple[Sign, ...]:
+@legend.register(Reacher)
+def _legend_of_reacher(family: Reacher) -> tuple[Entry, ...]:
     """The arm, its fingertip and the target."""
     return (
-        Sign("\N{BLACK CIRCLE}", "first", "the fingertip in the end, its path behind it"),
-        Sign("\N{EM DASH}", "ink", "the arm, from faint to full, and the circle that it reaches"),
-        Sign("\N{BLACK STAR}", "second", "the target, which no agent is told", True),
+        Entry("\N{BLACK CIRCLE}", "first", "the fingertip in the end, its path behind it"),
+        Entry("\N{EM DASH}", "ink", "the arm, from faint to full, and the circle that it reaches"),
+        Entry("\N{BLACK STAR}", "second", "the target, which no agent is told", True),
     )
 
 
-@signs.register(Pendulum)
-def signs_of_pendulum(family: Pendulum) -> tuple[Sign, ...]:
+@legend.register(Pendulum)
+def _legend_of_pendulum(family: Pendulum) -> tuple[Entry, ...]:
     """The rod, its tip and the angle to hold."""
     return (
-        Sign("\N{BLACK CIRCLE}", "first", "the rod's tip in the end, its path behind it"),
-        Sign("\N{EM DASH}", "ink", "the rod, from faint to full"),
-        Sign("\N{BLACK STAR}", "second", "where to hold it, which no agent is told", True),
+        Entry("\N{BLACK CIRCLE}", "first", "the rod's tip in the end, its path behind it"),
+        Entry("\N{EM DASH}", "ink", "the rod, from faint to full"),
+        Entry("\N{BLACK STAR}", "second", "where to hold it, which no agent is told", True),
     )
 
 
-@signs.register(CartPole)
-def signs_of_cartpole(family: CartPole) -> tuple[Sign, ...]:
+@legend.register(CartPole)
+def _legend_of_cartpole(family: CartPole) -> tuple[Entry, ...]:
     """Two curves over time."""
     return (
-        Sign("\N{EM DASH}", "first", "the pole's angle over time"),
-        Sign("\N{EM DASH}", "second", "the cart's position; the band is as far as either may go"),
+        Entry("\N{EM DASH}", "first", "the pole's angle over time"),
+        Entry("\N{EM DASH}", "second", "the cart's position; the band is as far as either may go"),
     )
 
 
@@ -139,7 +139,7 @@ class Section(NamedTuple):
     curves: list[Drawing]
     examples: list[ShownExample]
     more: list[Drawing]
-    signs: Sequence[Sign]
+    legend: Sequence[Entry]
 
 
 def write_report(path: Path, results: Results, pictures: Pictures) -> Path:
@@ -177,7 +177,7 @@ def _section(family: FamilyResult, pictures: FamilyPictures | None, anchor: str)
         list(_curves(family, anchor)),
         shown,
         list(_more(family, marked, anchor)),
-        signs(pictures.family) if pictures else (),
+        legend(pictures.family) if pictures else (),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from metarlhf.files import write_text
 from metarlhf.report import figures, style, wording
 from metarlhf.report.figures import draw_returns
-from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing, signs
+from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing, legend
 from metarlhf.report.schema import Example, FamilyPictures, Interval, StepsResult
 from metarlhf.report.style import Axes
 
@@ -38,7 +38,7 @@ def render(found: StepsResult, pictures: FamilyPictures) -> str:
         starts={key: START_NAMES[key].removeprefix("a ") for key in found["starts"]},
         tasks=_tasks(found, pictures),
         examples=[_example(found, pictures, one, i) for i, one in enumerate(pictures.examples)],
-        signs=signs(pictures.family),
+        signs=legend(pictures.family),
     )
 
 

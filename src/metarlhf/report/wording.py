@@ -228,5 +228,9 @@ def answer(question: Question | Mark) -> str:
     """What a teacher said: left, right, equal, or a mark."""
     if isinstance(question, Mark):
         return f"marked {number(question.value)}"
-    preference = float(question.preference)
+    return side(float(question.preference))
+
+
+def side(preference: float) -> str:
+    """Which clip was preferred: left, right or equal."""
     return "equal" if preference == 0.5 else "right" if preference > 0.5 else "left"

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from metarlhf.explain import Explanation, Feature
-from metarlhf.explain.additive import finely, fit_additive
-from metarlhf.explain.found import Episode, Importance
-from metarlhf.report.explained_figures import draw_episode, draw_shape, parts_colours
+from metarlhf.explain import Episode, Explanation, Feature, Importance
+from metarlhf.explain.additive import fit_additive, refine
+from metarlhf.report.explanation_figures import draw_episode, draw_shape, parts_colours
 from metarlhf.report.style import DARK, LIGHT, styled
 
 
@@ -58,9 +57,9 @@ def test_a_map_of_two_features_is_blank_where_nothing_was_seen_and_has_ticks_on_
     found = fit_additive(x, x[:, 0] * x[:, 1], [one, two])
     (shape,) = found.shapes
     # But for what is next to where something was.
-    corner = np.ix_(*(finely(knots)[:-1] > 0.2 for knots in shape.knots))
-    assert not shape.seen[corner].any()
-    assert shape.seen.sum() > shape.seen.size / 2
+    corner = np.ix_(*(refine(knots)[:-1] > 0.2 for knots in shape.knots))
+    assert not shape.observed[corner].any()
+    assert shape.observed.sum() > shape.observed.size / 2
     with styled(LIGHT):
         figure = Figure(layout="constrained")
         axes = figure.subplots()

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from metarlhf.envs.drawing import AGENT, TARGET
-from metarlhf.explain import Answered, Calibration, Explanation, Feature, Map, Shape
-from metarlhf.explain.additive import finely
+from metarlhf.explain import Calibration, ExplainedAnswer, Explanation, Feature, Map, ShapeFunction
+from metarlhf.explain.additive import refine
 from metarlhf.report.figures import Row
 from metarlhf.report.style import Axes, ink, integer_ticks, percent_ticks
 
@@ -94,7 +94,7 @@ def draw_map(panels: Row, found: Map) -> None:
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import LogLocator
 
-    rewards, spread = found.rewards, found.spread
+    rewards, spread = found.rewards, found.disagreement
     learned = np.concatenate([values.ravel() for values in rewards.values()])
     low, high = np.nanquantile(learned, [0.02, 0.98])
     unsure = np.concatenate([values.ravel() for values in spread.values()])
@@ -168,9 +168,9 @@ def _levels(density: np.ndarray) -> list[float]:
     return [outer, max(inner, outer * 1.001)]
 
 
-def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
+def draw_shape(axes: Axes, shape: ShapeFunction, limits: tuple[float, float]) -> None:
     """A curve over its feature, or a map over two; with ticks where steps are."""
-    knots = [f.shown(k) for f, k in zip(shape.features, shape.knots, strict=True)]
+    knots = [f.in_units(k) for f, k in zip(shape.features, shape.knots, strict=True)]
     first = shape.features[0]
     if len(shape.features) == 2:
         across, up, values = _between_knots(knots, shape)
@@ -183,8 +183,8 @@ def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
     elif first.options:
         axes.bar(first.options, shape.values, color=AGENT)
     else:
-        if shape.spread is not None:
-            low, high = shape.values - shape.spread, shape.values + shape.spread
+        if shape.disagreement is not None:
+            low, high = shape.values - shape.disagreement, shape.values + shape.disagreement
             axes.fill_between(knots[0], low, high, color=AGENT, alpha=0.2, lw=0)
         axes.plot(knots[0], shape.values, color=AGENT)
         _ticks_where_steps_are(axes, shape)
@@ -195,33 +195,33 @@ def draw_shape(axes: Axes, shape: Shape, limits: tuple[float, float]) -> None:
     axes.set_xlabel(first.label)
 
 
-def _ticks_where_steps_are(axes: Axes, shape: Shape) -> None:
+def _ticks_where_steps_are(axes: Axes, shape: ShapeFunction) -> None:
     """At every tenth of the steps, on the axis of each feature."""
     tick = {"color": ink(), "alpha": 0.5, "markersize": 7, "clip_on": False, "ls": ""}
     for feature, deciles, mark in zip(shape.features, shape.deciles, "|_", strict=False):
-        where, edge = feature.shown(deciles), np.zeros(len(deciles))
+        where, edge = feature.in_units(deciles), np.zeros(len(deciles))
         place = (where, edge) if mark == "|" else (edge, where)
         along = axes.get_xaxis_transform() if mark == "|" else axes.get_yaxis_transform()
         axes.plot(*place, marker=mark, transform=along, **tick)
 
 
 def _between_knots(
-    knots: Sequence[np.ndarray], shape: Shape
+    knots: Sequence[np.ndarray], shape: ShapeFunction
 ) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
     """Edges of small cells and what a map is inside of each, masked where nothing was seen."""
     across, up = knots
-    edges = [finely(own) for own in knots]
+    edges = [refine(own) for own in knots]
     inside = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
     rows = np.stack([np.interp(inside[0], across, row) for row in shape.values.T])
     values = np.stack([np.interp(inside[1], up, column) for column in rows.T])
     return (
         edges[0],
         edges[1],
-        np.ma.masked_array(values, False if shape.seen is None else ~shape.seen),
+        np.ma.masked_array(values, False if shape.observed is None else ~shape.observed),
     )
 
 
-def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:
+def shape_limits(shapes: Sequence[ShapeFunction]) -> tuple[float, float]:
     """One scale for all curves, so that what counts little looks little."""
     values = np.concatenate([shape.values.ravel() for shape in shapes] or [np.zeros(1)])
     low, high = float(values.min()), float(values.max())
@@ -229,11 +229,11 @@ def shape_limits(shapes: Sequence[Shape]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def draw_beliefs(axes: Axes, answers: Sequence[Answered]) -> None:
+def draw_beliefs(axes: Axes, answers: Sequence[ExplainedAnswer]) -> None:
     """How close to each answer the model's expectation was, before and after all of them."""
     number = np.array([one.number for one in answers])
-    before = np.array([1 - one.surprise for one in answers])
-    after = before + np.array([one.moved for one in answers])
+    before = np.array([1 - one.error_before for one in answers])
+    after = before + np.array([one.improvement for one in answers])
     if len(answers) <= FEW:
         axes.vlines(number, before, after, color=ink(), alpha=0.35, linewidth=1)
         axes.plot(number, before, "o", color=TARGET, markersize=6, label="before", mfc="none")
