@@ -78,7 +78,7 @@ def test_choices_count_as_one_feature():
 def test_actions_are_shown_in_the_simulators_units():
     move = features_of(FAMILY)[2]
     assert move.name == "move x"
-    np.testing.assert_allclose(move.shown(np.array([-1.0, 0.5])), [-0.1, 0.05])
+    np.testing.assert_allclose(move.in_units(np.array([-1.0, 0.5])), [-0.1, 0.05])
     from metarlhf import envs
 
     pendulum = features_of(envs.make_family("pendulum"))
