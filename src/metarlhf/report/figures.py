@@ -1,8 +1,6 @@
-"""The figures of a report: each draws one thing into axes it is given, in the style around it.
+"""The figures of a report: each draws one thing into axes it is given, in the current style.
 
-One wide picture of a whole result, for a README.
-
-Return after each gradient step, as a picture.
+`write_picture` writes an overview of all results, `write_returns` returns by gradient steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -361,9 +359,15 @@ def write_returns(
     curves: Mapping[str, Sequence[Interval]],
     levels: Mapping[str, float] | None = None,
 ) -> Path:
-    """`draw_returns` into a file.
+    """Write `draw_returns` as .svg or .png, whole or not at all.
 
-    `path` ends in .svg or .png; a failure leaves what was there before.
+    Args:
+        path: of the file.
+        curves: means and intervals after 0, 1, ... steps, by name.
+        levels: returns to compare with, by name.
+
+    Raises:
+        ValueError: another suffix.
     """
     draw = lambda figure: draw_returns(figure.subplots(), curves, levels or {})
     write_bytes(path, picture(draw, SIZE, path.suffix))

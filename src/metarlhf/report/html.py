@@ -1,11 +1,10 @@
-"""What the signs in a drawing of a clip mean, in words: a legend beside many small drawings.
+"""The report: one HTML file that holds everything it needs, and asks the network for nothing.
 
-Drawn by `metarlhf.envs.drawing`, whose colours these are. Teach it a family of your own likewise:
+With what its pages share: drawings with captions, and a legend of what the drawings of a family
+show (by `metarlhf.envs.drawing`). Register the legend of a family of your own likewise:
 
     @legend.register(MyFamily)
-    def _legend_of_my_family(family): ...
-
-The report: one HTML file that holds everything it needs, and asks the network for nothing.
+    def legend_of_my_family(family): ...
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +39,7 @@ ROLES: dict[str, Literal["first", "second"]] = {AGENT: "first", TARGET: "second"
 
 
 class Entry(NamedTuple):
-    """A sign, the role of its colour on the page (`report.style.Palette`), and what it means."""
+    """Of a legend: a sign, its colour's role (`report.style.Palette`), and what it means."""
 
     sign: str
     colour: Literal["ink", "first", "second"]
@@ -51,7 +50,7 @@ class Entry(NamedTuple):
 
 @singledispatch
 def legend(family: TaskFamily) -> tuple[Entry, ...]:
-    """Those of a family's drawings; dispatched on its class, as drawing is."""
+    """The legend of a family's drawings; dispatched on its class, as drawing is."""
     dashed = dict(zip(DASHES, DASHED, strict=True))
     drawn = zip(looks(), family.observation_space.names, strict=False)
     return tuple(
@@ -189,7 +188,16 @@ def drawing(
     alt: str,
     caption: str,
 ) -> Drawing:
-    """What `plot` draws into one axes, into the axes of `layout`, or without it into the figure."""
+    """A figure as SVG with its caption.
+
+    Args:
+        plot: draws into the axes of `layout`, or without it into the figure.
+        layout: rows and columns of axes.
+        size: width and height in inches.
+        name: of its identifiers, unique on the page.
+        alt: what it shows, for those who cannot see it.
+        caption: below it.
+    """
 
     def draw(figure: Figure) -> None:
         plot(figure if layout is None else figure.subplots(*layout))
@@ -209,13 +217,9 @@ def _curves(family: FamilyResult, anchor: str) -> Iterator[Drawing]:
         # One point by itself is no curve, and is told in words.
         if any(len(curve["mean"]) > 1 for _, curve in wording.curves(family, resource)):
             yield drawing(
-                lambda axes: figures.draw_curves(axes, family, resource),
-                ONE,
-                CURVE,
-                anchor + resource,
-                wording.curve_text(family, resource),
-                caption,
-            )
+                lambda axes: figures.draw_curves(axes, family, resource), ONE, CURVE,
+                anchor + resource, wording.curve_text(family, resource), caption,
+            )  # fmt: skip
 
 
 def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[Drawing]:
@@ -223,24 +227,18 @@ def _more(family: FamilyResult, marked: Sequence[int], anchor: str) -> Iterator[
     if scores:
         worst, best = wording.percent(min(scores)), wording.percent(max(scores))
         yield drawing(
-            lambda axes: figures.draw_tasks(axes, family, marked),
-            ONE,
-            CURVE,
-            f"{anchor}tasks",
+            lambda axes: figures.draw_tasks(axes, family, marked), ONE, CURVE, f"{anchor}tasks",
             f"Normalised return of {len(scores)} held-out tasks, from {worst} to {best}.",
             f"Every held-out task{'; ringed: those drawn above' if marked else ''}",
-        )
+        )  # fmt: skip
     training = family.get("meta_training")
     if training and (training.get("return") or training.get("accuracy_hard")):
         yield drawing(
-            lambda axes: figures.draw_meta_training(axes, training),
-            ONE,
-            CURVE,
-            f"{anchor}meta",
+            lambda axes: figures.draw_meta_training(axes, training), ONE, CURVE, f"{anchor}meta",
             wording.training_text(training),
             "Meta-training, on tasks other than these: what agents earn once taught, and how often "
             "their reward agrees with the teacher on hard pairs",
-        )
+        )  # fmt: skip
 
 
 def _example(
@@ -253,26 +251,21 @@ def _example(
             lambda pair: figures.draw_before_after(
                 pair, pictures.family, example.task, example.before, example.after, titles
             ),
-            TWO,
-            PAIR,
-            name,
+            TWO, PAIR, name,
             f"What the agent does before and after {wording.answers(family)} ({standing}).",
             standing[0].upper() + standing[1:],
         )
-    ]
+    ]  # fmt: skip
     maps = example.maps
     if maps is not None:
         drawings.append(
             drawing(
-                lambda pair: figures.draw_maps(pair, maps),
-                TWO,
-                PAIR,
-                f"{name}m",
+                lambda pair: figures.draw_maps(pair, maps), TWO, PAIR, f"{name}m",
                 f"True and learned reward over {' and '.join(maps.names)} ({standing}).",
                 "What the true reward pays for, and what the answers taught the agent to want; "
                 "brighter is better, each on its own scale",
             )
-        )
+        )  # fmt: skip
     questions = [
         _question(pictures, example, question, i, f"{name}q{i}")
         for i, question in enumerate(example.questions, 1)
@@ -283,12 +276,10 @@ def _example(
 def _question(
     pictures: FamilyPictures, example: Example, question: Question | Mark, count: int, name: str
 ) -> Drawing:
-    said = wording.answer(question)
+    answer, layout = wording.answer(question), (TWO, CLIPS)
+    if isinstance(question, Mark):
+        layout = (ONE, CLIP)
     return drawing(
         lambda axes: figures.draw_question(axes, pictures.family, example.task, question),
-        ONE if isinstance(question, Mark) else TWO,
-        CLIP if isinstance(question, Mark) else CLIPS,
-        name,
-        f"Question {count}. The answer: {said}.",
-        f"{count}. {said}",
-    )
+        *layout, name, f"Question {count}. The answer: {answer}.", f"{count}. {answer}",
+    )  # fmt: skip
