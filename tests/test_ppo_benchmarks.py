@@ -11,8 +11,7 @@ from benchmarks.ppo import flops, peers
 from benchmarks.ppo.drivers.ours import setting_out
 from benchmarks.ppo.protocol import Measurement, Settings
 from metarlhf import ppo
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.update import loss
+from metarlhf.ppo.update import loss, make_batch
 from metarlhf.sampling import CompiledSampler
 
 NETWORKS = ((4, 64, 64, 2), (4, 64, 64, 1))

@@ -1,7 +1,7 @@
 """What the optimiser that comes with the library gains over Adam, also on a family it never saw.
 
 It was meta-trained on navigation and pendulum as `metarlhf search optimiser` does (its description
-says how, `networks/pretrained/optimiser`), and never on reacher. PPO from scratch with 96,000 steps
+says how, `contrib/pretrained/optimiser`), and never on reacher. PPO from scratch with 96,000 steps
 and 480 gradient steps, on held-out tasks, each seed and task with the same first weights for both.
 Adam's step size is the best of five on eight validation tasks of the family that it is measured on,
 annealed to nothing; the optimiser has none to tune. The figure is the difference in return.
@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
+from metarlhf.contrib.learned import learned_folder, load_learned
 from metarlhf.contrib.search import Trial, return_in
 from metarlhf.files import digest
 from metarlhf.meta.tasks import held_out_tasks
-from metarlhf.networks import learned_folder, load_learned
 from metarlhf.ppo.presets import SEARCHED
 from metarlhf.statistics import mean_interval
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.harness import Result
 from metarlhf import envs, ppo
-from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.update import make_batch
 from metarlhf.sampling import CompiledSampler
 
 ROW = "ppo-throughput"

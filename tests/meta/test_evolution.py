@@ -9,7 +9,7 @@ import pytest
 from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig
 from metarlhf.contrib.evolution import ascent, shaped
-from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
+from metarlhf.contrib.learned_optimiser import LearnedOptimiser, Schedule, learned_transformation
 
 CURVATURE = jnp.array([1.0, 3.0, 0.5, 2.0])
 OPTIMUM = jnp.array([0.3, -0.2, 1.0, 0.0])
@@ -78,7 +78,7 @@ def test_an_optimiser_that_was_evolved_descends_where_its_start_did_not():
         """By how much 30 steps lessen the distance from a random optimum, 0.03 away or so."""
         optimum, start = 0.03 * jax.random.normal(key, (2, 5))
         loss = lambda x: 0.5 * jnp.sum((x - optimum) ** 2)
-        rule = learned_rule(network, schedule, key)
+        rule = learned_transformation(network, schedule, key)
 
         def step(carry, _):
             x, state = carry

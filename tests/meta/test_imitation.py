@@ -9,6 +9,13 @@ import optax
 
 from metarlhf import envs, optimise, ppo
 from metarlhf.contrib.config import ImitationConfig
+from metarlhf.contrib.learned_optimiser import (
+    STEP,
+    LearnedOptimiser,
+    Schedule,
+    flatten,
+    learned_transformation,
+)
 from metarlhf.contrib.search import (
     Trial,
     _watching,
@@ -19,8 +26,6 @@ from metarlhf.contrib.search import (
     said,
     unlike,
 )
-from metarlhf.networks import LearnedOptimiser, Schedule, learned_rule
-from metarlhf.networks.learned_optimiser import STEP, flatten
 from metarlhf.sampling import CompiledSampler
 from tests.meta.test_search import SMALL
 
@@ -69,7 +74,7 @@ def test_studying_makes_it_alike_and_the_rule_moves_so():
     # As a rule it goes downhill, at about Adam's speed.
     loss = lambda x: jnp.sum(x**2)
     schedule = Schedule(TRIAL.config.num_updates, TRIAL.config.epochs, TRIAL.config.minibatches)
-    rule = learned_rule(network, schedule, jax.random.key(4))
+    rule = learned_transformation(network, schedule, jax.random.key(4))
     params = jnp.array([1.0, -0.5, 0.7, -1.2])
     state = optimise.begin(rule, params)
     for _ in range(4):

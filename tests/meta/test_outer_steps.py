@@ -17,7 +17,7 @@ from metarlhf.meta.inner import gradient_step, play_and_adapt
 from metarlhf.meta.outer_steps import trust_region_step
 from metarlhf.meta.update_rules import update_rule
 from metarlhf.networks import Agent
-from metarlhf.ppo.trpo import DAMPING
+from metarlhf.ppo.objectives import DAMPING
 from metarlhf.sampling import CompiledTaskSampler
 from tests.same import assert_same, differ
 

@@ -11,8 +11,9 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig
+from metarlhf.contrib.learned import LearnedDrift, load_learned
+from metarlhf.contrib.learned_optimiser import LearnedOptimiser
 from metarlhf.contrib.search import Trial, generation, returns, search, trained_return
-from metarlhf.networks import LearnedDrift, LearnedOptimiser, load_learned
 from metarlhf.ppo.presets import SEARCHED
 from metarlhf.sampling import CompiledSampler
 from tests.same import assert_same, differ

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig, gae
-from metarlhf.ppo.batch import make_batch
+from metarlhf.ppo.update import make_batch
 from metarlhf.types import Trajectory
 from tests.countdown import Countdown
 

@@ -9,8 +9,7 @@ import pytest
 
 from metarlhf import ppo
 from metarlhf.networks.layers import Memory
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.update import loss
+from metarlhf.ppo.update import loss, make_batch
 from metarlhf.sampling import CompiledSampler
 from tests.recall import Recall
 

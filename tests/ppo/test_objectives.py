@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from metarlhf.networks import Categorical
-from metarlhf.ppo.update import (
-    adapt_kl_coefficient,
-    clipped_surrogate,
-    discovered_surrogate,
-    kl_penalised_surrogate,
-)
+from metarlhf.ppo.objectives import discovered_surrogate, kl_penalised_surrogate
+from metarlhf.ppo.update import adapt_kl_coefficient, clipped_surrogate
 
 
 @pytest.mark.parametrize(

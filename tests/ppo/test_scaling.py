@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from metarlhf import envs, ppo
 from metarlhf.networks import Moments
-from metarlhf.ppo.batch import RewardScale
-from metarlhf.ppo.update import value_loss
+from metarlhf.ppo.update import RewardScale, value_loss
 from metarlhf.sampling import CompiledSampler
 from tests.countdown import Countdown
 

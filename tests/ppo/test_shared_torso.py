@@ -9,8 +9,7 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.networks import Agent, build_agent, load_agent, publish_agent
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.update import loss
+from metarlhf.ppo.update import loss, make_batch
 from metarlhf.sampling import CompiledSampler
 from tests.recall import Recall
 

@@ -9,9 +9,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metarlhf import envs, ppo
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.trpo import DAMPING, fisher_products, natural_step
-from metarlhf.ppo.update import standardise
+from metarlhf.ppo.objectives import DAMPING, fisher_products
+from metarlhf.ppo.update import make_batch, natural_step, standardise
 from metarlhf.sampling import CompiledSampler
 
 CONFIG = ppo.PPOConfig(

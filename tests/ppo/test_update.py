@@ -10,9 +10,8 @@ import pytest
 
 from metarlhf import envs, ppo
 from metarlhf.networks import Categorical
-from metarlhf.ppo.batch import make_batch
 from metarlhf.ppo.train import optimiser
-from metarlhf.ppo.update import loss, shuffle, update
+from metarlhf.ppo.update import loss, make_batch, shuffle, update
 from metarlhf.sampling import CompiledSampler
 
 FAMILY = envs.make("cartpole")

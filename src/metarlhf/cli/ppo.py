@@ -26,16 +26,10 @@ from metarlhf.envs import Environment, TaskFamily, connect, make
 from metarlhf.errors import UserError
 from metarlhf.files import digest
 from metarlhf.meta.presets import preset
-from metarlhf.networks import (
-    Learned,
-    LearnedOptimiser,
-    learned_folder,
-    load_learned,
-    publish_agent,
-)
+from metarlhf.networks import publish_agent
 from metarlhf.ppo import PPOConfig, TrainState
 from metarlhf.ppo.presets import GYMNAX, MINATAR, STEPPED
-from metarlhf.ppo.train import check_learned
+from metarlhf.ppo.train import LearnedUpdate, UpdateRule, check_learned
 from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
 from metarlhf.types import Task
@@ -139,12 +133,14 @@ def _sampler(options: PPO) -> Iterator[Sampler]:
         yield HostSampler(env, evaluation_env)
 
 
-def _learned(options: PPO) -> Learned | None:
+def _learned(options: PPO) -> LearnedUpdate | None:
     if options.learned is None:
         return None
+    from metarlhf.contrib.learned import load_learned
+
     learned, usual = load_learned(options.learned), _defaults(options.env, options.task)
     idle = [name for name in ADAMS if getattr(options.config, name) != getattr(usual, name)]
-    if idle and isinstance(learned, LearnedOptimiser):
+    if idle and isinstance(learned, UpdateRule):
         named = " and ".join(f"--config.{name.replace('_', '-')}" for name in idle)
         raise UserError(
             f"{named} would do nothing: it is for Adam, and a learned optimiser has no step size. "
@@ -159,7 +155,11 @@ def _learned(options: PPO) -> Learned | None:
 
 def _digest(options: PPO) -> str | None:
     """Tells apart what was searched for anew in the same folder."""
-    return digest(learned_folder(options.learned)) if options.learned else None
+    if not options.learned:
+        return None
+    from metarlhf.contrib.learned import learned_folder
+
+    return digest(learned_folder(options.learned))
 
 
 def _task_of(options: PPO, family: Environment) -> Task:
@@ -168,7 +168,7 @@ def _task_of(options: PPO, family: Environment) -> Task:
     return family.sample(jax.random.key(options.seed))
 
 
-def _train(options: PPO, run: RunDirectory, sampler: Sampler, learned: Learned | None) -> int:
+def _train(options: PPO, run: RunDirectory, sampler: Sampler, learned: LearnedUpdate | None) -> int:
     config, key = options.config, jax.random.key(options.seed)
     say(f"PPO on {sampler.name}: up to {config.total_steps} steps, in {run.path}")
     if options.seeds == 1:

@@ -14,18 +14,13 @@ from metarlhf.cli.options import TrainOptions, flags, open_run, parse, say, show
 from metarlhf.cli.ppo import ADAMS
 from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
+from metarlhf.contrib.learned import LearnedDrift, load_learned, publish_learned
+from metarlhf.contrib.learned_optimiser import LearnedOptimiser
 from metarlhf.contrib.search import Trial, generation, imitate, recordings
 from metarlhf.envs import make_family
 from metarlhf.errors import UserError
 from metarlhf.files import DESCRIPTION
 from metarlhf.meta.presets import preset
-from metarlhf.networks import (
-    Learned,
-    LearnedDrift,
-    LearnedOptimiser,
-    load_learned,
-    publish_learned,
-)
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import SEARCHED
 from metarlhf.runs import RunDirectory, drive
@@ -148,7 +143,7 @@ def _a(what: str) -> str:
 
 def _beginning(
     keys: Sequence[PRNGKeyArray], options: Search, run: RunDirectory, trials: tuple[Trial, ...]
-) -> Learned:
+) -> LearnedOptimiser | LearnedDrift:
     """What evolution begins with: made once, and kept in the run."""
     init_key, record_key, study_key = keys
     if options.what == "drift":

@@ -24,18 +24,19 @@ from metarlhf import optimise, ppo
 from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
 from metarlhf.contrib.evolution import EvolutionState
-from metarlhf.envs.base import Environment
-from metarlhf.networks import Learned, LearnedOptimiser, Schedule
-from metarlhf.networks.learned_optimiser import (
+from metarlhf.contrib.learned_optimiser import (
     DECAYS,
     EXPONENT,
     NUM_FEATURES,
     STEP,
+    LearnedOptimiser,
+    Schedule,
     flatten,
     see,
     size,
 )
-from metarlhf.ppo.train import adam, shortened
+from metarlhf.envs.base import Environment
+from metarlhf.ppo.train import LearnedUpdate, adam, shortened
 from metarlhf.sampling import EVALUATION, CompiledSampler
 from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Task
@@ -51,7 +52,9 @@ class Trial:
     """So many of them; their mean counts."""
 
 
-def trained_return(learned: Learned | None, key: PRNGKeyArray, trial: Trial) -> Float[Array, ""]:
+def trained_return(
+    learned: LearnedUpdate | None, key: PRNGKeyArray, trial: Trial
+) -> Float[Array, ""]:
     """The mean return after PPO with `learned`, or as it is, from beginning to end. Pure."""
 
     def one(key):
@@ -62,7 +65,7 @@ def trained_return(learned: Learned | None, key: PRNGKeyArray, trial: Trial) -> 
 
 
 def return_in(
-    learned: Learned | None, key: PRNGKeyArray, trial: Trial, task: Task
+    learned: LearnedUpdate | None, key: PRNGKeyArray, trial: Trial, task: Task
 ) -> Float[Array, ""]:
     """The same of one task."""
     family, config = trial.family, trial.config
@@ -75,7 +78,7 @@ def return_in(
 
 
 def returns(
-    learned: Learned | None, key: PRNGKeyArray, trials: Sequence[Trial]
+    learned: LearnedUpdate | None, key: PRNGKeyArray, trials: Sequence[Trial]
 ) -> Float[Array, " trial"]:
     """That of each of `trials`, on its own seed."""
     keys = jax.random.split(key, len(trials))

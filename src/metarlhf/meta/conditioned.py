@@ -13,8 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf import ppo
 from metarlhf.envs.base import TaskFamily
 from metarlhf.networks import Agent
-from metarlhf.ppo.batch import make_batch
-from metarlhf.ppo.update import Metrics, update
+from metarlhf.ppo.update import Metrics, make_batch, update
 from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task, Trajectory
 

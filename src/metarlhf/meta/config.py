@@ -35,7 +35,7 @@ class MetaRLConfig:
     """Gradient steps that adapt to a task; at test time any number may be taken."""
     inner_rule: InnerRule = "sgd"
     """What an inner step makes of a gradient: sgd, with step sizes that may be learned; adam;
-    learned: what a small network says (`metarlhf.networks.learned_descent`), which is meta-learned
+    learned: what a small network says (`metarlhf.contrib.learned_optimiser`), which is meta-learned
     through the inner steps."""
     inner_lr: float = 0.1
     """Step size of the inner loop, and where a learned one starts."""

@@ -39,7 +39,7 @@ from metarlhf.meta.objective import (
 from metarlhf.meta.tasks import mean_over_tasks
 from metarlhf.meta.update_rules import LearnedRule
 from metarlhf.networks import Agent
-from metarlhf.ppo.trpo import constrained_step, fisher_products
+from metarlhf.ppo.objectives import constrained_step, fisher_products
 from metarlhf.ppo.update import adapt_kl_coefficient
 
 

@@ -9,7 +9,7 @@ adaptation via meta-learning").
 How the inner loop moves parameters: an Optax transformation, fixed or meta-learned.
 
 A learned rule has step sizes of its own for tensors or parameters, negative ones too (Meta-SGD, Li
-et al. 2017), or a network that says how each parameter moves (`networks.learned_descent`), and may
+et al. 2017), or a network that says how each parameter moves (`contrib.learned_optimiser`), and may
 have an offset that it adds whatever the gradient says (NoRML, Yang et al. 2019): exploring is
 another thing than acting, and the offset leads from the one policy to the other. Step sizes and
 offsets are each inner step's own; steps beyond the last learned one use the last step sizes and no
@@ -26,7 +26,7 @@ from jaxtyping import Array, Integer, PRNGKeyArray, PyTree
 
 from metarlhf import optimise
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.networks import Actor, LearnedOptimiser, Schedule, learned_descent
+from metarlhf.networks import Actor
 
 
 def split(actor: Actor, config: MetaRLConfig) -> tuple[Actor, Actor]:
@@ -63,7 +63,7 @@ class LearnedRule(eqx.Module):
     offset: PyTree
     """What each step adds to the parameters."""
     network: PyTree = None
-    """A `LearnedOptimiser`, which says how each parameter moves."""
+    """A `contrib.learned_optimiser.LearnedOptimiser`, which says how each parameter moves."""
 
 
 class StepCount(NamedTuple):
@@ -130,8 +130,16 @@ def initial_rule(key: PRNGKeyArray, actor: Actor, config: MetaRLConfig) -> Learn
     return LearnedRule(
         None if config.learn_inner_lr == "none" else jax.tree.map(ones, moved),
         jax.tree.map(zeros, moved) if config.learn_offset else None,
-        LearnedOptimiser(key=key).silenced() if config.inner_rule == "learned" else None,
+        _network(key) if config.inner_rule == "learned" else None,
     )
+
+
+def _network(key: PRNGKeyArray) -> PyTree:
+    """An untrained network, by which a rule begins as gradient descent."""
+    # Imported when it is asked for: what is in contrib builds on meta.
+    from metarlhf.contrib.learned_optimiser import LearnedOptimiser
+
+    return LearnedOptimiser(key=key).silenced()
 
 
 def update_rule(learned: LearnedRule, config: MetaRLConfig) -> optax.GradientTransformation:
@@ -141,8 +149,7 @@ def update_rule(learned: LearnedRule, config: MetaRLConfig) -> optax.GradientTra
         # A root of zero has no derivative.
         descent = optax.adam(config.inner_lr, eps_root=1e-16)
     elif learned.network is not None:
-        schedule = Schedule(updates=config.inner_steps)
-        descent = learned_descent(learned.network, schedule, config.inner_lr)
+        descent = learned.network.descent(config.inner_steps, config.inner_lr)
     elif learned.multiples is not None:
         descent = meta_sgd(learned.multiples, config.inner_lr)
     if learned.offset is None:

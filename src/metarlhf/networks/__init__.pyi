@@ -2,8 +2,6 @@ from .actor_critic import Actor as Actor
 from .actor_critic import Agent as Agent
 from .actor_critic import Critic as Critic
 from .actor_critic import build_agent as build_agent
-from .config import DriftShape as DriftShape
-from .config import OptimiserShape as OptimiserShape
 from .distributions import Bernoulli as Bernoulli
 from .distributions import Categorical as Categorical
 from .distributions import DiagGaussian as DiagGaussian
@@ -16,15 +14,6 @@ from .each import Policy as Policy
 from .layers import MLP as MLP
 from .layers import Moments as Moments
 from .layers import example as example
-from .learned import Learned as Learned
-from .learned import LearnedDrift as LearnedDrift
-from .learned import learned_folder as learned_folder
-from .learned import load_learned as load_learned
-from .learned import publish_learned as publish_learned
-from .learned_optimiser import LearnedOptimiser as LearnedOptimiser
-from .learned_optimiser import Schedule as Schedule
-from .learned_optimiser import learned_descent as learned_descent
-from .learned_optimiser import learned_rule as learned_rule
 from .published import AgentShape as AgentShape
 from .published import agent_shape as agent_shape
 from .published import load_agent as load_agent

@@ -1,4 +1,3 @@
-from .batch import gae as gae
 from .config import PPOConfig as PPOConfig
 from .seeds import evaluate_seeds as evaluate_seeds
 from .seeds import init_seeds as init_seeds
@@ -18,3 +17,4 @@ from .train import restart as restart
 from .train import skip as skip
 from .train import train as train
 from .train import training as training
+from .update import gae as gae

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from metarlhf.networks import Learned
 from metarlhf.ppo.config import PPOConfig
-from metarlhf.ppo.train import TrainState, has_converged, init, iterate_many
+from metarlhf.ppo.train import LearnedUpdate, TrainState, has_converged, init, iterate_many
 from metarlhf.sampling import EVALUATION, Sampler
 from metarlhf.statistics import Interval, interquartile_mean
 from metarlhf.training import Loop
@@ -18,7 +17,10 @@ from metarlhf.training import Loop
 
 @eqx.filter_jit
 def init_seeds(
-    keys: Key[Array, " seed"], sampler: Sampler, config: PPOConfig, learned: Learned | None = None
+    keys: Key[Array, " seed"],
+    sampler: Sampler,
+    config: PPOConfig,
+    learned: LearnedUpdate | None = None,
 ) -> TrainState:
     """A start for each of `keys`; leaves have a leading dimension `seed`."""
     return jax.vmap(lambda key: init(key, sampler, config, learned=learned))(keys)
@@ -44,7 +46,10 @@ def evaluate_seeds(states: TrainState, sampler: Sampler, episodes: int) -> Float
 
 
 def training_seeds(
-    keys: Key[Array, " seed"], sampler: Sampler, config: PPOConfig, learned: Learned | None = None
+    keys: Key[Array, " seed"],
+    sampler: Sampler,
+    config: PPOConfig,
+    learned: LearnedUpdate | None = None,
 ) -> Loop[TrainState]:
     """PPO of all seeds until the budget is spent, or their mean has converged, as a `Loop`.
 

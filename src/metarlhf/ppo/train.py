@@ -1,7 +1,11 @@
-"""The whole loop: collect, advantages, update, log, until done."""
+"""PPO from beginning to end: collect, pay, learn, evaluate, until converged or out of budget.
+
+`iterate` is one update, `training` the whole as a `Loop`, `train` a generator of it. Numbers of
+implementation details are those of Huang et al. 2022, see `ppo.update`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -10,37 +14,63 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarlhf import optimise
 from metarlhf.envs.base import Spaces
-from metarlhf.networks import (
-    Agent,
-    Learned,
-    LearnedDrift,
-    LearnedOptimiser,
-    Schedule,
-    build_agent,
-    learned_rule,
-)
+from metarlhf.networks import Agent, build_agent
 from metarlhf.networks.actor_critic import initial_states
-from metarlhf.ppo.batch import RewardScale, explained_variance, make_batch
 from metarlhf.ppo.config import PPOConfig
-from metarlhf.ppo.update import Metrics, adapt_kl_coefficient, update
+from metarlhf.ppo.objectives import Drift
+from metarlhf.ppo.update import (
+    Metrics,
+    RewardScale,
+    adapt_kl_coefficient,
+    explained_variance,
+    make_batch,
+    update,
+)
 from metarlhf.sampling import EVALUATION, RolloutState, Sampler
 from metarlhf.training import Loop, converged
 from metarlhf.training import iterate as run
 from metarlhf.types import State, Trajectory
 
+
+@runtime_checkable
+class UpdateRule(Protocol):
+    """What may stand in Adam's place, such as a learned optimiser."""
+
+    def transformation(
+        self, updates: int, epochs: int, minibatches: int, key: PRNGKeyArray
+    ) -> optax.GradientTransformation:
+        """For a training of `updates` times `epochs` passes of `minibatches` gradient steps each;
+        what is random in it follows from `key`.
+        """
+        ...
+
+
+# What is meta-learned of how PPO learns: who takes the place of Adam, or of clipping.
+LearnedUpdate = UpdateRule | Drift
 # Where rewards come from: pays a trajectory anew, or leaves it as the environment paid it.
 RewardSource = Callable[[Trajectory], Trajectory]
 
-# Folded into the key that training begins with: a learned optimiser's noise.
+# Folded into the key that training begins with: noise of an update rule's own.
 NOISE = 0x6E6F69
 # Folded into a state's key for environments that begin anew.
 RESTART = 0x2E57
 
 
 class TrainState(eqx.Module):
-    """All there is to know to go on training."""
+    """All there is to know to go on training.
+
+    Attributes:
+        agent: policy and value function.
+        optimiser: the optimiser's state.
+        rollout: where the environments and the policy's memory stand.
+        kl_coefficient: weight of the KL penalty, where the objective has one.
+        reward_scale: running scale of rewards; None unless they are normalised.
+        critic_memory: what a recurrent value function remembers, environment by environment.
+        key: all randomness from here on follows from it.
+        updates: how many were made.
+        learned: what stands in the place of Adam or of clipping.
+    """
 
     agent: Agent
     optimiser: optax.OptState
@@ -50,11 +80,11 @@ class TrainState(eqx.Module):
     critic_memory: State
     key: PRNGKeyArray
     updates: Integer[Array, ""]
-    learned: Learned | None = None
+    learned: LearnedUpdate | None = None
 
 
 def adam(config: PPOConfig) -> optax.GradientTransformation:
-    """Adam, its step size annealed over the budget where asked."""
+    """Adam, its step size annealed over the budget where asked (core details 3 and 4)."""
     steps = config.num_updates * config.epochs * config.minibatches
     lr = optax.linear_schedule(config.lr, 0.0, steps) if config.anneal_lr else config.lr
     return optax.adam(lr, eps=1e-5)
@@ -62,40 +92,38 @@ def adam(config: PPOConfig) -> optax.GradientTransformation:
 
 def optimiser(
     config: PPOConfig,
-    learned: Learned | None = None,
+    learned: LearnedUpdate | None = None,
     key: PRNGKeyArray | None = None,
 ) -> optax.GradientTransformation:
-    """Adam on shortened gradients.
-
-    A `learned` optimiser stands in Adam's place; its noise is from the `key` that it begins with.
-    """
+    """Adam on clipped gradients, or an `UpdateRule` in its place, whose noise is from `key`."""
     rule = adam(config)
-    if isinstance(learned, LearnedOptimiser):
-        schedule = Schedule(config.num_updates, config.epochs, config.minibatches)
-        rule = learned_rule(learned, schedule, jax.random.key(0) if key is None else key)
+    if isinstance(learned, UpdateRule):
+        key = jax.random.key(0) if key is None else key
+        rule = learned.transformation(config.num_updates, config.epochs, config.minibatches, key)
     return shortened(rule, config)
 
 
 def shortened(
     rule: optax.GradientTransformation, config: PPOConfig
 ) -> optax.GradientTransformation:
-    """`rule` on gradients that are no longer than `config` allows."""
+    """`rule` on gradients whose global norm is at most `config.max_grad_norm` (core detail 11)."""
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
 
 
-def check_learned(learned: Learned | None, config: PPOConfig) -> None:
+def check_learned(learned: LearnedUpdate | None, config: PPOConfig) -> None:
     """Refuse what does not go together.
 
     Raises:
-        ValueError: a learned drift beside another objective than clipping; a learned optimiser
-            beside trpo.
+        ValueError: a learned drift with another objective than clipping; a learned optimiser with
+            trpo.
     """
-    if isinstance(learned, LearnedDrift) and config.objective != "clip":
+    rule = isinstance(learned, UpdateRule)
+    if learned is not None and not rule and config.objective != "clip":
         raise ValueError(
             "a learned drift stands in the place of clipping, and the objective is "
             f"{config.objective}: leave objective at clip"
         )
-    if isinstance(learned, LearnedOptimiser) and config.objective == "trpo":
+    if rule and config.objective == "trpo":
         raise ValueError(
             "trpo bounds how far the policy moves, and a learned optimiser would move it after "
             "that, whatever its gradient: choose another objective"
@@ -107,7 +135,7 @@ def init(
     sampler: Sampler,
     config: PPOConfig,
     agent: Agent | None = None,
-    learned: Learned | None = None,
+    learned: LearnedUpdate | None = None,
 ) -> TrainState:
     """Begin training `agent`, or a fresh one, where `sampler` acts.
 
@@ -134,7 +162,7 @@ def init(
     rule = optimiser(config, learned, jax.random.fold_in(key, NOISE))
     return TrainState(
         agent=agent,
-        optimiser=optimise.begin(rule, agent),
+        optimiser=rule.init(eqx.filter(agent, eqx.is_array)),
         rollout=rollout,
         kl_coefficient=jnp.full((), config.kl_coefficient, jnp.float32),
         reward_scale=RewardScale.start(config.num_envs) if config.normalise_reward else None,
@@ -218,7 +246,7 @@ def learn(
         batch,
         config,
         state.kl_coefficient,
-        state.learned if isinstance(state.learned, LearnedDrift) else None,
+        None if isinstance(state.learned, UpdateRule) else state.learned,
     )
     if agent.actor.body.moments is not None:
         # After the update: what was collected was collected with the old ones.
@@ -289,7 +317,7 @@ def training(
     sampler: Sampler,
     config: PPOConfig,
     agent: Agent | None = None,
-    learned: Learned | None = None,
+    learned: LearnedUpdate | None = None,
     reward: RewardSource | None = None,
 ) -> Loop[TrainState]:
     """PPO until the policy has converged or the budget is spent, as a `training.Loop`.

@@ -1,16 +1,14 @@
-"""What a learned optimiser is told of each parameter: 19 features (OPEN, Goldie et al. 2024).
+"""A learned optimiser: a small recurrent network that moves each parameter.
 
-A small recurrent network that says how each parameter moves: OPEN (Goldie et al. 2024).
+It is OPEN's (Goldie et al. 2024). All parameters share it, and each has a memory of its own. It
+sees 19 features of a parameter: its gradient, means of its gradients, and how far training is. What
+it learned is not a step size but how to use gradients over a whole training, and where to explore.
 
-All parameters share the network, and each has a memory of its own. What it learned is not a step
-size but how to use gradients over a whole training, and where to explore. It is meta-trained by
-evolution, see `metarlhf.contrib.search`.
+As an Optax transformation there are two of it:
 
-A learned optimiser as an Optax transformation, in OPEN's manner (Goldie et al. 2024).
-
-`learned_rule` is OPEN's own, for a whole training, and is meta-trained by evolution (in PPO without
-what it is told of dormant units, which stands at average); `learned_descent` is for a few steps,
-and is meta-trained through them.
+- `learned_transformation` is OPEN's own, for a whole training, meta-trained by evolution
+  (`metarlhf.contrib.search`). In PPO it is not told of dormant units: all count as average.
+- `learned_descent` is for a few inner steps, and is meta-trained by gradients through them.
 """
 
 from dataclasses import dataclass
@@ -23,10 +21,21 @@ import optax
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
 from metarlhf.networks.actor_critic import Body
-from metarlhf.networks.config import OptimiserShape
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_FEATURES = 1 + 2 * len(DECAYS) + 2 + 4
+
+
+@dataclass(frozen=True)
+class OptimiserShape:
+    """What has to be known to read an optimiser's arrays back."""
+
+    memory: int = 8
+    """Numbers that are remembered of each parameter."""
+    hidden: int = 16
+    """Units in each of the two layers after that."""
+
+
 # Parts of an agent that are set, and never trained; a context may be, see `Body`.
 SET = (".moments", ".context")
 
@@ -221,9 +230,19 @@ class LearnedOptimiser(eqx.Module):
         return self.layers[-1](hidden), memory
 
     def silenced(self) -> "LearnedOptimiser":
-        """The same, but that it says zero of every parameter; it can learn to speak."""
+        """The same, but that its outputs are zero for every parameter; it can learn from there."""
         last = lambda network: (network.layers[-1].weight, network.layers[-1].bias)
         return eqx.tree_at(last, self, replace_fn=jnp.zeros_like)
+
+    def transformation(
+        self, updates: int, epochs: int, minibatches: int, key: PRNGKeyArray
+    ) -> optax.GradientTransformation:
+        """See `learned_transformation`: with this a network is an `UpdateRule` of PPO."""
+        return learned_transformation(self, Schedule(updates, epochs, minibatches), key)
+
+    def descent(self, steps: int, step_size: float) -> optax.GradientTransformation:
+        """See `learned_descent`: an inner loop's update rule for so many steps."""
+        return learned_descent(self, Schedule(updates=steps), step_size)
 
 
 # Updates are small from the start, whatever the network says.
@@ -242,7 +261,7 @@ class LearnedState(NamedTuple):
     key: PRNGKeyArray
 
 
-def learned_rule(
+def learned_transformation(
     network: LearnedOptimiser, schedule: Schedule, key: PRNGKeyArray
 ) -> optax.GradientTransformationExtraArgs:
     """An Optax transformation that moves parameters as `network` says. Differentiable in it.
@@ -251,7 +270,7 @@ def learned_rule(
     1e-3 o2 for policies (from `key`), less the mean over all parameters. An agent's context and
     moments, which are set and not trained, stay as they are.
 
-    `update` needs the parameters. It takes `dormancy` as `optimiser_features.see` does.
+    `update` needs the parameters. It takes `dormancy` as `see` does.
     """
 
     def init(params):

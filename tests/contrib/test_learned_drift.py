@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarlhf.networks import DriftShape, LearnedDrift, load_learned, publish_learned
-from metarlhf.ppo.update import clipped_surrogate, drifting_surrogate
+from metarlhf.contrib.learned import DriftShape, LearnedDrift, load_learned, publish_learned
+from metarlhf.ppo.objectives import drifting_surrogate
+from metarlhf.ppo.update import clipped_surrogate
 
 DRIFT = LearnedDrift(key=jax.random.key(0))
 STRONG = jax.tree.map(lambda x: 30.0 * x, DRIFT)

@@ -1,7 +1,11 @@
-"""Trust-region policy optimisation: a natural-gradient step within a hard bound on the KL."""
+"""What may take the place of clipping: a drift, a penalty on the KL, or a hard bound on it.
+
+The bound is that of trust-region policy optimisation: a natural-gradient step, found by conjugate
+gradients, and shortened until the KL is within it.
+"""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +13,60 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
-from metarlhf.networks import Actor
-from metarlhf.ppo.batch import Batch
-
 DAMPING, CG_STEPS = 0.1, 10
 SHRINK, TRIALS = 0.8, 15
 
 Params = TypeVar("Params")
 Outputs = TypeVar("Outputs")
 Metrics = dict[str, Float[Array, ""]]
+
+
+@runtime_checkable
+class Drift(Protocol):
+    """What a policy is charged for moving, in the place of clipping (Lu et al. 2022)."""
+
+    def __call__(
+        self, log_ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"], clip: float
+    ) -> Float[Array, "*batch"]:
+        """Never negative; zero, with zero slope, where old and new policy agree."""
+        ...
+
+
+def discovered_surrogate(
+    log_ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"]
+) -> Float[Array, ""]:
+    """-mean(r A - d), d being the drift of discovered policy optimisation.
+
+    The closed form of a drift that was meta-learned (Lu et al. 2022, section 6): zero where a step
+    is undone, next to zero near r = 1, more and more beyond. Good actions are measured by r - 1,
+    bad ones by log r.
+    """
+    ratio = jnp.exp(log_ratio)
+    excess = lambda x, width: jnp.maximum(x - width * jnp.tanh(x / width), 0.0)
+    good = excess((ratio - 1.0) * advantage, 2.0)
+    bad = excess(log_ratio * advantage, 0.6)
+    drift = jnp.where(advantage >= 0, good, bad)
+    return -jnp.mean(ratio * advantage - drift)
+
+
+def drifting_surrogate(
+    log_ratio: Float[Array, "*batch"],
+    advantage: Float[Array, "*batch"],
+    clip: float,
+    drift: Drift,
+) -> Float[Array, ""]:
+    """-mean(r A - d) with any drift d: mirror learning (Lu et al. 2022)."""
+    return -jnp.mean(jnp.exp(log_ratio) * advantage - drift(log_ratio, advantage, clip))
+
+
+def kl_penalised_surrogate(
+    log_ratio: Float[Array, "*batch"],
+    advantage: Float[Array, "*batch"],
+    kl: Float[Array, "*batch"],
+    coefficient: Float[Array, ""],
+) -> Float[Array, ""]:
+    """-mean(r A) + b mean(KL(old || new)): Schulman et al. 2017, equation 8."""
+    return -jnp.mean(jnp.exp(log_ratio) * advantage) + coefficient * jnp.mean(kl)
 
 
 def fisher_products(
@@ -77,39 +126,4 @@ def constrained_step(
         "kl": jnp.where(accepted, kl, 0.0),
         "surrogate": jnp.where(accepted, after, before),
         "accepted": accepted.astype(float),
-    }
-
-
-def natural_step(
-    actor: Actor,
-    batch: Batch,
-    advantage: Float[Array, "row *time"],
-    bound: float,
-    entropy_coefficient: float = 0.0,
-) -> tuple[Actor, Metrics]:
-    """The policy after one step within `bound` nats, by the whole batch.
-
-    Its surrogate is what the advantages promise, and an entropy bonus of so much weight.
-    """
-    old = batch.policy
-    assert old is not None
-
-    policy = lambda actor: actor.over(batch.obs, batch.start.actor, batch.done)
-    divergence = lambda new: jnp.mean(old.kl(new))
-
-    def gain_and_kl(actor):
-        new = policy(actor)
-        ratio = jnp.exp(new.log_prob(batch.action) - batch.log_prob)
-        gain = jnp.mean(ratio * advantage)
-        if entropy_coefficient:
-            gain += entropy_coefficient * jnp.mean(new.entropy())
-        return gain, divergence(new)
-
-    gain = jax.value_and_grad(lambda actor: gain_and_kl(actor)[0])(actor)
-    fisher = fisher_products(policy, divergence, actor)
-    actor, metrics = constrained_step(actor, gain, fisher, gain_and_kl, bound)
-    return actor, {
-        "kl": metrics["kl"],
-        "policy_loss": -metrics["surrogate"],
-        "accepted": metrics["accepted"],
     }

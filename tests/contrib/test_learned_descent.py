@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from metarlhf.networks import LearnedOptimiser, Schedule, learned_descent
+from metarlhf.contrib.learned_optimiser import LearnedOptimiser, Schedule, learned_descent
 
 NETWORK = LearnedOptimiser(key=jax.random.key(0))
 PARAMS = {"layers": [jnp.array([[1.0, -2.0], [0.5, 3.0]]), jnp.array([0.2, -0.1])]}

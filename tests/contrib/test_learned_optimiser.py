@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, optimise
-from metarlhf.errors import PublishedFileError
-from metarlhf.networks import (
+from metarlhf.contrib.learned import load_learned, publish_learned
+from metarlhf.contrib.learned_optimiser import (
     LearnedOptimiser,
     OptimiserShape,
     Schedule,
-    build_agent,
-    learned_rule,
-    load_learned,
-    publish_agent,
-    publish_learned,
+    learned_transformation,
+    places,
 )
-from metarlhf.networks.learned_optimiser import places
+from metarlhf.errors import PublishedFileError
+from metarlhf.networks import build_agent, publish_agent
 
 NETWORK = LearnedOptimiser(key=jax.random.key(0))
 SCHEDULE = Schedule(updates=3, epochs=2, minibatches=2)
@@ -83,7 +81,7 @@ def in_numpy(network, seeds):
 
 def test_its_updates_are_those_of_plain_numpy():
     network = quiet(NETWORK)
-    rule = learned_rule(network, SCHEDULE, jax.random.key(1))
+    rule = learned_transformation(network, SCHEDULE, jax.random.key(1))
     update = jax.jit(rule.update)
     state, params = rule.init(PARAMS), PARAMS
     for step, expected in enumerate(in_numpy(network, range(9))):
@@ -112,7 +110,7 @@ def test_what_is_set_stays_and_only_policies_are_given_noise():
 
     @jax.jit
     def move(key):
-        rule = learned_rule(NETWORK, SCHEDULE, key)
+        rule = learned_transformation(NETWORK, SCHEDULE, key)
         return rule.update(gradient, rule.init(agent), agent)[0]
 
     one, other = move(jax.random.key(1)), move(jax.random.key(2))
@@ -135,7 +133,7 @@ def test_what_is_read_moves_parameters_as_what_was_written_did(tmp_path, shape):
     read = load_learned(publish_learned(tmp_path / "optimiser", network, {"seed": 3}))
     moved = []
     for each in (network, read):
-        rule = learned_rule(each, SCHEDULE, jax.random.key(1))
+        rule = learned_transformation(each, SCHEDULE, jax.random.key(1))
         params, state = PARAMS, optimise.begin(rule, PARAMS)
         for step in range(3):
             params, state = optimise.step(rule, gradients(step), state, params)
@@ -158,6 +156,6 @@ def test_what_is_no_optimiser_is_refused(tmp_path):
 
 
 def test_it_asks_for_the_parameters():
-    rule = learned_rule(NETWORK, SCHEDULE, jax.random.key(1))
+    rule = learned_transformation(NETWORK, SCHEDULE, jax.random.key(1))
     with pytest.raises(ValueError, match="give update its params"):
         rule.update(gradients(0), rule.init(PARAMS))

@@ -1,16 +1,14 @@
-"""A small network that says what a policy pays for moving: LPO's drift (Lu et al. 2022).
+"""A learned drift, and what is meta-learned of how PPO learns on disk: an optimiser or a drift.
 
-Mirror learning: any drift that is nowhere negative, and nothing, with no slope, where old and new
-policy agree, keeps the promise that policy improvement makes (proposition 1). PPO's clipping is one
-such; this one is meta-trained by evolution, see `metarlhf.contrib.search`.
-
-What can be meta-learned of how PPO learns: the optimiser, or the drift. Both on disk.
+The drift is LPO's (Lu et al. 2022): a small network that says what a policy pays for moving. By
+mirror learning, any drift that is never negative, and zero with zero slope where old and new policy
+agree, keeps the guarantee of policy improvement (proposition 1). PPO's clipping is one such drift;
+this one is meta-trained by evolution, see `metarlhf.contrib.search`.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,14 +16,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf import files
+from metarlhf.contrib.learned_optimiser import LearnedOptimiser, OptimiserShape
 from metarlhf.errors import PublishedFileError
-from metarlhf.networks.config import DriftShape, OptimiserShape
 from metarlhf.networks.layers import orthogonal
-from metarlhf.networks.learned_optimiser import LearnedOptimiser
 
 NUM_INPUTS = 8
 # So much is taken off before what is negative is cut: no slope where the policies agree.
 MARGIN = 1e-4
+
+
+@dataclass(frozen=True)
+class DriftShape:
+    """What has to be known to read a drift's arrays back."""
+
+    hidden: int = 128
+    """Units in its one layer."""
 
 
 class LearnedDrift(eqx.Module):
@@ -56,63 +61,53 @@ class LearnedDrift(eqx.Module):
         return jax.nn.relu(jax.nn.relu(beyond * advantage) + learned - MARGIN)
 
 
-Learned = LearnedOptimiser | LearnedDrift
-
-
-class Kind(NamedTuple):
-    """How one of them is made and named."""
-
-    network: type[LearnedOptimiser] | type[LearnedDrift]
-    shape: Callable[..., Any]
-    word: str
-
-
-KINDS = {
-    "metarlhf optimiser": Kind(LearnedOptimiser, OptimiserShape, "optimiser"),
-    "metarlhf drift": Kind(LearnedDrift, DriftShape, "drift"),
+# By the kind that a description names: the network, its shape, and what it is called.
+NETWORKS = {
+    "metarlhf optimiser": (LearnedOptimiser, OptimiserShape, "optimiser"),
+    "metarlhf drift": (LearnedDrift, DriftShape, "drift"),
 }
-
-
-# What comes with this program, by name.
+# What comes with this library, by name.
 SHIPPED = {"shipped:optimiser": Path(__file__).parent / "pretrained" / "optimiser"}
 
 
 def publish_learned(
-    folder: Path | str, network: Learned, about: dict[str, Any] | None = None
+    folder: Path | str,
+    network: LearnedOptimiser | LearnedDrift,
+    about: dict[str, Any] | None = None,
 ) -> Path:
     """Write `network` into `folder`; `about` (configuration, figures) goes into its description."""
-    kind = next(name for name, kind in KINDS.items() if isinstance(network, kind.network))
+    kind = next(name for name, (made, *_) in NETWORKS.items() if isinstance(network, made))
     description = {"kind": kind, "shape": asdict(network.shape), "about": about or {}}
     return files.publish(Path(folder), network, description)
 
 
 def learned_folder(name: Path | str) -> Path:
-    """Where what is called `name` is: a folder, unless it comes with this program.
+    """The folder that `name` is, or that of what comes with this library: shipped:optimiser.
 
     Raises:
-        PublishedFileError: it says that it does, and does not.
+        PublishedFileError: nothing of this name comes with it.
     """
     if str(name).startswith("shipped:") and str(name) not in SHIPPED:
         raise PublishedFileError(f"there is no {name}: only {', '.join(SHIPPED)}")
     return SHIPPED.get(str(name), Path(name))
 
 
-def load_learned(folder: Path | str) -> Learned:
-    """Read what `publish_learned` wrote, or what comes with this program: shipped:optimiser.
+def load_learned(folder: Path | str) -> LearnedOptimiser | LearnedDrift:
+    """Read what `publish_learned` wrote, or what comes with this library: shipped:optimiser.
 
     Raises:
         PublishedFileError: there is none, or it is damaged, changed or of another version.
     """
     folder = learned_folder(folder)
     found = files.kind(folder)
-    if found is not None and found not in KINDS:
+    if found is not None and found not in NETWORKS:
         raise PublishedFileError(
             f"{folder} holds a {found}, neither an optimiser nor a drift: `metarlhf search` "
             "makes either"
         )
     kind = found or "metarlhf optimiser"
     description = files.describe(folder, kind)  # which says what is wrong where there is no kind
-    network, shape_of, word = KINDS[kind]
+    network, shape_of, word = NETWORKS[kind]
     shape = files.shape_in(folder, description, shape_of, word)
     like = jax.eval_shape(lambda: network(shape, key=jax.random.key(0)))
     return files.read(folder, like, description)
