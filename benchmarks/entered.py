@@ -8,9 +8,9 @@ functions were called
 - `update`: during the first training step, which JAX traces, so that all of it passes through
   Python. What evaluates is left out, with all that it calls.
 
-A training step is the outermost call of a function named in `STEPS`, an evaluation one of
-`EVALUATES`; a step of the environment is a `step` in `envs`. Module and class bodies, and what they
-call while they are imported, are not counted.
+A training step is the outermost call of a function (no generator) named in `STEPS`, an evaluation
+one of `EVALUATES`; a step of the environment is a `step` in `envs`. Module and class bodies, and
+what they call while they are imported, are not counted.
 """
 
 import inspect
@@ -60,9 +60,11 @@ class Watch:
 
     def _function(self, code: CodeType, file: str, by: int) -> None:
         name = code.co_name
+        # A generator of steps is the loop around them, with its callbacks.
+        is_loop = code.co_flags & inspect.CO_GENERATOR
         if name in EVALUATES:
             self._evaluating += by
-        elif name in STEPS and not file.startswith("envs"):
+        elif name in STEPS and not file.startswith("envs") and not is_loop:
             self._training += by
             if not self._training and self._acted:
                 self.end()

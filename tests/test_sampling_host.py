@@ -13,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from metarlhf import envs
 from metarlhf.envs.adapters.gymnasium import FromGymnasium
-from metarlhf.envs.adapters.processes import Herds, cores, herds_for
+from metarlhf.envs.adapters.processes import AsyncEnvs, cores, num_workers
 from metarlhf.errors import SimulatorError
 from metarlhf.networks import build_agent
 from metarlhf.networks.actor_critic import forget
@@ -68,12 +68,12 @@ def test_all_that_is_recorded_is_as_worked_out_by_hand(mode, vector):
     np.testing.assert_array_equal(trajectory.task_reward, trajectory.reward)
 
 
-def test_herds_give_what_their_environments_would_give_one_by_one():
-    """Two herds of two: seeds, episodes that end within a herd, final observations, order."""
-    herds, alone = Herds(Counting, 4, "counting", None), counting(count=4)
-    assert herds.herds == herds_for(4, cores())
-    (end, found, returns), (same_end, expected, same) = rollout(herds), rollout(alone)
-    herds.close()
+def test_workers_give_what_their_environments_would_give_one_by_one():
+    """Two workers of two: seeds, episodes that end within a worker, final observations, order."""
+    workers, alone = AsyncEnvs(Counting, 4, "counting", None), counting(count=4)
+    assert workers.workers == num_workers(4, cores())
+    (end, found, returns), (same_end, expected, same) = rollout(workers), rollout(alone)
+    workers.close()
     for name in ("obs", "next_obs", "reward", "terminated", "truncated"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     np.testing.assert_array_equal(end.obs, same_end.obs)
@@ -102,12 +102,12 @@ class Pair(gymnasium.Env):
         return self.said(), 0.0, False, self.at == 2, {}
 
 
-def test_herds_know_final_observations_by_name():
-    herds = Herds(Pair, 1, "pair")
-    herds.reset(0)
-    herds.step(np.zeros(1, int))
-    step = herds.step(np.zeros(1, int))
-    herds.close()
+def test_workers_know_final_observations_by_name():
+    workers = AsyncEnvs(Pair, 1, "pair")
+    workers.reset(0)
+    workers.step(np.zeros(1, int))
+    step = workers.step(np.zeros(1, int))
+    workers.close()
     assert step.truncated.all()
     np.testing.assert_array_equal(step.next_obs["plus"], [[2.0]])
     np.testing.assert_array_equal(step.next_obs["minus"], [[-2.0]])
@@ -118,8 +118,8 @@ def test_herds_know_final_observations_by_name():
     ("num_envs", "cores", "processes"),
     [(8, 2, 2), (8, 3, 2), (8, 16, 8), (5, 2, 5), (1, 4, 1), (6, 4, 3), (5, 1, 1)],
 )
-def test_herds_are_as_many_as_there_are_cores_where_that_divides(num_envs, cores, processes):
-    assert herds_for(num_envs, cores) == processes
+def test_workers_are_as_many_as_there_are_cores_where_that_divides(num_envs, cores, processes):
+    assert num_workers(num_envs, cores) == processes
 
 
 def test_a_simulator_that_resets_more_than_it_should_is_refused():

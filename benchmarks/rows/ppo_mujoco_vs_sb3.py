@@ -2,7 +2,7 @@
 
 8 environments of 256 steps, 10 passes in 32 minibatches of 64, two tanh layers of 64 for policy and
 value function each, on the CPU; every other setting is the same too. Ours steps Gymnasium's
-environments in a process for each core (`envs.herds`), or EnvPool's. Stable-Baselines3 is
+environments in a process for each core (`envs.workers`), or EnvPool's. Stable-Baselines3 is
 measured both ways that it has, in one process (`DummyVecEnv`) and in a process each
 (`SubprocVecEnv`), and the faster counts. Runs are by turns, each in a process of its own; the
 figure is the ratio of medians, the interval the least and the greatest ratio of two runs in turn.

@@ -1,4 +1,4 @@
-"""`metarlhf adapt` of a prior whose simulators step outside the program: one task, by its pay."""
+"""`metarlhf adapt` of a prior for host simulators: one task, by its pay."""
 
 import time
 from collections.abc import Sequence

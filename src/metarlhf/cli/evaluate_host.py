@@ -1,4 +1,4 @@
-"""`metarlhf evaluate` of a prior whose simulators step outside the program: what adapting gains."""
+"""`metarlhf evaluate` of a prior for host simulators: what adapting gains."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing

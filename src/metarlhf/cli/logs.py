@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from metarlhf.envs.modules import module
+from metarlhf.envs.naming import module
 from metarlhf.errors import UserError
 from metarlhf.runs import Logger, TensorBoard
 

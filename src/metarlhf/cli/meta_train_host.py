@@ -1,4 +1,4 @@
-"""Meta-training on simulators that step outside the compiled program, in a run's directory."""
+"""Meta-training on host simulators, in a run's directory."""
 
 from contextlib import closing
 from typing import Any

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _hosts() -> list[HostFamily]:
-    """Families whose simulators step outside the program; none without MuJoCo."""
+    """Families of host simulators; none without MuJoCo."""
     try:
         return [make_host(name) for name in host_names()]
     except MissingSimulatorError:

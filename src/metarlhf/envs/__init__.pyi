@@ -1,5 +1,3 @@
-from .adapters.connect import connect as connect
-from .adapters.connect import film as film
 from .base import Environment as Environment
 from .base import FilmedEnv as FilmedEnv
 from .base import HostEnv as HostEnv
@@ -23,6 +21,8 @@ from .navigation import Navigation as Navigation
 from .pendulum import Pendulum as Pendulum
 from .reacher import Reacher as Reacher
 from .registry import check_name as check_name
+from .registry import connect as connect
+from .registry import film as film
 from .registry import find as find
 from .registry import knows as knows
 from .registry import make as make

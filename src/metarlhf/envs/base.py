@@ -1,19 +1,18 @@
-"""What a task family is: a distribution over tasks and one simulator that takes any of them.
+"""What tasks, task families and simulators are: the protocols that all else takes.
 
-The signature is that of Gymnax's functional environments with the task in the place of `params`:
-`reset(key, task)` and `step(key, state, action, task)` are pure functions, so `vmap` over tasks,
-environments and seeds is free. `step` never resets by itself: the rollout does, and keeps the final
-observation, because termination is not truncation.
+A task family is a distribution over tasks and one simulator that takes any of them. Its signature
+is that of Gymnax's functional environments with the task in the place of `params`: `reset(key,
+task)` and `step(key, state, action, task)` are pure functions, so `vmap` over tasks, environments
+and seeds is free. `step` never resets by itself: the rollout does, and keeps the final observation,
+because termination is not truncation.
 
-What a simulator outside the compiled program is: a batch of environments that step together.
-
-Other people's vector environments differ in what they do when an episode ends: some reset at once
-and hide the final observation, some spend the next step on the reset and pay nothing for it, some
-wait to be told. Here they are all alike. An environment whose episode ended is reset within the
-same `step`, which gives both observations: the one that the action led to, and the one to act on.
-So every step is a step of the task, and a truncated episode bootstraps from what was really seen.
-
-A simulator outside the compiled program, as people are shown it in clips.
+A host simulator, `HostEnv`, is one that is not JAX: a batch of environments that step together in
+Python. Other people's vector environments differ in what they do when an episode ends: some reset
+at once and hide the final observation, some spend the next step on the reset and pay nothing for
+it, some wait to be told. Here they are all alike. An environment whose episode ended is reset
+within the same `step`, which gives both observations: the one that the action led to, and the one
+to act on. So every step is a step of the task, and a truncated episode bootstraps from what was
+really seen.
 """
 
 import os
@@ -195,7 +194,7 @@ class TaskedEnv(HostEnv, Protocol):
 
 @runtime_checkable
 class HostFamily(Tasks, Protocol):
-    """A family whose simulators step outside the compiled program."""
+    """A family of host simulators."""
 
     varies: str
     """In words: what differs from task to task, which the agent is never told."""

@@ -4,11 +4,14 @@ What varies in a family of Gymnax's is part of its name: `gymnax:Pendulum-v1?g=u
 user's own joins with `register(name, factory)`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from metarlhf.errors import VariationError
+from metarlhf.errors import MissingModuleError, VariationError
 
 
 def _own(module: str, name: str, *variant: str) -> Callable[..., Any]:
@@ -37,8 +40,7 @@ HOST_FAMILIES = tuple(
     }.items()
     for task in tasks
 )
-META_WORLD = "metaworld/"
-"""Known by name without MuJoCo; what they are exactly is in `mujoco_tasks.lineages`."""
+"""Known by name without MuJoCo; what they are exactly is in `envs.adapters.mujoco_families`."""
 META_WORLD = "metaworld/"
 """How names of Meta-World's families begin."""
 
@@ -83,7 +85,7 @@ def varied(name: str, vary: Sequence[str] = ()) -> str:
 
 
 def host_names() -> tuple[str, ...]:
-    """Every family whose simulators step outside the compiled program, by name."""
+    """Every family of host simulators, by name."""
     return HOST_FAMILIES
 
 
@@ -103,3 +105,23 @@ def register(name: str, factory: Callable[..., Any]) -> None:
     if name in FACTORIES:
         raise ValueError(f"a task family {name!r} is registered already; choose another name")
     FACTORIES[name] = factory
+
+
+def module(name: str) -> ModuleType:
+    """The module of a name `MODULE:NAME`, imported; it may lie in the current directory.
+
+    Raises:
+        MissingModuleError: there is none; what it imports in turn may be missing with other errors.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.split(".")[0] and error.name != name:
+            raise
+        raise MissingModuleError(
+            f"there is no module {name!r} in {here} or among what is installed: expected "
+            "MODULE:NAME, with MODULE as `import` knows it"
+        ) from error

@@ -1,18 +1,21 @@
-"""Environments by name: `make("reacher")`, `make("gymnax:Pendulum-v1")`."""
+"""Environments by name: `make("reacher")`, `make_host("promp2018/AntDir")`, `connect("Ant-v5", 8)`.
+
+Other people's simulators are extras: each is imported when it is named, and not before.
+"""
 
 import difflib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import jax
 
 from metarlhf.envs import naming
-from metarlhf.envs.base import Environment, HostFamily, TaskFamily, Tasks
+from metarlhf.envs.base import Environment, FilmedEnv, HostEnv, HostFamily, TaskFamily, Tasks
 from metarlhf.envs.distributions import distribution
-from metarlhf.envs.modules import module
-from metarlhf.envs.naming import META_WORLD, host_names, is_host, names, varied
-from metarlhf.errors import MissingSimulatorError, UnknownTaskError
+from metarlhf.envs.naming import META_WORLD, host_names, is_host, module, names, varied
+from metarlhf.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
 
 _made: dict[Any, Environment] = {}
 _made_hosts: dict[str, HostFamily] = {}
@@ -57,7 +60,7 @@ def knows(name: str) -> bool:
 
 
 def make_host(name: str) -> HostFamily:
-    """The family called `name` whose simulators step outside the compiled program; one of each.
+    """The family of host simulators called `name`; the same object each time.
 
     Raises:
         UnknownTaskError: there is none.
@@ -169,3 +172,49 @@ def _factory(name: str) -> Callable[..., Environment]:
             "MODULE.py hands to metarlhf.envs.register."
         )
     return naming.FACTORIES[name]
+
+
+def connect(
+    name: str, num_envs: int, workers: Literal["sync", "async"] = "sync", seeded: bool = False
+) -> HostEnv:
+    """`num_envs` environments that step together; close them when done.
+
+    `name` is `envpool:` and an EnvPool id, or a Gymnasium id, with `module:` before it where a
+    module registers it. `workers` says whether Gymnasium's step in this process, one after the
+    other, or in processes of their own; EnvPool has threads. What Gymnasium's `seeded` environments
+    did can be seen again (`envs.replays`).
+
+    Raises:
+        UnknownTaskError: no such environment; the message names what is close.
+        MissingSimulatorError: the simulator is not installed; the message says what would do it.
+        SimulatorError: its observations or actions are of a kind that no network here fits.
+    """
+    if name.startswith("envpool:"):
+        if seeded:
+            raise SimulatorError(f"{name} cannot be seen again: EnvPool's environments do not draw")
+        try:
+            from metarlhf.envs.adapters.envpool import FromEnvPool
+        except ImportError as error:
+            raise MissingSimulatorError("envpool", "envpool", error) from error
+        return FromEnvPool(name.removeprefix("envpool:"), num_envs)
+    return _gymnasium().connect(name, num_envs, workers, seeded)
+
+
+def film(name: str) -> FilmedEnv:
+    """One environment, of a Gymnasium id as above, that can be looked at; close it when done.
+
+    Raises:
+        UnknownTaskError, MissingSimulatorError: see `connect`.
+        SimulatorError: it does not draw itself, or cannot here; the message says what would do it.
+    """
+    if name.startswith("envpool:"):
+        raise SimulatorError(f"{name} cannot be filmed: EnvPool's environments do not draw")
+    return _gymnasium().film(name)
+
+
+def _gymnasium() -> ModuleType:
+    try:
+        from metarlhf.envs.adapters import gymnasium as adapter
+    except ImportError as error:
+        raise MissingSimulatorError("gymnasium", "gym", error) from error
+    return adapter

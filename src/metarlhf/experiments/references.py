@@ -176,7 +176,7 @@ def pretrained_start(
 def pretrained_start_on_host(
     key: PRNGKeyArray, shape: GradientShape, env: TaskedEnv, family: Tasks, config: PPOConfig
 ) -> GradientPrior:
-    """The same in simulators that step outside the compiled program, which get new tasks, and begin
+    """The same in host simulators, which get new tasks, and begin
     new episodes, before each update.
     """
     start_key, task_key, train_key = jax.random.split(key, 3)

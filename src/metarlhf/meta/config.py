@@ -20,7 +20,7 @@ class MetaRLConfig:
     """promp: credit for exploring before the update; maml: without it; fomaml: first order only;
     e-maml: credit for exploring, by what came of it as a whole; reptile: no meta-gradient, it moves
     towards adapted policies; guided: what experts of some tasks do, which PPO made, is imitated
-    through the inner steps, in simulators outside the compiled program."""
+    through the inner steps, in host simulators."""
     estimator: Estimator = "auto"
     """The inner loss, by what its second derivative counts (`metarlhf.meta.estimators`): log-prob,
     ratio, dice or loaded-dice; auto: ratio for promp and guided, log-prob for the others."""

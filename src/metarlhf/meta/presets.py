@@ -29,7 +29,7 @@ BESIDE = RLHFConfig(
     final_updates=50,
     ppo=replace(STEPPED, total_steps=PPOConfig.total_steps, anneal_lr=False),
 )
-"""RLHF from scratch in a simulator that steps outside the compiled program: what is practised for
+"""RLHF from scratch in a host simulator: what is practised for
 an answer is four updates of `STEPPED`, a second or two of MuJoCo."""
 
 FINN2017 = MetaRLConfig(

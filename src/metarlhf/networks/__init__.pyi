@@ -1,3 +1,4 @@
+from .actor_critic import MLP as MLP
 from .actor_critic import Actor as Actor
 from .actor_critic import Agent as Agent
 from .actor_critic import Critic as Critic
@@ -11,7 +12,6 @@ from .distributions import SquashedGaussian as SquashedGaussian
 from .distributions import head_of as head_of
 from .each import Each as Each
 from .each import Policy as Policy
-from .layers import MLP as MLP
 from .layers import Moments as Moments
 from .layers import example as example
 from .published import AgentShape as AgentShape

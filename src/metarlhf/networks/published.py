@@ -72,7 +72,7 @@ def load_agent(folder: Path | str, spaces: Spaces | None = None) -> Agent:
     """Read an agent that `publish_agent` wrote.
 
     `spaces` is the environment that it acts in, or anything of the same spaces: needed for
-    simulators that step outside the compiled program, which only their owner can start.
+    host simulators, which only their owner can start.
 
     Raises:
         PublishedFileError: there is none, or it is damaged, changed or of another version.

@@ -13,7 +13,7 @@ class PPOConfig:
     total_steps: int = 200_000
     """Budget of environment steps; one update at least is made."""
     num_envs: int = 32
-    """Environments stepped side by side."""
+    """Environments that step together."""
     num_steps: int = 100
     """Steps in each environment between two updates."""
     epochs: int = 4

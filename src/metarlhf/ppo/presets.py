@@ -27,7 +27,7 @@ STEPPED = PPOConfig(
     evaluate_every=25,
     evaluation_episodes=5,
 )
-"""PPO in a simulator that steps outside the compiled program: the settings for MuJoCo of Huang et
+"""PPO in a host simulator: the settings for MuJoCo of Huang et
 al. 2022, on eight environments. With them the benchmark ppo-learning stands beside
 Stable-Baselines3; they were not tuned here."""
 

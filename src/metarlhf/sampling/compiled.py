@@ -26,7 +26,7 @@ class CompiledSampler(eqx.Module):
     Args:
         env: the environment.
         task: what `env` is given as its task.
-        num_envs: environments that are stepped side by side.
+        num_envs: environments that step together.
     """
 
     env: Environment = eqx.field(static=True)

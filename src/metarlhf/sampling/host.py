@@ -1,4 +1,4 @@
-"""A policy in host simulators, which step outside the compiled program.
+"""A policy in host simulators: those that are not JAX.
 
 All environments act by one compiled call a step, to which their observations go and from which
 their actions come. Noise is drawn for many steps at once beforehand; log-probabilities, which no

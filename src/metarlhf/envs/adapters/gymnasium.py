@@ -24,10 +24,10 @@ from metarlhf.envs.adapters.gymnasium_spaces import (
     to_action,
     to_observation,
 )
-from metarlhf.envs.adapters.processes import Herds
+from metarlhf.envs.adapters.processes import AsyncEnvs
 from metarlhf.envs.adapters.replays import episode_seed
 from metarlhf.envs.base import HostEnv, HostObservation, HostStep, host_step
-from metarlhf.envs.modules import module
+from metarlhf.envs.naming import module
 from metarlhf.errors import MissingSimulatorError, SimulatorError, UnknownTaskError
 
 Workers = Literal["sync", "async"]
@@ -202,7 +202,7 @@ def connect(name: str, num_envs: int, workers: Workers = "sync", seeded: bool = 
     make = partial(_make, spec, seeded)
     with _makes(name):
         if workers == "async":
-            return Herds(make, num_envs, name, spec.max_episode_steps)
+            return AsyncEnvs(make, num_envs, name, spec.max_episode_steps)
         # Nothing is copied twice: `to_observation` copies what it gives.
         envs = SyncVectorEnv([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
     return FromGymnasium(envs, name, spec.max_episode_steps)

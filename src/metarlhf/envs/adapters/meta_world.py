@@ -18,7 +18,7 @@ from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
 from metarlhf.envs.adapters.gymnasium_spaces import action_space, observation_space
-from metarlhf.envs.adapters.processes import Herds
+from metarlhf.envs.adapters.processes import AsyncEnvs
 from metarlhf.envs.spaces import ActionSpace, ObservationSpace
 from metarlhf.errors import UnknownTaskError
 from metarlhf.types import Task
@@ -103,12 +103,12 @@ class MetaWorld:
         """The same tasks, whose episodes end with a success, and so tell of it."""
         return tasks | {"ends": jnp.ones_like(tasks["ends"])}
 
-    def connect(self, num_envs: int) -> Herds:
+    def connect(self, num_envs: int) -> AsyncEnvs:
         """So many arms, in a process for each core; tell them their tasks first."""
         bench = self._bench
         tasks = [*bench.train_tasks, *bench.test_tasks]
         kinds = dict(bench.train_classes) | dict(bench.test_classes)
-        return Herds(partial(Arm, tasks, kinds), num_envs, self.name, self.horizon)
+        return AsyncEnvs(partial(Arm, tasks, kinds), num_envs, self.name, self.horizon)
 
     @property
     def observation_space(self) -> ObservationSpace:

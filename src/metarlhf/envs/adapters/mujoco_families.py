@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.adapters.gymnasium_spaces import action_space, observation_space
 from metarlhf.envs.adapters.mujoco import Body, Rules, Runner
-from metarlhf.envs.adapters.processes import Herds
+from metarlhf.envs.adapters.processes import AsyncEnvs
 from metarlhf.envs.spaces import ActionSpace, Box, ObservationSpace
 from metarlhf.types import Task
 
@@ -105,9 +105,9 @@ class MujocoFamily:
     def sample(self, key: PRNGKeyArray) -> Task:
         return self._draw(key)
 
-    def connect(self, num_envs: int) -> Herds:
+    def connect(self, num_envs: int) -> AsyncEnvs:
         """So many simulators, in a process for each core; tell them their tasks first."""
-        env = Herds(self._make, num_envs, self.name, self.horizon)
+        env = AsyncEnvs(self._make, num_envs, self.name, self.horizon)
         env.action_space = self.action_space
         return env
 

@@ -2,9 +2,9 @@
 
 A message to a process costs tens of microseconds, as much as a step of MuJoCo's. With an
 environment to a process, and more of them than cores, that is most of the time. Here a process
-steps a herd of environments for each message.
+steps several environments for each message.
 
-Gymnasium's `AsyncVectorEnv` does the rest: to it a herd is one environment, whose observation is
+Gymnasium's `AsyncVectorEnv` does the rest: to it a worker is one environment, whose observation is
 all that its environments have to say. That lies in shared memory.
 """
 
@@ -31,8 +31,11 @@ from metarlhf.envs.base import HostObservation, HostStep, cores, host_step
 Make = Callable[[], gymnasium.Env]
 
 
-class Herd(gymnasium.Env):
-    """`count` environments as one that never ends: its observation tells what became of each."""
+class WorkerEnv(gymnasium.Env):
+    """One worker's `count` environments as a single one that never ends.
+
+    Its observation holds those of all of them, their rewards, and which ended.
+    """
 
     def __init__(self, make: Make, count: int):
         self.envs = SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -47,7 +50,7 @@ class Herd(gymnasium.Env):
     @property
     def tasks(self) -> Any:
         """What its environments are told to do, which nobody asks; set, each is told its own."""
-        raise AttributeError("a herd keeps no tasks: its environments do")
+        raise AttributeError("a worker keeps no tasks: its environments do")
 
     @tasks.setter
     def tasks(self, tasks: list[Any]) -> None:
@@ -80,22 +83,22 @@ class Herd(gymnasium.Env):
         self.envs.close()
 
 
-class Herds:
+class AsyncEnvs:
     """A `HostEnv` of `num_envs` environments in a process for each core, this one among them.
 
-    This process steps the first herd while it waits for the others: it would sleep otherwise, and
-    to be woken takes as long as a step.
+    This process is the first worker and steps while it waits for the others: to sleep and be woken
+    takes as long as a step.
     """
 
     def __init__(self, make: Make, num_envs: int, name: str, horizon: int | None = None):
         self.name, self.num_envs, self.horizon = name, num_envs, horizon
-        self.herds = herds_for(num_envs, cores())
-        self._size = num_envs // self.herds
-        self._own, others = Herd(make, self._size), [partial(Herd, make, self._size)]
+        self.workers = num_workers(num_envs, cores())
+        self._size = num_envs // self.workers
+        self._own, others = WorkerEnv(make, self._size), [partial(WorkerEnv, make, self._size)]
         self._others = None
-        if self.herds > 1:
+        if self.workers > 1:
             # Forking is unsafe beside JAX's threads.
-            others = others * (self.herds - 1)
+            others = others * (self.workers - 1)
             self._others = AsyncVectorEnv(others, copy=False, context="spawn")
         self._sees = self._own.envs.single_observation_space
         self._does = self._own.envs.single_action_space
@@ -109,15 +112,15 @@ class Herds:
         """
         tasks = jax.tree.map(np.asarray, tasks)
         each = [jax.tree.map(lambda x: x[env], tasks) for env in range(self.num_envs)]
-        herds = [each[i : i + self._size] for i in range(0, self.num_envs, self._size)]
-        self._own.tasks = herds[0]
+        workers = [each[i : i + self._size] for i in range(0, self.num_envs, self._size)]
+        self._own.tasks = workers[0]
         if self._others is not None:
-            self._others.set_attr("tasks", herds[1:])
+            self._others.set_attr("tasks", workers[1:])
 
     def reset(self, seed: int) -> HostObservation:
-        # A herd numbers its own from what it is given: none gets a number that another has.
+        # A worker numbers its environments from the seed it is given: no two get the same seed.
         if self._others is not None:
-            seeds: Any = [seed + self._size * herd for herd in range(1, self.herds)]
+            seeds: Any = [seed + self._size * worker for worker in range(1, self.workers)]
             self._others.reset_async(seed=seeds)
         own = self._own.reset(seed=seed)[0]
         others = None if self._others is None else self._others.reset_wait()[0]
@@ -125,7 +128,7 @@ class Herds:
 
     def step(self, actions: np.ndarray) -> HostStep:
         told = to_action(self._does, actions)
-        told = told.reshape(self.herds, self._size, *told.shape[1:])
+        told = told.reshape(self.workers, self._size, *told.shape[1:])
         if self._others is not None:
             self._others.step_async(told[1:])
         own = self._own.step(told[0])[0]
@@ -144,15 +147,15 @@ class Herds:
 
 
 def _rows(own: Any, others: Any, name: str) -> Any:
-    """What all environments have to say under `name`, a row each, the own herd's first."""
+    """What all environments have to say under `name`, a row each, the own worker's first."""
     if others is None:
         return own[name]
     join = lambda one, more: np.concatenate([one[None], more]).reshape(-1, *one.shape[1:])
     return jax.tree.map(join, own[name], others[name])
 
 
-def herds_for(num_envs: int, cores: int) -> int:
-    """As many herds of equal size as there are cores, or as few fewer as divide the environments.
+def num_workers(num_envs: int, cores: int) -> int:
+    """As many workers of equal size as there are cores, or as few fewer as divide the environments.
 
     Where that would leave one, each environment has a process.
     """
