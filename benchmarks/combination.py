@@ -22,10 +22,11 @@ from metarlhf.experiments.evaluation import Curve
 from metarlhf.experiments.references import References
 from metarlhf.experiments.study import needed
 from metarlhf.meta import joint_gradient
+from metarlhf.meta.adaptation import pays
 from metarlhf.meta.config import GradientRewardConfig, JointGradientConfig
-from metarlhf.meta.gradient_prior import GradientPrior, load, pays, publish
 from metarlhf.meta.inner import play_and_adapt
 from metarlhf.meta.presets import by_gradient
+from metarlhf.meta.prior import GradientPrior, load_prior
 from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
 from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig
@@ -61,13 +62,13 @@ def gradient_prior_of(family: str, seed: int, config: JointGradientConfig) -> Gr
     """Meta-trained on the family with this seed, or read back."""
     path = path_of("gradient-prior", family, seed, config, made_by=[gradient_prior_of])
     if (path / files.DESCRIPTION).exists():  # written last
-        return load(path)
+        return load_prior(path)
     made, watch = envs.make(family), Stopwatch()
     state = joint_gradient.init(jax.random.key(seed), made, config)
     *_, (state, metrics) = joint_gradient.meta_train(state, made, config)
     prior = joint_gradient.prior_of(state, made, config)
     about = {"seconds": watch.seconds, "seed": seed, "metrics": metrics, "config": repr(config)}
-    publish(prior, path, about)
+    prior.save(path, about)
     policy = config.policy
     print(
         f"  {family}, {policy.method}, adapts {policy.adapts}, seed {seed}: meta-trained in "

@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.harness import Options, Result, Stopwatch
 from benchmarks.kept import kept, path_of
 from metarlhf import envs, files, rlhf
-from metarlhf.experiments.evaluation import Curve, teach_from_prior, teach_from_scratch
+from metarlhf.experiments.evaluation import Curve, adapt_from_prior, adapt_from_scratch
 from metarlhf.experiments.references import References, references
 from metarlhf.meta import joint, presets
-from metarlhf.meta.prior import Prior, load, publish
+from metarlhf.meta.prior import PosteriorPrior, load_prior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
 
@@ -61,18 +61,18 @@ def prior_path(family: str, seed: int, config: joint.JointConfig) -> Path:
     return path_of("prior", family, seed, config, made_by=[prior_of])
 
 
-def prior_of(family: str, seed: int, config: joint.JointConfig) -> Prior:
+def prior_of(family: str, seed: int, config: joint.JointConfig) -> PosteriorPrior:
     """Meta-trained on the family with this seed, or read back."""
     path = prior_path(family, seed, config)
     if (path / files.DESCRIPTION).exists():  # written last
-        return load(path)
+        return load_prior(path)
     made = envs.make(family)
     learning = made.without_termination()
     state, watch = joint.init(jax.random.key(seed), learning, config), Stopwatch()
     *_, (trained, metrics) = joint.meta_train(state, learning, config)
     prior = joint.prior_of(trained, made, config)
     about = {"seconds": watch.seconds, "seed": seed, "metrics": metrics, "config": repr(config)}
-    publish(prior, path, about)
+    prior.save(path, about)
     print(f"  {family}, seed {seed}: meta-trained in {watch.seconds:.0f} s", flush=True)
     return prior
 
@@ -96,7 +96,7 @@ def taught(family: str, plan: Plan, config: rlhf.RLHFConfig) -> list[Curve]:
     def one(seed: int) -> Curve:
         path = path_of("taught", family, seed, meta, plan.num_tasks, config, made_by=[taught])
         key = jax.random.fold_in(jax.random.key(seed), 0xADA)
-        make = lambda: teach_from_prior(
+        make = lambda: adapt_from_prior(
             key, made, tasks, prior_of(family, seed, meta), config
         ).curve._asdict()
         return Curve(**kept(path, make))
@@ -122,7 +122,7 @@ def _learned(family: str, plan: Plan, config: rlhf.RLHFConfig, size: int = 8) ->
     def teach(part: slice) -> dict[str, Any]:
         watch = Stopwatch()
         some = jax.tree.map(lambda x: x[part], tasks)
-        lesson = teach_from_scratch(
+        lesson = adapt_from_scratch(
             jax.random.key(part.start), made, some, config, practice=practice
         )
         print(f"  from scratch: tasks to {part.stop} in {watch.seconds:.0f} s", flush=True)

@@ -8,7 +8,6 @@ import numpy as np
 from benchmarks.few_shot import FAMILIES, Plan, prior_of
 from benchmarks.harness import Result
 from metarlhf import envs
-from metarlhf.meta.adapt import adapt
 from metarlhf.meta.tasks import held_out_tasks
 
 ROW = "adapt-time"
@@ -25,7 +24,7 @@ def measure(options):
         for i in range(min(plan.num_tasks, 20) + 1):
             task = jax.tree.map(lambda x: x[max(i - 1, 0)], tasks)
             begin = time.perf_counter()
-            state = adapt(jax.random.key(i), family, task, prior, preset.ten)
+            state = prior.run(jax.random.key(i), family, task, preset.ten)
             jax.block_until_ready((state.ppo.agent, state.answers))
             times.append(time.perf_counter() - begin)
         first, times = times[0], np.asarray(times[1:])

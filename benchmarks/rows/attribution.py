@@ -35,7 +35,6 @@ from metarlhf.explain import (
     substitute_dependent,
     sum_by_feature,
 )
-from metarlhf.meta.adapt import adapt
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.statistics import mean_interval
 
@@ -57,7 +56,7 @@ def measure(options):
         names, found = [feature.name for feature in features_of(family)], []
         for seed in seeds:
             prior = prior_of(name, seed, plan.preset(name).joint)
-            teach = jax.jit(partial(adapt, family=family, prior=prior, config=config))
+            teach = jax.jit(partial(prior.run, family=family, config=config))
             for i in range(count):
                 task = jax.tree.map(lambda x: x[i], tasks)
                 state = teach(jax.random.fold_in(jax.random.key(seed), i), task=task)

@@ -28,7 +28,6 @@ from metarlhf import envs
 from metarlhf.cli.meta_train_host import meta_train_host
 from metarlhf.devices import in_the_foreground
 from metarlhf.experiments.evaluation import returns_after
-from metarlhf.meta.gradient_prior import blank
 from metarlhf.meta.presets import by_gradient
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
@@ -111,5 +110,5 @@ def measured(path, name, seed, count, options):
     with closing(family.connect(num_simulators(count, options.policy.episodes))) as env:
         sampler = HostTaskSampler(family, env)
         adapted = returns_after(key, sampler, tasks, prior, STEPS)
-        random = returns_after(key, sampler, tasks, blank(key, prior.shape), STEPS)
+        random = returns_after(key, sampler, tasks, prior.shape.blank(key), STEPS)
     return {"adapted": adapted, "random": random, "expert_steps": np.array(expert_steps)}

@@ -15,7 +15,7 @@ from benchmarks.few_shot import FAMILIES, Plan, references_of
 from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from metarlhf import envs
-from metarlhf.experiments.evaluation import teach_from_scratch
+from metarlhf.experiments.evaluation import adapt_from_scratch
 from metarlhf.feedback import TEACHERS
 from metarlhf.meta.tasks import held_out_tasks
 
@@ -58,7 +58,7 @@ def taught(family, plan, name):
     tasks = held_out_tasks(made, plan.num_tasks)
 
     def teach():
-        lesson = teach_from_scratch(jax.random.key(0), made, tasks, config)
+        lesson = adapt_from_scratch(jax.random.key(0), made, tasks, config)
         print(f"  {family}, {name}: {lesson.curve.returns[-1].mean():.2f}", flush=True)
         return {"returns": lesson.curve.returns[-1]}
 

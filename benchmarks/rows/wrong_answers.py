@@ -19,7 +19,7 @@ from benchmarks.harness import Result
 from benchmarks.kept import kept, path_of
 from benchmarks.rows.teachers import share
 from metarlhf import envs
-from metarlhf.experiments.evaluation import teach_from_prior
+from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.feedback import Teacher
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.reward import Guesses
@@ -91,7 +91,7 @@ def from_prior(family, plan, seed, fit, wrong, count, answers):
             sure = replace(prior.belief, guesses=Guesses(0.0, None))
             prior = eqx.tree_at(lambda p: p.belief, prior, sure)
         tasks = held_out_tasks(made, count)
-        lesson = teach_from_prior(jax.random.key(seed), made, tasks, prior, config)
+        lesson = adapt_from_prior(jax.random.key(seed), made, tasks, prior, config)
         return lesson.curve._asdict()
 
     path = path_of(

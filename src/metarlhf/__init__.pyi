@@ -11,7 +11,7 @@ from . import rlhf as rlhf
 from . import teach as teach
 from .envs.naming import register as register
 from .envs.registry import make as make
-from .meta.gradient_prior import load_prior as load_prior
+from .meta.prior import load_prior as load_prior
 from .networks.published import load_agent as load_agent
 
 __version__: str

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from metarlhf.cli import main
 from metarlhf.experiments.references import References
-from metarlhf.meta.prior import load
+from metarlhf.meta.prior import load_prior
 from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO, meta_train
 
 
@@ -95,7 +95,7 @@ def test_rlhf_spends_its_answers(tmp_path, capsys):
 
 
 def test_a_prior_teaches_a_task_and_is_read_in_one_line(prior, tmp_path, capsys):
-    assert load(prior).shape.family == "navigation/finn2017"
+    assert load_prior(prior).shape.family == "navigation/finn2017"
     command = ["adapt", str(prior), "--number=3", "--json", "--run-dir", str(tmp_path / "run")]
     assert main(command) == 0
     result = last_line(capsys)
@@ -208,7 +208,7 @@ def test_demo_goes_through_to_its_report(tmp_path, capsys):
     result = last_line(capsys)
     assert result["meta_training"]["iteration"] == [1, 2, 3]
     assert (run / "report.html").exists()
-    load(run / "prior", "navigation")
+    load_prior(run / "prior", "navigation")
 
 
 @contextmanager

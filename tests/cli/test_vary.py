@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metarlhf.cli import main
-from metarlhf.meta import gradient_prior, prior
+from metarlhf.meta.prior import load_prior
 from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO
 
 # As short as it is thorough: each has its own kind of action.
@@ -33,7 +33,7 @@ def run(tmp_path, capsys):
 def test_a_teacher_meta_trains_adapts_and_is_measured(words, run):
     result, folder = run("meta", "meta-train", *words, *JOINT)
     assert result["family"] == NAMES[words[0]]
-    assert prior.load(folder / "prior").family.name == NAMES[words[0]]
+    assert load_prior(folder / "prior").family.name == NAMES[words[0]]
     adapted, _ = run("adapted", "adapt", str(folder / "prior"), "--number=2")
     assert (adapted["family"], adapted["labels"]) == (NAMES[words[0]], 10)
     small = ["--tasks=2", "--scratch-tasks=0", *ORACLE]
@@ -45,7 +45,7 @@ def test_a_teacher_meta_trains_adapts_and_is_measured(words, run):
 def test_gradients_meta_train_on_what_the_tasks_pay(run):
     words, method = ROD, ["--method", "promp", "--config.reward", "task"]
     result, folder = run("meta", "meta-train", *words, *method, *GRADIENT)
-    assert gradient_prior.load(folder / "prior").family.name == NAMES[words[0]] == result["family"]
+    assert load_prior(folder / "prior").family.name == NAMES[words[0]] == result["family"]
     adapted, agent = run("adapted", "adapt", str(folder / "prior"))
     assert adapted["steps"] == 2 * 40
     assert main(["play", str(agent), "--episodes=2", "--number=3"]) == 0

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from metarlhf import rlhf
-from metarlhf.experiments.evaluation import Curve, teach_from_prior, teach_from_scratch
+from metarlhf.experiments.evaluation import Curve, adapt_from_prior, adapt_from_scratch
 from metarlhf.experiments.references import References, references
-from metarlhf.meta.adapt import adapt
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
@@ -100,19 +99,19 @@ def test_where_ppo_gains_nothing_in_a_task_shares_are_still_of_what_it_gains_ove
 def test_from_a_prior_every_answer_is_charged_and_asking_about_its_own_clips_takes_no_step(
     prior, tasks
 ):
-    lesson = teach_from_prior(KEY, FAMILY, tasks, prior, FROM_PRIOR, episodes=2)
-    labels, steps, returns = lesson.curve
+    result = adapt_from_prior(KEY, FAMILY, tasks, prior, FROM_PRIOR, episodes=2)
+    labels, steps, returns = result.curve
     np.testing.assert_array_equal(labels, [0, 2, 4])
     np.testing.assert_array_equal(steps, [0, 0, 0])
     assert returns.shape == (3, 2)
     # What is measured last is the agent that is handed out.
-    last = [true_return(lesson.agents, tasks, i) for i in range(2)]
+    last = [true_return(result.agents, tasks, i) for i in range(2)]
     np.testing.assert_allclose(returns[-1], last, rtol=1e-4)
 
 
 def test_from_a_prior_playing_to_ask_is_charged(prior, tasks):
     config = replace(FROM_PRIOR, ask_envs=3)
-    curve = teach_from_prior(KEY, FAMILY, tasks, prior, config, episodes=2).curve
+    curve = adapt_from_prior(KEY, FAMILY, tasks, prior, config, episodes=2).curve
     np.testing.assert_array_equal(curve.steps, [0, 3 * FAMILY.horizon, 6 * FAMILY.horizon])
 
 
@@ -123,10 +122,10 @@ def true_return(agents, tasks, i):
 
 
 def test_from_scratch_the_last_updates_are_measured_in_parts(tasks):
-    lesson = teach_from_scratch(
+    result = adapt_from_scratch(
         KEY, FAMILY, tasks, FROM_SCRATCH, FEW, episodes=2, practice=2
     )  # fmt: skip
-    labels, steps, returns = lesson.curve
+    labels, steps, returns = result.curve
     # Two answers and then the third; an update a round, and twice two more.
     np.testing.assert_array_equal(labels, [0, 2, 3, 3, 3])
     np.testing.assert_array_equal(steps / PPO.batch_size, [0, 1, 2, 4, 6])
@@ -137,12 +136,12 @@ def test_updates_that_do_not_part_equally_are_refused(tasks):
     with pytest.raises(
         ValueError, match=r"final_updates \(4\) cannot be measured in 3 equal parts"
     ):
-        teach_from_scratch(KEY, FAMILY, tasks, FROM_SCRATCH, FEW, practice=3)
+        adapt_from_scratch(KEY, FAMILY, tasks, FROM_SCRATCH, FEW, practice=3)
 
 
 def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks):
     config = replace(FROM_PRIOR, final_updates=1, ppo=PPO)
-    whole = adapt(KEY, FAMILY, tasks[0], prior, config)
+    whole = prior.run(KEY, FAMILY, tasks[0], config)
 
     @jax.jit
     def one_by_one():

@@ -13,10 +13,10 @@ import pytest
 from metarlhf import envs
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import inner_loss, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss
 from metarlhf.meta.presets import by_gradient
+from metarlhf.meta.prior import GradientShape, load_prior
 from metarlhf.meta.update_rules import split
 from metarlhf.sampling import CompiledTaskSampler
 from tests.same import AS_FOR_USERS, assert_same, differ
@@ -148,8 +148,8 @@ def test_a_meta_update_moves_all_that_is_learned(config, outer_step):
 @pytest.mark.parametrize("adapts", ["policy", "head", "context"])
 def test_a_prior_survives_a_round_trip(config, adapts, tmp_path):
     shape = GradientShape(FAMILY.name, replace(config, adapts=adapts, learn_offset=True))
-    prior = blank(jax.random.key(0), shape)
-    found = load(publish(prior, tmp_path))
+    prior = shape.blank(jax.random.key(0))
+    found = load_prior(prior.save(tmp_path))
     assert_same(prior, found)
     assert found.shape == shape
     assert (found.rule.network is not None) == (config is LEARNED)

@@ -12,14 +12,14 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.errors import PublishedFileError, WrongFamilyError
-from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.feedback import Teacher
 from metarlhf.files import DESCRIPTION
 from metarlhf.meta import joint_gradient, outer
 from metarlhf.meta.config import GradientRewardConfig, JointGradientConfig, MetaRLConfig
 from metarlhf.meta.estimators import judge
-from metarlhf.meta.gradient_prior import adapt_by_gradient, load, publish
 from metarlhf.meta.inner import play_and_adapt
+from metarlhf.meta.prior import load_prior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.reward import LearnedReward
 from metarlhf.rlhf import RLHFConfig
@@ -67,7 +67,7 @@ def prior(states, config):
 def taught():
     prior = joint_gradient.prior_of(trained(TEACHER)[-1], FAMILY, TEACHER)
     tasks = held_out_tasks(FAMILY, 3)
-    return prior, tasks, adapt_by_gradient(jax.random.key(5), FAMILY, tasks, prior, ASKING, 2)
+    return prior, tasks, prior.loops(jax.random.key(5), FAMILY, tasks, ASKING, 2)
 
 
 def test_saved_in_between_it_goes_on_bit_for_bit(states, config, tmp_path):
@@ -173,7 +173,7 @@ def test_a_new_tasks_true_reward_is_seen_by_the_teacher_alone(taught):
 
     def adapted(wage):
         tasks = jnp.full((3, 2), wage)
-        return adapt_by_gradient(jax.random.key(5), family, tasks, prior, ASKING, 2).loop
+        return prior.loops(jax.random.key(5), family, tasks, ASKING, 2)[0]
 
     one, other = adapted(-2.0), adapted(-7.0)
     assert differ(one.returns, other.returns)
@@ -219,31 +219,31 @@ def test_few_answers_make_what_policies_adapt_by_and_many_what_they_are_judged_b
 
 def test_the_curve_charges_every_answer_and_every_step(prior, config):
     tasks = held_out_tasks(FAMILY, 2)
-    lesson = teach_by_gradient(jax.random.key(1), FAMILY, tasks, prior, ASKING, episodes=2, steps=3)
+    result = adapt_from_prior(jax.random.key(1), FAMILY, tasks, prior, ASKING, episodes=2, steps=3)
     labels = 4.0 if config.reward == "teacher" else 0.0
-    np.testing.assert_array_equal(lesson.curve.labels, [0, labels, labels, labels])
-    np.testing.assert_array_equal(lesson.curve.steps, [0, 200, 400, 600])
-    assert lesson.curve.returns.shape == (4, 2)
-    assert (lesson.feedback is None) == (config.reward == "task")
+    np.testing.assert_array_equal(result.curve.labels, [0, labels, labels, labels])
+    np.testing.assert_array_equal(result.curve.steps, [0, 200, 400, 600])
+    assert result.curve.returns.shape == (4, 2)
+    assert (result.feedback is None) == (config.reward == "task")
 
 
 def test_a_prior_survives_a_round_trip_and_no_other_family(prior, tmp_path):
-    folder = publish(prior, tmp_path / "prior", {"seed": 3})
-    found = load(folder, "navigation")
+    folder = prior.save(tmp_path / "prior", {"seed": 3})
+    found = load_prior(folder, "navigation")
     assert_same(found, prior)
     assert found.shape == prior.shape
     with pytest.raises(WrongFamilyError, match="'navigation/finn2017', not on 'reacher'"):
-        load(folder, "reacher")
+        load_prior(folder, "reacher")
 
 
 @pytest.mark.parametrize("spoil", [{"family": "chess"}, {"policy": {"method": "sarsa", "no": 1}}])
 def test_a_changed_description_is_refused(prior, tmp_path, spoil):
-    folder = publish(prior, tmp_path / "prior")
+    folder = prior.save(tmp_path / "prior")
     description = json.loads((folder / DESCRIPTION).read_text())
     description["shape"] |= spoil
     (folder / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(PublishedFileError, match="does not say of what shape the prior is"):
-        load(folder)
+        load_prior(folder)
 
 
 def test_sizes_that_do_not_fit_together_are_refused():

@@ -22,9 +22,9 @@ from benchmarks.tabular import (
 from metarlhf import envs
 from metarlhf.meta import inner, outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.gradient_prior import GradientShape, blank, load, publish
 from metarlhf.meta.inner import InnerLoop, gradient_step, play_and_adapt
 from metarlhf.meta.objective import collected, meta_loss, standardised_returns
+from metarlhf.meta.prior import GradientShape, load_prior
 from metarlhf.meta.update_rules import LearnedRule, update_rule
 from metarlhf.networks import load_agent, publish_agent
 from metarlhf.sampling import CompiledTaskSampler
@@ -100,8 +100,8 @@ class TestANIL:
 
     def test_a_prior_survives_a_round_trip(self, tmp_path):
         shape = GradientShape(FAMILY.name, replace(self.CONFIG, normalise_obs=True))
-        prior = blank(jax.random.key(0), shape)
-        found = load(publish(prior, tmp_path))
+        prior = shape.blank(jax.random.key(0))
+        found = load_prior(prior.save(tmp_path))
         assert_same(prior, found)
         assert found.shape == shape
 
@@ -135,8 +135,8 @@ class TestCAVIA:
 
     def test_a_prior_survives_a_round_trip(self, tmp_path):
         shape = GradientShape(FAMILY.name, self.CONFIG)
-        prior = blank(jax.random.key(0), shape)
-        found = load(publish(prior, tmp_path))
+        prior = shape.blank(jax.random.key(0))
+        found = load_prior(prior.save(tmp_path))
         assert_same(prior, found)
         assert found.shape == shape
 

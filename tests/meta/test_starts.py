@@ -11,10 +11,10 @@ import pytest
 from metarlhf import envs, ppo
 from metarlhf.envs.navigation import Navigation
 from metarlhf.experiments import references
-from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.meta import outer
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
@@ -34,7 +34,7 @@ TASKS = held_out_tasks(FAMILY, 10)
 
 
 def returns(start, tasks=TASKS):
-    return teach_by_gradient(KEY, FAMILY, tasks, start, NO_QUESTIONS, steps=1).curve.returns
+    return adapt_from_prior(KEY, FAMILY, tasks, start, NO_QUESTIONS, steps=1).curve.returns
 
 
 class OneCorner(Navigation):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metarlhf import envs, ppo, rlhf
-from metarlhf.meta import gradient_prior
 from metarlhf.meta.config import MetaRLConfig
+from metarlhf.meta.prior import GradientShape
 from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
@@ -143,7 +143,7 @@ def test_without_a_leash_nothing_differs():
 
 
 def test_gradient_steps_know_no_leash():
-    shape = gradient_prior.GradientShape("navigation", MetaRLConfig(hidden=(8,)))
-    prior = gradient_prior.blank(KEY, shape)
+    shape = GradientShape("navigation", MetaRLConfig(hidden=(8,)))
+    prior = shape.blank(KEY)
     with pytest.raises(ValueError, match="leash is about practice by PPO"):
-        gradient_prior.adapt_by_gradient(KEY, FAMILY, GOAL[None], prior, HELD, 1)
+        prior.adapt(KEY, FAMILY, GOAL, HELD, 1)

@@ -40,14 +40,11 @@ from metarlhf.cli.single import (
     task_number,
     true_return,
 )
-from metarlhf.envs import is_host
 from metarlhf.errors import UserError
-from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.feedback import empty
-from metarlhf.meta import gradient_prior
-from metarlhf.meta.gradient_prior import GradientPrior, load_prior
 from metarlhf.meta.presets import Preset, preset
-from metarlhf.meta.prior import Prior
+from metarlhf.meta.prior import GradientPrior, PosteriorPrior, Prior, load_prior
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.reward import Learned, publish_reward
 from metarlhf.rlhf import RLHFConfig
@@ -88,12 +85,12 @@ def names_prior(argv: Sequence[str]) -> bool:
     return any((Path(word) / files.DESCRIPTION).exists() for word in argv)
 
 
-def named_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrior, Preset, str]:
+def named_prior(argv: Sequence[str], command: str) -> tuple[Prior, Preset, str]:
     """The prior that a command line names, its family's presets, and which of them is asked for.
 
     Raises:
         UserError: none is named.
-        PublishedFileError, WrongFamilyError: see `metarlhf.meta.prior.load`.
+        PublishedFileError, WrongFamilyError: see `metarlhf.meta.prior.load_prior`.
     """
     scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     scan.add_argument("--task")
@@ -124,10 +121,9 @@ def named_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrio
         raise UserError(
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
         )
-    by_gradient = files.kind(folder) == gradient_prior.KIND
     prior = load_prior(folder, found.task)
     leave_out(argv, prior, ("--preset",))
-    if by_gradient and found.preset == "ratings":
+    if prior.by_gradient and found.preset == "ratings":
         raise UserError(
             f"the prior in {folder} was meta-trained on comparisons, not on ratings: choose "
             "--preset ten or twenty"
@@ -135,7 +131,7 @@ def named_prior(argv: Sequence[str], command: str) -> tuple[Prior | GradientPrio
     return prior, preset(prior.shape.family), found.preset
 
 
-def leave_out(argv: Sequence[str], prior: Prior | GradientPrior, options: Sequence[str]) -> None:
+def leave_out(argv: Sequence[str], prior: Prior, options: Sequence[str]) -> None:
     """Refuse options about answers where a prior learns from what tasks pay.
 
     `options` are such, or what they begin with.
@@ -143,7 +139,7 @@ def leave_out(argv: Sequence[str], prior: Prior | GradientPrior, options: Sequen
     Raises:
         UserError: one is named.
     """
-    if not isinstance(prior, GradientPrior) or prior.belief is not None:
+    if prior.asks:
         return
     for word in argv:
         name = word.partition("=")[0]
@@ -159,24 +155,24 @@ def main(argv: Sequence[str]) -> int:
     if asks_for_help(argv) and not names_prior(argv):
         parse(Adapt, argv, "adapt", Adapt(config=preset("navigation").ten))
     prior, presets, kind = named_prior(argv, "adapt")
-    if isinstance(prior, GradientPrior) and is_host(prior.shape.family):
+    if isinstance(prior, GradientPrior) and prior.on_host:
         return adapt_host.main(argv, prior)
     leave_out(argv, prior, ("--config.",))
     config = getattr(presets, kind, presets.ten)
     options = parse(Adapt, argv, "adapt", Adapt(config=config))
-    if options.steps and not isinstance(prior, GradientPrior):
+    if options.steps and not prior.by_gradient:
         raise UserError("--steps is for priors that adapt by gradient steps; this one needs none")
-    if isinstance(prior, GradientPrior) and options.config.feedback == "ratings":
+    if prior.by_gradient and options.config.feedback == "ratings":
         raise UserError(
             f"the prior in {options.prior} was meta-trained on comparisons, not on ratings: leave "
             "--config.feedback as it is"
         )
-    if isinstance(prior, GradientPrior) and options.config.held_by:
+    if prior.by_gradient and options.config.held_by:
         raise UserError(
             f"--config.{options.config.held_by} is about practice by PPO; the prior in "
             f"{options.prior} adapts by gradient steps: leave it out"
         )
-    if isinstance(prior, Prior):
+    if not prior.by_gradient:
         check_marks(options.config, prior.family)
     digest = files.digest(options.prior) or ""
     name = f"adapt-{file_name(prior.family.name)}-{digest[:6]}-{options.number}"
@@ -187,11 +183,11 @@ def main(argv: Sequence[str]) -> int:
         return _adapt(options, run, prior)
 
 
-def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> int:
+def _adapt(options: Adapt, run: RunDirectory, prior: Prior) -> int:
     config, family = options.config, prior.family
     task = task_number(family, options.number)
     key = jax.random.key(options.seed)
-    by_task = isinstance(prior, GradientPrior) and prior.belief is None
+    by_task = not prior.asks
     if by_task:
         say(f"adapting to a task of {family.name} by what it pays: nobody is asked")
     else:
@@ -202,6 +198,7 @@ def _adapt(options: Adapt, run: RunDirectory, prior: Prior | GradientPrior) -> i
     if isinstance(prior, GradientPrior):
         agent, learned = _by_gradient(key, task, prior, options, run)
     else:
+        assert isinstance(prior, PosteriorPrior)
         agent, learned = _by_answers(key, task, prior, options, run)
     seconds = time.monotonic() - clock
     if learned is not None:
@@ -244,7 +241,7 @@ _start = eqx.filter_jit(rlhf.start)
 
 
 def _by_answers(
-    key: PRNGKeyArray, task: Task, prior: Prior, options: Adapt, run: RunDirectory
+    key: PRNGKeyArray, task: Task, prior: PosteriorPrior, options: Adapt, run: RunDirectory
 ) -> tuple[Agent, Learned]:
     """Round after round, the policy being told what is believed after each; then practice."""
     family, config = prior.family, options.config
@@ -271,9 +268,9 @@ def _by_gradient(
 
     def step(state, done):
         alone = jax.tree.map(lambda x: x[None], task)
-        lesson = teach_by_gradient(key, family, alone, prior, options.config, steps=options.steps)
-        labels, steps, returns = (float(x[-1].mean()) for x in lesson.curve)
-        state = jax.tree.map(lambda x: x[0], (lesson.agents, lesson.feedback))
+        result = adapt_from_prior(key, family, alone, prior, options.config, steps=options.steps)
+        labels, steps, returns = (float(x[-1].mean()) for x in result.curve)
+        state = jax.tree.map(lambda x: x[0], (result.agents, result.feedback))
         return state, {"labels": int(labels), "steps": int(steps), "return": returns}
 
     agent, feedback = drive(run, "adapting", Loop(lambda: (prior.agent, nothing), step, 1))

@@ -13,7 +13,7 @@ from metarlhf.cli.single import check_number, task_number
 from metarlhf.envs import make_host
 from metarlhf.experiments.evaluation import play_and_adapt_from
 from metarlhf.files import digest
-from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.prior import GradientPrior
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.runs import RunDirectory, drive
 from metarlhf.sampling import HostTaskSampler, num_simulators

@@ -9,11 +9,9 @@ from metarlhf.cli.adapt import Kind, leave_out, named_prior, names_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.options import PriorPath, asks_for_help, file_name, open_run, parse, show
 from metarlhf.cli.summary import lines
-from metarlhf.envs import is_host
 from metarlhf.files import digest
-from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset, preset
-from metarlhf.meta.prior import Prior
+from metarlhf.meta.prior import GradientPrior, Prior
 from metarlhf.runs import RunDirectory
 
 
@@ -38,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
     if asks_for_help(argv) and not names_prior(argv):
         parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
     prior, presets, _ = named_prior(argv, "evaluate")
-    if isinstance(prior, GradientPrior) and prior.belief is None:
+    if isinstance(prior, GradientPrior) and not prior.asks:
         leave_out(argv, prior, ("--scratch-tasks",))
-        if is_host(prior.shape.family):
+        if prior.on_host:
             return evaluate_host.main(argv, prior)
         return evaluate_steps.main(argv, prior, presets)
     options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
@@ -53,9 +51,7 @@ def main(argv: Sequence[str]) -> int:
         return _evaluate(options, run, prior, presets)
 
 
-def _evaluate(
-    options: Evaluate, run: RunDirectory, prior: Prior | GradientPrior, presets: Preset
-) -> int:
+def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior, presets: Preset) -> int:
     family, config = prior.family, getattr(presets, options.preset)
     what = Measurement.of(options, family, config, presets)
     found = measure(run, prior, what)

@@ -18,7 +18,7 @@ from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.errors import UserError
 from metarlhf.experiments.evaluation import returns_after
 from metarlhf.experiments.references import STARTS, pretrained_start_on_host, random_start, tuned
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
+from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns

@@ -10,7 +10,7 @@ from metarlhf.cli.more_priors import interval
 from metarlhf.cli.options import say
 from metarlhf.envs import TestedFamily
 from metarlhf.experiments.evaluation import successes_after
-from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.prior import GradientPrior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.runs import RunDirectory
 from metarlhf.statistics import mean_interval

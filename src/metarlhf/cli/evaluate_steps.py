@@ -13,11 +13,11 @@ from metarlhf.cli.measure import common_scale_of, curve_and_episodes, pictures
 from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
 from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
 from metarlhf.cli.summary import versions
-from metarlhf.experiments.evaluation import teach_by_gradient
+from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.experiments.references import STARTS, pretrained_start, random_start, tuned
 from metarlhf.experiments.study import seconds_to_adapt
-from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
+from metarlhf.meta.prior import GradientPrior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.ppo import PPOConfig
 from metarlhf.report import StepsResult, write_steps
@@ -131,8 +131,8 @@ def _evaluate(
 
 def _adapted(key: jax.Array, tasks: Task, start: GradientPrior, steps: int) -> dict[str, Any]:
     """What so many steps come to in every task, and an episode of each."""
-    lesson = teach_by_gradient(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
-    return curve_and_episodes(key, start.family, tasks, start, lesson)
+    result = adapt_from_prior(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
+    return curve_and_episodes(key, start.family, tasks, start, result)
 
 
 def _starts(
@@ -168,8 +168,8 @@ def _starts(
 def _judged(key: jax.Array, start: GradientPrior, steps: int) -> float:
     """What so many steps come to on validation tasks."""
     tasks = held_out_tasks(start.family, VALIDATION_TASKS, "validation")
-    lesson = teach_by_gradient(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
-    return float(np.mean(lesson.curve.returns[-1]))
+    result = adapt_from_prior(key, start.family, tasks, start, NO_QUESTIONS, steps=steps)
+    return float(np.mean(result.curve.returns[-1]))
 
 
 def _meta_training_steps(prior: GradientPrior) -> int:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from metarlhf import files
 from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
 from metarlhf.cli.options import family_in as task_in
 from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
 from metarlhf.envs import make_family
 from metarlhf.envs.base import SEGMENT_LENGTH
 from metarlhf.errors import UserError
-from metarlhf.meta import gradient_prior
 from metarlhf.meta.presets import BESIDE, Preset, preset
-from metarlhf.meta.prior import load
+from metarlhf.meta.prior import load_prior
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import CloningConfig, RLHFConfig
 from metarlhf.teach import directory as lesson_directory
@@ -148,12 +146,12 @@ def read(argv: Sequence[str]) -> Teach:
     first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
     if first.prior is None:
         return first
-    if files.kind(first.prior) == gradient_prior.KIND:
+    prior = load_prior(first.prior)
+    if prior.by_gradient:
         raise UserError(
             f"{first.prior} adapts by gradient steps: people teach from a prior that holds a "
             "belief about tasks, as metarlhf meta-train makes with --method posterior, or from none"
         )
-    prior = load(first.prior)
     usual = _default(prior.family.name, first.preset, first.prior)
     options = parse(Teach, argv, "teach", usual)
     if make_family(options.task).name != prior.family.name:

@@ -15,10 +15,14 @@ from metarlhf.cli.options import RunOptions, file_name, say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.errors import UserError
-from metarlhf.experiments.evaluation import Curve, Lesson, teach, teach_from_scratch
+from metarlhf.experiments.evaluation import (
+    AdaptationResult,
+    Curve,
+    adapt_from_prior,
+    adapt_from_scratch,
+)
 from metarlhf.experiments.references import References, references
 from metarlhf.experiments.study import seconds_to_adapt, summarise
-from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import Prior
 from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
@@ -140,7 +144,7 @@ def ends_of(
     return References(**run.keep(f"{file_name(family.name)}-references", make))
 
 
-def measure(run: RunDirectory, prior: Prior | GradientPrior, what: Measurement) -> dict[str, Any]:
+def measure(run: RunDirectory, prior: Prior, what: Measurement) -> dict[str, Any]:
     """The family's figures (see `metarlhf.experiments.study.summarise`)."""
     family, name = what.family, file_name(what.family.name)
     tasks = held_out_tasks(family, what.tasks)
@@ -190,15 +194,15 @@ def taught_tasks(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    prior: Prior | GradientPrior,
+    prior: Prior,
     config: rlhf.RLHFConfig,
 ) -> dict[str, Any]:
     """The curve, and all that pictures are made of."""
-    lesson = teach(key, family, tasks, prior, config)
-    arrays = curve_and_episodes(key, family, tasks, prior, lesson)
-    if lesson.feedback is None:
+    result = adapt_from_prior(key, family, tasks, prior, config)
+    arrays = curve_and_episodes(key, family, tasks, prior, result)
+    if result.feedback is None:
         return arrays
-    comparisons, ratings = lesson.feedback.comparisons, lesson.feedback.ratings
+    comparisons, ratings = result.feedback.comparisons, result.feedback.ratings
     return arrays | {
         "left": comparisons.left.obs,
         "right": comparisons.right.obs,
@@ -212,14 +216,14 @@ def curve_and_episodes(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    prior: Prior | GradientPrior,
-    lesson: Lesson,
+    prior: Prior,
+    result: AdaptationResult,
 ) -> dict[str, Any]:
-    """A lesson's curve, and an episode of each task before it and after."""
+    """A result's curve, and an episode of each task before it and after."""
     count = count_of(tasks)
     before = for_each(count, prior.untaught)
-    arrays: dict[str, Any] = lesson.curve._asdict()
-    for name, agents in (("before", before), ("after", lesson.agents)):
+    arrays: dict[str, Any] = result.curve._asdict()
+    for name, agents in (("before", before), ("after", result.agents)):
         obs, length = _episodes(key, family, tasks, agents)
         arrays |= {f"{name}_obs": obs, f"{name}_length": length}
     return arrays
@@ -252,7 +256,7 @@ def _from_scratch(run: RunDirectory, what: Measurement, tasks: Task) -> list[Cur
             part = slice(begin, min(begin + BATCH, what.scratch_tasks))
             some = jax.tree.map(lambda x: x[part], tasks)
             key = jax.random.fold_in(jax.random.key(what.seed), SCRATCH + begin)
-            make = lambda: teach_from_scratch(key, family, some, config).curve._asdict()
+            make = lambda: adapt_from_scratch(key, family, some, config).curve._asdict()
             parts.append(_curve(run.keep(f"{name}-{schedule}-{begin}", make)))
         returns = np.concatenate([curve.returns for curve in parts], axis=1)
         curves.append(parts[0]._replace(returns=returns))

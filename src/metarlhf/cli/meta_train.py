@@ -23,10 +23,9 @@ from metarlhf.cli.options import (
 )
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
 from metarlhf.errors import UserError
-from metarlhf.meta import gradient_prior, joint, joint_gradient, prior
+from metarlhf.meta import joint, joint_gradient
 from metarlhf.meta.config import InnerRule, JointGradientConfig
 from metarlhf.meta.config import Method as ByGradient
-from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
@@ -69,7 +68,7 @@ class MetaTrainByGradient(TrainOptions, VaryOptions):
 
 def meta_train(
     run: RunDirectory, family: TaskFamily, seed: int, config: JointConfig | JointGradientConfig
-) -> Prior | GradientPrior:
+) -> Prior:
     """Meta-train in the run's directory, or go on where it stopped."""
     method: Any = joint if isinstance(config, JointConfig) else joint_gradient
     loop = method.training(jax.random.key(seed), family, config)
@@ -78,12 +77,9 @@ def meta_train(
     return method.prior_of(state, family, config)
 
 
-def publish(learned: Prior | GradientPrior, run: RunDirectory, seed: int) -> Path:
+def publish(learned: Prior, run: RunDirectory, seed: int) -> Path:
     """Into the run's directory, for `metarlhf adapt` and for others."""
-    folder, about = run.path / "prior", {"seed": seed}
-    if isinstance(learned, Prior):
-        return prior.publish(learned, folder, about)
-    return gradient_prior.publish(learned, folder, about)
+    return learned.save(run.path / "prior", {"seed": seed})
 
 
 def main(argv: Sequence[str]) -> int:
@@ -169,7 +165,7 @@ def _train(
             "prior": str(folder),
         }
     )
-    asks = isinstance(learned, Prior) or learned.belief is not None
+    asks = learned.asks
     how = "with ten answers" if asks else "by what it pays"
     lines = [
         f"The prior is in {folder}. Teach a task it has never seen {how}:",

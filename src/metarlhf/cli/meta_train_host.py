@@ -12,8 +12,8 @@ from metarlhf.envs import HostFamily
 from metarlhf.errors import UserError
 from metarlhf.meta import outer
 from metarlhf.meta.config import JointGradientConfig, MetaRLConfig
-from metarlhf.meta.gradient_prior import GradientPrior
 from metarlhf.meta.guided import Experts, train_alone, train_experts
+from metarlhf.meta.prior import GradientPrior
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.report.wording import number

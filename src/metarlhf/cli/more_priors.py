@@ -12,8 +12,7 @@ from jaxtyping import Float
 from metarlhf import statistics
 from metarlhf.errors import UserError
 from metarlhf.files import digest
-from metarlhf.meta import gradient_prior
-from metarlhf.meta.gradient_prior import GradientPrior
+from metarlhf.meta.prior import GradientPrior, load_prior
 from metarlhf.report import Interval
 from metarlhf.statistics import mean_interval
 
@@ -27,14 +26,14 @@ def with_others(prior: GradientPrior, also: Sequence[Path]) -> list[GradientPrio
         UserError: one was meta-trained otherwise, on another family or in another way.
         PublishedFileError: see `metarlhf.files.load`.
     """
-    others = [gradient_prior.load(folder) for folder in also]
+    others = [load_prior(folder) for folder in also]
     for folder, other in zip(also, others, strict=True):
         if other.shape != prior.shape:
             raise UserError(
                 f"--also {folder}: that prior was meta-trained otherwise. Intervals are over seeds "
                 "alone: name priors of the same family and --config"
             )
-    return [prior, *others]
+    return [prior, *others]  # type: ignore[list-item]
 
 
 def digests(folder: Path, also: Sequence[Path]) -> str:

@@ -17,7 +17,7 @@ from metarlhf.envs import Discrete, HostEnv, connect, film, make_family
 from metarlhf.envs.adapters.replays import Remembered
 from metarlhf.envs.base import ShownEnv
 from metarlhf.errors import UserError
-from metarlhf.meta.prior import load
+from metarlhf.meta.prior import PosteriorPrior, load_prior
 from metarlhf.rlhf import RLHFState
 from metarlhf.rlhf.demonstrations import Demonstrations, read_demonstrations
 from metarlhf.sampling import CompiledSampler
@@ -64,7 +64,8 @@ def _with_family(options: Teach) -> Beginning:
     sampler = CompiledSampler(family, task, config.ppo.num_envs)
     stage = CompiledStage(sampler)
     if options.prior is not None:
-        prior, start = load(options.prior), eqx.filter_jit(rlhf.start)
+        prior, start = load_prior(options.prior), eqx.filter_jit(rlhf.start)
+        assert isinstance(prior, PosteriorPrior)  # As the options were read.
         parts = (prior.agent, prior.belief, config, prior.library)
         return Beginning(stage, lambda: start(key, sampler, *parts), None)
     start = lambda: rlhf.from_scratch(key, sampler, config, options.ensemble)

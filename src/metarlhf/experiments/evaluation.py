@@ -1,5 +1,6 @@
-"""How far held-out tasks are taught, all of them at once, and what that takes."""
+"""How well held-out tasks are done after adaptation, all of them at once, and what that takes."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -10,12 +11,13 @@ from jaxtyping import Float, PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.envs.base import TaskedEnv, TaskFamily, TestedFamily
 from metarlhf.experiments.references import References, mean_returns
-from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
+from metarlhf.meta.adaptation import Adapted, rlhf_stages
 from metarlhf.meta.inner import InnerLoop, begin_tasks, judge_tasks, play_and_adapt, step_tasks
-from metarlhf.meta.prior import Prior
+from metarlhf.meta.prior import GradientPrior, Prior
 from metarlhf.meta.tasks import count_of, for_each
 from metarlhf.networks import Agent
 from metarlhf.reward import EnsembleConfig
+from metarlhf.rlhf import RLHFConfig
 from metarlhf.sampling import CompiledSampler, HostTaskSampler, TaskSampler
 from metarlhf.types import Feedback, Task
 
@@ -32,84 +34,56 @@ class Curve(NamedTuple):
         return self._replace(returns=references.normalise(self.returns))
 
 
-class Lesson(NamedTuple):
-    """What came of teaching many tasks: how well each went, and where it ended."""
+class AdaptationResult(NamedTuple):
+    """What came of adapting to many tasks: how well each is done, and where it ended."""
 
     curve: Curve
     agents: Agent
-    """As taught; leaves have a leading dimension `task`."""
+    """As adapted; leaves have a leading dimension `task`."""
     feedback: Feedback | None
     """What was asked and answered, likewise; None where the task paid."""
 
 
-def teach(
-    key: PRNGKeyArray,
-    family: TaskFamily,
-    tasks: Task,
-    prior: Prior | GradientPrior,
-    config: rlhf.RLHFConfig,
-) -> Lesson:
-    """Teach every task from a prior of either kind."""
-    if isinstance(prior, GradientPrior):
-        return teach_by_gradient(key, family, tasks, prior, config)
-    return teach_from_prior(key, family, tasks, prior, config)
-
-
-def teach_by_gradient(
-    key: PRNGKeyArray,
-    family: TaskFamily,
-    tasks: Task,
-    prior: GradientPrior,
-    config: rlhf.RLHFConfig,
-    episodes: int = 8,
-    steps: int | None = None,
-) -> Lesson:
-    """Teach every task by gradient steps, as many as meta-training took unless `steps` says so.
-
-    All answers are given before the first step.
-    """
-    adapt_key, eval_key = jax.random.split(key)
-    policy = prior.shape.policy
-    steps = policy.inner_steps if steps is None else steps
-    loop, answers = adapt_by_gradient(adapt_key, family, tasks, prior, config, steps)
-    labels = float(np.mean(answers.count)) if answers else 0.0
-    each = [jax.tree.map(lambda x: x[step], loop.agents) for step in range(steps + 1)]
-    returns = [mean_returns(eval_key, family, tasks, agent, episodes) for agent in each]
-    curve = Curve(
-        labels=np.array([0.0] + [labels] * steps),
-        steps=np.arange(steps + 1.0) * policy.episodes * family.horizon,
-        returns=np.stack(returns),
-    )
-    return Lesson(curve, each[-1], answers.feedback if answers else None)
-
-
-def teach_from_prior(
+def adapt_from_prior(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
     prior: Prior,
-    config: rlhf.RLHFConfig,
+    config: RLHFConfig,
     episodes: int = 8,
-) -> Lesson:
-    """Teach every task by RLHF, beginning with what was meta-learned."""
-    start_key, eval_key = jax.random.split(key)
-    states = _start_from_prior(start_key, family.without_termination(), tasks, prior, config)
-    return _teach(eval_key, family, tasks, states, config, episodes, 1)
+    steps: int | None = None,
+) -> AdaptationResult:
+    """Adapt to every task from a prior, measured after each round of questions or gradient step.
+
+    Args:
+        key: all randomness follows from it.
+        family: whose tasks these are.
+        tasks: leaves have a leading dimension `task`.
+        prior: of either kind.
+        config: how questions are asked and the agent learns.
+        episodes: of the policy's mode that a return is the mean of.
+        steps: gradient steps, see `Prior.adapt`.
+    """
+    adapt_key, eval_key = jax.random.split(key)
+    stages = prior.stages(adapt_key, family, tasks, config, steps)
+    return _measured(eval_key, family, tasks, stages, episodes)
 
 
-def teach_from_scratch(
+def adapt_from_scratch(
     key: PRNGKeyArray,
     family: TaskFamily,
     tasks: Task,
-    config: rlhf.RLHFConfig,
+    config: RLHFConfig,
     ensemble: EnsembleConfig | None = None,
     episodes: int = 8,
     practice: int = 1,
-) -> Lesson:
-    """Teach every task by RLHF, beginning with random networks.
+) -> AdaptationResult:
+    """Learn every task by RLHF, beginning with random networks.
 
-    The updates after the last answer are measured in `practice` equal parts, or where they are
-    watched after each check.
+    Args: as of `adapt_from_prior`, and
+        ensemble: the reward's networks.
+        practice: equal parts in which the updates after the last answer are measured; where they
+            are watched it is after each check.
 
     Raises:
         ValueError: they do not part equally.
@@ -121,40 +95,20 @@ def teach_from_scratch(
         )
     start_key, eval_key = jax.random.split(key)
     states = _start_from_scratch(start_key, family.without_termination(), tasks, config, ensemble)
-    return _teach(eval_key, family, tasks, states, config, episodes, practice)
+    stages = rlhf_stages(states, family, tasks, config, practice)
+    return _measured(eval_key, family, tasks, stages, episodes)
 
 
-def _teach(key, family, tasks, states, config, episodes, practice) -> Lesson:
-    """Round after round, measured after each: by whole episodes of the policy's mode."""
-    learning = family.without_termination()
-    points = [_point(key, family, tasks, states, episodes)]
-    for _ in range(config.rounds):
-        states = _round(states, learning, tasks, config)
-        points.append(_point(key, family, tasks, states, episodes))
-    parts = config.checks or (practice if config.final_updates else 0)
-    for _ in range(parts):
-        states = _practise(states, learning, tasks, config, config.final_updates // parts)
-        points.append(_point(key, family, tasks, states, episodes))
+def _measured(
+    key: PRNGKeyArray, family: TaskFamily, tasks: Task, stages: Iterator[Adapted], episodes: int
+) -> AdaptationResult:
+    points, last = [], None
+    for last in stages:
+        returns = mean_returns(key, family, tasks, last.agent, episodes)
+        points.append((np.mean(last.labels), np.mean(last.steps), np.asarray(returns)))
+    assert last is not None
     curve = Curve(*map(np.stack, zip(*points, strict=True)))
-    return Lesson(curve, states.ppo.agent, states.answers.feedback)
-
-
-def _point(key, family, tasks, states, episodes):
-    labels, steps = np.mean(states.answers.count), np.mean(states.steps)
-    return labels, steps, np.asarray(mean_returns(key, family, tasks, states.ppo.agent, episodes))
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _start_from_prior(key, family, tasks, prior, config):
-    one = lambda key, task: rlhf.start(
-        key,
-        CompiledSampler(family, task, config.ppo.num_envs),
-        prior.agent,
-        prior.belief,
-        config,
-        prior.library,
-    )
-    return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
+    return AdaptationResult(curve, last.agent, last.feedback)
 
 
 @partial(jax.jit, static_argnames=("family", "config", "ensemble"))
@@ -163,28 +117,6 @@ def _start_from_scratch(key, family, tasks, config, ensemble):
         key, CompiledSampler(family, task, config.ppo.num_envs), config, ensemble
     )
     return jax.vmap(one)(jax.random.split(key, count_of(tasks)), tasks)
-
-
-@partial(jax.jit, static_argnames=("family", "config"))
-def _round(states, family, tasks, config):
-    return jax.vmap(
-        lambda s, task: rlhf.run_round(
-            s, CompiledSampler(family, task, config.ppo.num_envs), config
-        )[0]
-    )(states, tasks)
-
-
-@partial(jax.jit, static_argnames=("family", "config", "updates"))
-def _practise(states, family, tasks, config, updates):
-    if config.checks:
-        one = lambda s, task: rlhf.stage(
-            s, CompiledSampler(family, task, config.ppo.num_envs), config
-        )[0]
-    else:
-        one = lambda s, task: rlhf.practise(
-            s, CompiledSampler(family, task, config.ppo.num_envs), config, updates
-        )[0]
-    return jax.vmap(one)(states, tasks)
 
 
 def play_and_adapt_from(

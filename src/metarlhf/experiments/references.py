@@ -24,7 +24,7 @@ from jaxtyping import Float, PRNGKeyArray
 from metarlhf import ppo
 from metarlhf.contrib.rl2 import any_task
 from metarlhf.envs.base import TaskedEnv, TaskFamily, Tasks
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, blank
+from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import count_of
 from metarlhf.networks import Agent
 from metarlhf.ppo import PPOConfig, TrainState
@@ -151,7 +151,7 @@ class Tuned(NamedTuple):
 
 def random_start(key: PRNGKeyArray, shape: GradientShape) -> GradientPrior:
     """Networks like those of a prior of this shape, drawn at random, and plain gradient steps."""
-    return blank(key, _plain(shape))
+    return _plain(shape).blank(key)
 
 
 def pretrained_start(

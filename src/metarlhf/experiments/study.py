@@ -15,10 +15,7 @@ from metarlhf import rlhf
 from metarlhf.envs.base import TaskFamily
 from metarlhf.experiments.evaluation import Curve
 from metarlhf.experiments.references import References
-from metarlhf.meta.adapt import adapt
-from metarlhf.meta.gradient_prior import GradientPrior, adapt_by_gradient
 from metarlhf.meta.prior import Prior
-from metarlhf.networks import Agent
 from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
@@ -199,7 +196,7 @@ def seconds_to_adapt(
     key: PRNGKeyArray,
     family: TaskFamily,
     task: Task,
-    prior: Prior | GradientPrior,
+    prior: Prior,
     config: rlhf.RLHFConfig,
     steps: int | None = None,
 ) -> float:
@@ -207,17 +204,9 @@ def seconds_to_adapt(
 
     `steps` are gradient steps, of a prior that adapts by them.
     """
-
-    def taught() -> Agent:
-        if isinstance(prior, Prior):
-            return adapt(key, family, task, prior, config).ppo.agent
-        alone = jax.tree.map(lambda x: x[None], task)
-        count = prior.shape.policy.inner_steps if steps is None else steps
-        return adapt_by_gradient(key, family, alone, prior, config, count).loop.agents
-
     times = []
     for _ in range(4):
         begin = time.perf_counter()
-        jax.block_until_ready(taught())
+        jax.block_until_ready(prior.adapt(key, family, task, config, steps).agent)
         times.append(time.perf_counter() - begin)
     return float(np.median(times[1:]))

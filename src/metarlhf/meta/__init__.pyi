@@ -3,11 +3,12 @@ from . import joint_gradient as joint_gradient
 from .config import GradientRewardConfig as GradientRewardConfig
 from .config import JointGradientConfig as JointGradientConfig
 from .config import MetaRLConfig as MetaRLConfig
-from .gradient_prior import GradientPrior as GradientPrior
-from .gradient_prior import load_prior as load_prior
 from .joint_config import JointConfig as JointConfig
 from .joint_config import LatentRewardConfig as LatentRewardConfig
 from .presets import Preset as Preset
 from .presets import by_gradient as by_gradient
 from .presets import preset as preset
+from .prior import GradientPrior as GradientPrior
+from .prior import PosteriorPrior as PosteriorPrior
 from .prior import Prior as Prior
+from .prior import load_prior as load_prior

@@ -25,7 +25,7 @@ from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library, empty
 from metarlhf.meta import conditioned, reward_latent
 from metarlhf.meta.joint_config import JointConfig
-from metarlhf.meta.prior import Prior, Shape
+from metarlhf.meta.prior import PosteriorPrior, PosteriorShape
 from metarlhf.meta.reward_latent import LatentRewardState
 from metarlhf.meta.tasks import draw_clips, put
 from metarlhf.networks import Agent, build_agent
@@ -175,7 +175,7 @@ def _learn_reward(state, key, family, pool, config):
     return reward, jax.tree.map(jnp.mean, metrics)
 
 
-def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prior:
+def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> PosteriorPrior:
     """What has been meta-learned so far, to teach new tasks from.
 
     Raises:
@@ -184,7 +184,7 @@ def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prio
     check_name(family)
     # Where the pool's clips stand is random already, so its first ones are as good as any.
     library = state.pool[jnp.arange(config.library)]
-    shape = Shape(
+    shape = PosteriorShape(
         family=family.name,
         library=config.library,
         hidden=config.ppo.hidden,
@@ -194,7 +194,7 @@ def prior_of(state: JointState, family: TaskFamily, config: JointConfig) -> Prio
         reward_hidden=config.reward.hidden,
     )
     belief = LatentPosterior.prior(state.reward.model, state.reward.bank)
-    return Prior(state.agent, belief, library, shape)
+    return PosteriorPrior(agent=state.agent, belief=belief, library=library, shape=shape)
 
 
 @partial(jax.jit, static_argnames=("family", "config"))

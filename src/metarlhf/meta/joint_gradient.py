@@ -25,10 +25,11 @@ from metarlhf.envs.base import TaskFamily
 from metarlhf.envs.registry import check_name
 from metarlhf.feedback import Library
 from metarlhf.meta import outer, reward_gradient
+from metarlhf.meta.adaptation import adapt_rewards, pays
 from metarlhf.meta.config import JointGradientConfig
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape, adapt_rewards, pays
 from metarlhf.meta.inner import InnerLoop, RewardSource
 from metarlhf.meta.outer import MetaRLState
+from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.reward_gradient import GradientRewardState
 from metarlhf.meta.tasks import draw_clips, for_each, put
 from metarlhf.rlhf import RLHFConfig
@@ -222,11 +223,13 @@ def prior_of(
         ValueError: the family's name stands for another one, see `envs.check_name`.
     """
     check_name(family)
-    shape = GradientShape(family.name, config.policy)
-    if not state.learned:
-        return GradientPrior(state.policy.agent, state.policy.rule, None, None, shape)
-    shape = replace(shape, model=config.model, library=config.library)
-    # Where the pool's clips stand is random already, so its first ones are as good as any.
-    library = state.learned.pool[jnp.arange(config.library)]
-    reward = state.learned.training.reward
-    return GradientPrior(state.policy.agent, state.policy.rule, reward, library, shape)
+    shape, reward, library = GradientShape(family.name, config.policy), None, None
+    if state.learned:
+        shape = replace(shape, model=config.model, library=config.library)
+        # Where the pool's clips stand is random already, so its first ones are as good as any.
+        library = state.learned.pool[jnp.arange(config.library)]
+        reward = state.learned.training.reward
+    return GradientPrior(
+        agent=state.policy.agent, rule=state.policy.rule, belief=reward, library=library,
+        shape=shape,
+    )  # fmt: skip

@@ -21,11 +21,11 @@ from metarlhf.devices import on_all, spread
 from metarlhf.envs.base import Spaces, Tasks
 from metarlhf.envs.registry import check_name
 from metarlhf.meta.config import MetaRLConfig
-from metarlhf.meta.gradient_prior import GradientPrior, GradientShape
 from metarlhf.meta.guided import Experts, advise, guided_step
 from metarlhf.meta.inner import InnerLoop, RewardSource, new_agent, play_and_adapt
 from metarlhf.meta.objective import Metrics
 from metarlhf.meta.outer_steps import MetaRLState, optimiser, outer_step
+from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import for_each
 from metarlhf.meta.update_rules import RULE, initial_rule
 from metarlhf.networks import Agent, Distribution
@@ -258,4 +258,4 @@ def prior_of(state: MetaRLState, family: Tasks, config: MetaRLConfig) -> Gradien
     """
     check_name(family)
     shape = GradientShape(family.name, config)
-    return GradientPrior(state.agent, state.rule, None, None, shape)
+    return GradientPrior(agent=state.agent, rule=state.rule, belief=None, library=None, shape=shape)
