@@ -17,7 +17,7 @@ from metarlhf.meta.config import MetaRLConfig
 from metarlhf.meta.presets import preset
 from metarlhf.ppo import PPOConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.sampling import CompiledSampler
+from metarlhf.sampling import CompiledSampler, CompiledTaskSampler
 
 FAMILY, GOAL, KEY = envs.make("navigation").without_termination(), jnp.zeros(2), jax.random.key(0)
 PPO = PPOConfig(num_envs=4, num_steps=20, epochs=1, minibatches=2, hidden=(8,))
