@@ -149,12 +149,14 @@ def first_nan(state: Any) -> str | None:
     Infinity is no fault: it is what an empty bound or a weight of nothing is written as.
     """
     found = np.asarray(_nans(_numbers(state)))
+    if not found.any():
+        return None
     names = [
         name
         for name, leaf in zip(files.leaf_names(state), jax.tree.leaves(state), strict=True)
         if _is_float(leaf)
     ]
-    return names[int(found.argmax())] if found.any() else None
+    return names[int(found.argmax())]
 
 
 def _is_float(leaf: Any) -> bool:
