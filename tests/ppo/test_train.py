@@ -130,8 +130,9 @@ def test_a_policy_that_no_longer_gets_better_stops(start):
     ],
 )
 def test_convergence_is_no_gain_beyond_the_tolerance(returns, stops):
-    assert ppo.converged(returns, replace(SMALL, patience=2)) is stops
-    assert not ppo.converged(returns, replace(SMALL, patience=0))
+    rows = [{"return": value} for value in returns]
+    assert ppo.has_converged(rows, replace(SMALL, patience=2)) is stops
+    assert not ppo.has_converged(rows, replace(SMALL, patience=0))
 
 
 def test_rewards_come_from_where_it_is_told(start):
