@@ -161,7 +161,8 @@ def judge(
     # Without values and at lambda 1 this is the discounted return, but for what follows truncation.
     nothing = jnp.zeros_like(trajectory.reward)
     returns = gae(trajectory.reward, nothing, after_end, *ends, gamma, 1.0)
-    seen = agent.critic.whole_body.normalised
+    moments = agent.critic.whole_body.moments
+    seen = moments.normalise if moments is not None else lambda obs: obs
     inputs = features(seen(trajectory.obs), time[:-1])
     coefficients = fit(inputs, returns, weight, ridge)
     value = inputs @ coefficients
