@@ -46,7 +46,8 @@ class Prior(eqx.Module):
     agent: eqx.AbstractVar[Agent]
     library: eqx.AbstractVar[Library | None]
     """Clips to ask about, for which no step is taken in a new task; None where nobody is asked."""
-    shape: "eqx.AbstractVar[PosteriorShape | GradientShape]"
+    shape: eqx.AbstractVar[Any]
+    """A `PosteriorShape` or `GradientShape`: what has to be known to read the arrays back."""
     by_gradient: eqx.AbstractClassVar[bool]
     """Whether it adapts by gradient steps."""
 
