@@ -73,7 +73,7 @@ def test_a_family_of_ones_own_goes_where_the_others_go(
     exec(compile(text, "README.md, snippet 4", "exec"), {})
     before, after = map(float, capsys.readouterr().out.splitlines()[-2:])
     assert max(before, after) <= 0
-    assert main(["adapt", "runs/prior", "--number=1", "--run-dir=runs/one", "--json"]) == 0
+    assert main(["adapt", "runs/prior", "--task=1", "--run-dir=runs/one", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["family"] == "mine:line"
     assert main(["play", "runs/one", "--episodes=2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["returns"]) == 2
@@ -97,7 +97,7 @@ def test_an_environment_of_ones_own_is_trained_in(capsys, tmp_path, monkeypatch)
     (tmp_path / "walk.py").write_text(SNIPPETS[5])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    sizes = ["--config.total-steps=512", "--config.num-steps=32", "--config.evaluate-every=1"]
+    sizes = ["--total-steps=512", "--num-steps=32", "--evaluate-every=1"]
     assert main(["ppo", "--env", "walk:Walk-v0", *sizes, "--run-dir=run", "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert -75 < result["return"] < 0

@@ -19,8 +19,8 @@ from metarlhf.teach.directory import run_of
 PEOPLE, PAUSE = 5, 0.2
 VICTIMS = (("page",), ("agent",), ("page", "agent"))
 OPTIONS = (
-    "navigation", "--config.labels=3000", "--config.rounds=300", "--config.updates=2",
-    "--config.candidates=50", "--ahead=12", "--annotators", *(f"p{i}" for i in range(PEOPLE)),
+    "navigation", "--labels=3000", "--rounds=300", "--updates=2",
+    "--candidates=50", "--ahead=12", "--annotators", *(f"p{i}" for i in range(PEOPLE)),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.harness import Result, Stopwatch
 
 ROW = "demo-time"
-QUICK = ["--config.iterations=2", "--tasks=2", "--scratch-tasks=0", "--oracle.total-steps=20000"]
+QUICK = ["--joint.iterations=2", "--tasks=2", "--scratch-tasks=0", "--oracle.total-steps=20000"]
 
 
 def measure(options):

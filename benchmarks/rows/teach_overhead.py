@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.harness import Result
 from benchmarks.people.load import Browser, serving
 from metarlhf import envs, rlhf
-from metarlhf.cli.single import task_number
+from metarlhf.cli.environment import task_of
 from metarlhf.meta.presets import preset
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, people, questions
@@ -39,7 +39,7 @@ def measure(options):
     """By turns with and without."""
     repeats, updates = (1, UPDATES) if options.quick else (REPEATS, UPDATES)
     config = replace(preset("navigation").few_labels, rounds=130, updates=1_000)
-    task = task_number(FAMILY, 0)
+    task = task_of(FAMILY, 0)
     learning = FAMILY.without_termination()
     make = lambda: rlhf.from_scratch(
         jax.random.key(0), CompiledSampler(learning, task, config.ppo.num_envs), config

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from metarlhf.cli import main
 from metarlhf.experiments.references import References
 from metarlhf.meta.prior import load_prior
-from tests.cli.tiny import GRADIENT, JOINT, ORACLE, PPO, meta_train
+from tests.cli.tiny import DEMO, GRADIENT, JOINT, ORACLE, PPO, meta_train
 
 
 def last_line(capsys):
@@ -49,11 +49,11 @@ def test_ppo_writes_a_run_and_shows_it_again(tmp_path, capsys):
 def test_rlhf_is_watched_and_tells_what_is_forbidden(tmp_path, capsys):
     """After two checks of two it would have three to make, but for what they may take."""
     argv = [
-        "rlhf", "navigation/hazard", "--config.labels=2", "--config.rounds=1", "--config.updates=1",
-        "--config.final-updates=3", "--config.watch.every=1", "--config.watch.budget=2",
-        "--config.watch.patience=9", "--config.never.clips=4", "--config.never.model.hidden", "8",
-        "--config.leash=0.1", "--config.ppo.num-envs=4", "--config.ppo.num-steps=20",
-        "--config.ppo.hidden", "8", "--ensemble.hidden", "8", "--run-dir", str(tmp_path / "run"),
+        "rlhf", "navigation/hazard", "--labels=2", "--rounds=1", "--updates=1",
+        "--final-updates=3", "--watch.every=1", "--watch.budget=2",
+        "--watch.patience=9", "--never.clips=4", "--never.model.hidden", "8",
+        "--leash=0.1", "--ppo.num-envs=4", "--ppo.num-steps=20",
+        "--ppo.hidden", "8", "--ensemble.hidden", "8", "--run-dir", str(tmp_path / "run"),
     ]  # fmt: skip
     assert main([*argv, "--json"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
@@ -79,11 +79,11 @@ def test_rlhf_is_watched_and_tells_what_is_forbidden(tmp_path, capsys):
 
 
 def test_rlhf_spends_its_answers(tmp_path, capsys):
-    config = [flag.replace("config", "config.ppo") for flag in PPO if "total" not in flag]
+    config = [flag.replace("--", "--ppo.") for flag in PPO if "total" not in flag]
     assert (
         main([
-            "rlhf", "pendulum", *config, "--config.labels=3", "--config.rounds=2",
-            "--config.candidates=8", "--config.updates=1", "--config.final-updates=2",
+            "rlhf", "pendulum", *config, "--labels=3", "--rounds=2",
+            "--candidates=8", "--updates=1", "--final-updates=2",
             "--ensemble.hidden", "8", "--ensemble.fit-steps=2",
             "--run-dir", str(tmp_path / "run"), "--json",
         ])
@@ -96,11 +96,11 @@ def test_rlhf_spends_its_answers(tmp_path, capsys):
 
 def test_a_prior_teaches_a_task_and_is_read_in_one_line(prior, tmp_path, capsys):
     assert load_prior(prior).shape.family == "navigation/finn2017"
-    command = ["adapt", str(prior), "--number=3", "--json", "--run-dir", str(tmp_path / "run")]
+    command = ["adapt", str(prior), "--task=3", "--json", "--run-dir", str(tmp_path / "run")]
     assert main(command) == 0
     result = last_line(capsys)
     assert result["labels"] == 10
-    assert result["number"] == 3
+    assert result["task"] == 3
     assert Path(result["agent"], "weights.safetensors").exists()
 
 
@@ -124,7 +124,7 @@ def test_evaluate_has_the_figures_it_promises(prior, tmp_path, capsys):
 
 
 def by_gradient(folder, method, reward, *more):
-    train = ["meta-train", "navigation", "--method", method, "--config.reward", reward, *GRADIENT]
+    train = ["meta-train", "navigation", "--method", method, "--reward", reward, *GRADIENT]
     train += more
     return main([*train, "--run-dir", str(folder / "run"), "--json"])
 
@@ -144,7 +144,7 @@ def test_an_initialisation_is_meta_trained_and_adapted_to_answers(tmp_path, caps
 def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     method, rule, tmp_path, capsys
 ):
-    assert by_gradient(tmp_path, method, "task", "--config.policy.inner-rule", rule) == 0
+    assert by_gradient(tmp_path, method, "task", "--policy.inner-rule", rule) == 0
     result = last_line(capsys)
     assert (result["method"], result["accuracy_hard"]) == (method, None)
     adapt = ["adapt", result["prior"], "--run-dir", str(tmp_path / "adapted"), "--json"]
@@ -154,7 +154,7 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     evaluate += ["--run-dir", str(tmp_path / "evaluated")]
     assert main(evaluate) == 0
     measured = last_line(capsys)
-    more = ("--config.policy.inner-rule", rule, "--seed=1")
+    more = ("--policy.inner-rule", rule, "--seed=1")
     assert by_gradient(tmp_path / "other", method, "task", *more) == 0
     other = last_line(capsys)["prior"]
     both = [*evaluate[:-1], str(tmp_path / "both"), "--no-pretraining", "--also", other]
@@ -179,13 +179,14 @@ def test_an_initialisation_is_meta_trained_on_the_tasks_reward_and_evaluated(
     assert "FOLDER" in helped
 
     for command, option in (
-        ("adapt", "--preset=twenty"), ("adapt", "--config.labels=20"),
+        ("adapt", "--preset=twenty"), ("adapt", "--labels=20"),
         ("evaluate", "--scratch-tasks=2"), ("evaluate", "--scratch_tasks=2"),
         ("evaluate", "--preset=ten"),
     ):  # fmt: skip
         folder = tmp_path / "refused"
         assert main([command, result["prior"], option, "--run-dir", str(folder)]) == 2
-        assert f"{option.partition('=')[0]} is about answers" in capsys.readouterr().err
+        named = option.partition("=")[0].replace("_", "-")
+        assert f"{named} is about answers" in capsys.readouterr().err
         assert not folder.exists()
 
 
@@ -201,7 +202,7 @@ def test_a_scale_without_length_is_refused(prior, tmp_path, capsys, monkeypatch)
 def test_demo_goes_through_to_its_report(tmp_path, capsys):
     run = tmp_path / "run"
     command = [
-        "demo", "navigation", *JOINT, *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json",
+        "demo", "navigation", *DEMO, *ORACLE, "--tasks=2", "--scratch-tasks=0", "--json",
         "--run-dir", str(run),
     ]  # fmt: skip
     assert main(command) == 0

@@ -12,8 +12,8 @@ from metarlhf.envs.naming import HOST_FAMILIES
 from metarlhf.meta import outer
 
 SMALL = [
-    "--config.policy.iterations=3", "--config.policy.meta-batch=2", "--config.policy.episodes=2",
-    "--config.policy.epochs=1", "--config.policy.hidden", "8",
+    "--policy.iterations=3", "--policy.meta-batch=2", "--policy.episodes=2",
+    "--policy.epochs=1", "--policy.hidden", "8",
 ]  # fmt: skip
 
 
@@ -64,15 +64,15 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
     assert "<svg" in (tmp_path / "m" / "returns.svg").read_text()
     assert main([*measure, "--json", "--resume"]) == 0
     assert last_line(capsys) == result
-    adapt = ["adapt", prior, "--number=1", "--steps=2", "--run-dir", str(tmp_path / "one")]
+    adapt = ["adapt", prior, "--task=1", "--steps=2", "--run-dir", str(tmp_path / "one")]
     assert main([*adapt, "--json"]) == 0
     adapted = last_line(capsys)
-    assert (adapted["number"], adapted["steps"]) == (1, 2 * 2 * 200)
+    assert (adapted["task"], adapted["steps"]) == (1, 2 * 2 * 200)
     assert main(["play", str(tmp_path / "one"), "--episodes=2", "--json"]) == 0
     assert len(set(last_line(capsys)["returns"])) == 2
     assert main(["play", str(tmp_path / "one"), "--draw", "film.gif"]) == 2
     assert "do not draw" in capsys.readouterr().err
-    assert main(["evaluate", prior, "--task", "finn2017/AntDir"]) == 2
+    assert main(["evaluate", prior, "--family", "finn2017/AntDir"]) == 2
     assert "meta-trained on 'finn2017/HalfCheetahDir'" in capsys.readouterr().err
 
 
@@ -80,7 +80,7 @@ def test_a_prior_is_meta_trained_stopped_resumed_and_measured(tmp_path, capsys, 
     ("words", "message"),
     [
         (["--method", "posterior"], "by gradients"),
-        (["--config.reward", "teacher"], "no simulated teacher"),
+        (["--reward", "teacher"], "no simulated teacher"),
     ],
 )
 def test_a_teacher_is_refused(tmp_path, capsys, words, message):
@@ -110,7 +110,7 @@ def test_without_mujoco_the_extra_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_guided_by_experts_that_are_made_once(tmp_path, capsys, monkeypatch):
-    words = ["--method", "guided", "--config.policy.expert-steps=3200", *SMALL, "--json"]
+    words = ["--method", "guided", "--policy.expert-steps=3200", *SMALL, "--json"]
     train = ["meta-train", "finn2017/HalfCheetahDir", *words, "--run-dir", str(tmp_path / "run")]
     iterate = outer.iterate
 

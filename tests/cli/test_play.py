@@ -16,7 +16,7 @@ from metarlhf.report import film
 from tests.cli.tiny import PPO
 
 FILMED = "tests.envs.filmed:Filmed-v0"
-TINY = [*PPO, "--config.epochs=1", "--config.minibatches=2"]
+TINY = [*PPO, "--epochs=1", "--minibatches=2"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def runs(tmp_path_factory):
     """Runs of several kinds, by name."""
     folder = tmp_path_factory.mktemp("runs")
     commands = {
-        "navigation": ["navigation", "--number=3"],
+        "navigation": ["navigation", "--task=3"],
         "seeds": ["cartpole", "--seeds=2"],
         "gymnax": ["--env=gymnax:CartPole-v1"],
         "filmed": ["--env", FILMED],
@@ -63,7 +63,7 @@ def test_a_run_is_played_and_its_returns_are_told(runs, capsys, run, environment
 def test_it_plays_the_task_that_was_trained_on_unless_another_is_named(runs, capsys):
     run = runs / "navigation"
     own, same, other = (
-        played(capsys, run, *words)["return"] for words in ([], ["--number=3"], ["--number=4"])
+        played(capsys, run, *words)["return"] for words in ([], ["--task=3"], ["--task=4"])
     )
     assert own == same != other
     assert json.loads((run / "result.json").read_text())["return"] == pytest.approx(own, rel=1e-4)
@@ -71,7 +71,7 @@ def test_it_plays_the_task_that_was_trained_on_unless_another_is_named(runs, cap
 
 def test_what_was_taught_from_a_prior_is_played(prior, tmp_path, capsys):
     run = tmp_path / "adapted"
-    assert main(["adapt", str(prior), "--number=2", "--run-dir", str(run)]) == 0
+    assert main(["adapt", str(prior), "--task=2", "--run-dir", str(run)]) == 0
     own = json.loads((run / "result.json").read_text())["return"]
     assert played(capsys, run)["return"] == pytest.approx(own, rel=1e-4)
 
@@ -85,10 +85,10 @@ def test_every_agent_of_many_seeds_can_be_played(runs, capsys):
 
 def test_an_agents_own_folder_is_of_the_run_that_it_stands_in(tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["ppo", "reacher", "--number=5", "--seeds=2", *TINY, "--run-dir", str(run)]) == 0
+    assert main(["ppo", "reacher", "--task=5", "--seeds=2", *TINY, "--run-dir", str(run)]) == 0
     by_run, by_folder, other = (
         played(capsys, *words)["returns"]
-        for words in ([run], [run / "agents" / "0"], [run, "--number=0"])
+        for words in ([run], [run / "agents" / "0"], [run, "--task=0"])
     )
     assert by_run == by_folder != other
 
@@ -98,7 +98,7 @@ def test_a_published_agent_needs_no_run(tmp_path, capsys):
 
     agent = build_agent(jax.random.key(0), envs.make("pendulum"), (4,))
     publish_agent(tmp_path / "mine", agent, "pendulum")
-    assert played(capsys, tmp_path / "mine", "--number=2")["environment"] == "pendulum"
+    assert played(capsys, tmp_path / "mine", "--task=2")["environment"] == "pendulum"
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
@@ -150,7 +150,7 @@ def refused(capsys, *words):
         (["filmed", "--draw=x.svg"], "is written as .gif, .png, .webp, .mp4"),
         (["gymnax", "--draw=x.svg"], "is neither"),
         (["guess", "--draw=x.gif"], "does not draw itself"),
-        (["gymnax", "--number=1"], "--number is for task families"),
+        (["gymnax", "--task=1"], "--task is for task families"),
         (["filmed", "--episodes=0"], "episodes must be 1 or more"),
         (["seeds", "--agent=2"], "has 2 agents, numbered from 0"),
         (["navigation", "--agent=1"], "has one agent"),

@@ -6,16 +6,17 @@ import pytest
 
 from metarlhf import envs
 from metarlhf.cli import main
-from metarlhf.cli.rl2 import _config
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.rl2 import RL2, presets
 from metarlhf.contrib import rl2
 from metarlhf.contrib.config import RL2Config
 from metarlhf.networks import load_agent
 from tests.cli.test_errors import said
 
 TINY = [
-    "--tasks=2", "--config.episodes=3", "--config.ppo.total-steps=1200", "--config.ppo.num-envs=4",
-    "--config.ppo.num-steps=50", "--config.ppo.minibatches=2", "--config.ppo.hidden", "4",
-    "--config.ppo.memory-size=4", "--config.ppo.evaluate-every=4",
+    "--tasks=2", "--episodes=3", "--ppo.total-steps=1200", "--ppo.num-envs=4",
+    "--ppo.num-steps=50", "--ppo.minibatches=2", "--ppo.hidden", "4",
+    "--ppo.memory-size=4", "--ppo.evaluate-every=4",
 ]  # fmt: skip
 
 
@@ -40,17 +41,17 @@ def test_it_trains_goes_on_and_tells_each_episodes_return(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("words", "steps"),
-    [([], 200), (["--config.episodes", "4"], 400), (["--config.episodes=x"], 200)],
+    [([], 200), (["--episodes", "4"], 400), (["--episodes=4", "--ppo.num-steps=9"], 9)],
 )
 def test_a_whole_trial_is_seen_between_two_updates(words, steps):
-    assert _config("navigation", words).ppo.num_steps == steps
+    assert parse(RL2, words, "rl2", presets).config.ppo.num_steps == steps
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["--tasks", "0"], "tasks must be at least 1"),
-        (["--config.episodes", "0"], "episodes must be at least 1"),
+        (["--episodes", "0"], "episodes must be at least 1"),
         (["finn2017/HalfCheetahDir"], "compiled families"),
         (["nowhere"], "nowhere"),
     ],

@@ -53,16 +53,16 @@ def test_what_was_searched_for_trains(tmp_path, capsys, what):
         (["search", "drift", "--ppo.objective", "kl"], "objective"),
         (["search", "--imitation.batch", "1"], "imitation.batch"),
         (
-            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--config.objective", "trpo"],
+            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--objective", "trpo"],
             "trpo",
         ),
         (
-            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--config.lr", "0.1"],
-            "--config.lr would do nothing",
+            ["ppo", "cartpole", "--learned", "shipped:optimiser", "--lr", "0.1"],
+            "--lr would do nothing",
         ),
         (["ppo", "cartpole", "--learned", "nowhere"], "nowhere"),
         (["ppo", "cartpole", "--learned", "shipped:optimizer"], "only shipped:optimiser"),
-        (["meta-train", "--method", "reptile", "--config.policy.inner-rule", "learned"], "reptile"),
+        (["meta-train", "--method", "reptile", "--policy.inner-rule", "learned"], "reptile"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(

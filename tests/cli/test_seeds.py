@@ -28,7 +28,6 @@ def test_seeds_outside_the_compiled_program_and_none_are_refused(tmp_path, capsy
     run = ["--run-dir", str(tmp_path / "run")]
     assert main(["ppo", "--env=CartPole-v1", "--seeds=2", *run]) == 2
     assert "--seeds is for compiled environments" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["ppo", "navigation", "--seeds=0", *run])
+    assert main(["ppo", "navigation", "--seeds=0", *run]) == 2
     assert "seeds must be 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ from metarlhf.ppo import train as ppo_train
 from tests.cli.tiny import PPO
 
 COUNTING = "tests.envs.counting:Counting-v0"
-TINY = [*PPO, "--config.epochs=1", "--config.minibatches=2"]
+TINY = [*PPO, "--epochs=1", "--minibatches=2"]
 
 
 def rows(run):

@@ -14,9 +14,9 @@ from metarlhf.cli import extras, main
 from metarlhf.errors import UserError
 
 TINY = (
-    "--config.labels=4", "--config.rounds=2", "--config.updates=1", "--config.final-updates=1",
-    "--config.candidates=20", "--config.ppo.hidden", "8", "--config.ppo.num-envs=4",
-    "--config.ppo.num-steps=40", "--ensemble.hidden", "8", "--ensemble.fit-steps=3",
+    "--labels=4", "--rounds=2", "--updates=1", "--final-updates=1",
+    "--candidates=20", "--ppo.hidden", "8", "--ppo.num-envs=4",
+    "--ppo.num-steps=40", "--ensemble.hidden", "8", "--ensemble.fit-steps=3",
     "--ensemble.lapse=0.1",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def test_a_lesson_leaves_an_agent_a_report_and_its_labels(lesson, capsys):
 
 def test_a_lesson_is_explained_without_the_tasks_own_reward(lesson, capsys):
     """What a person wants nobody knows: there is nothing true to compare with, and no star."""
-    found = said(capsys, "explain", str(lesson), "--config.episodes=2")
+    found = said(capsys, "explain", str(lesson), "--episodes=2")
     assert found["answers"] == 4
     told = json.loads((lesson / "explain.json").read_bytes())
     assert set(told["importance"]) == set(told["maps"][0]["rewards"]) == {"before", "after"}

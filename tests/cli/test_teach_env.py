@@ -12,9 +12,9 @@ from metarlhf.rlhf import final as rlhf_final
 
 WALK = "tests.envs.walking:Walking-v0"
 TINY = (
-    "--segment-length=10", "--config.labels=4", "--config.rounds=2", "--config.updates=1",
-    "--config.final-updates=1", "--config.candidates=20", "--config.ppo.hidden", "8",
-    "--config.ppo.num-envs=2", "--config.ppo.num-steps=40", "--config.ppo.minibatches=2",
+    "--segment-length=10", "--labels=4", "--rounds=2", "--updates=1",
+    "--final-updates=1", "--candidates=20", "--ppo.hidden", "8",
+    "--ppo.num-envs=2", "--ppo.num-steps=40", "--ppo.minibatches=2",
     "--ensemble.hidden", "8", "--ensemble.fit-steps=3",
 )  # fmt: skip
 
@@ -60,12 +60,12 @@ def test_rlhf_in_a_simulator_goes_on_where_it_was_stopped(tmp_path, capsys, monk
     ("words", "message"),
     [
         (["rlhf", "--env", "Walkin-v0"], "Gymnasium knows no environment 'Walkin-v0'"),
-        (["rlhf", "navigation", "--segment-length", "5"], "--segment-length and --workers are"),
+        (["rlhf", "navigation", "--segment-length", "5"], "segment_length is for --env"),
         (["rlhf", "--env", WALK, "--segment-length", "26"], "have 25 steps at most"),
         (["rlhf", "--env", WALK, "--segment-length", "1"], "segment_length must be 2 or more"),
-        (["rlhf", "--env", WALK, "--number", "1"], "is one task"),
+        (["rlhf", "--env", WALK, "--task", "1"], "is one task"),
         (["rlhf", "reacher", "--env", WALK], "not both"),
-        (["rlhf", "--env", WALK, "--config.feedback", "ratings"], "can give marks"),
+        (["rlhf", "--env", WALK, "--feedback", "ratings"], "can give marks"),
         (["teach", "--env", WALK, "--prior", "x"], "--prior is for task families"),
         (["teach", "--env", "tests.envs.walking:Moody-v0", "--replay", "x"], "something else each"),
         (["teach", "--env", "tests.envs.walking:Endless-v0", "--replay", "x"], "no time limit"),

@@ -34,7 +34,7 @@ def test_a_teacher_meta_trains_adapts_and_is_measured(words, run):
     result, folder = run("meta", "meta-train", *words, *JOINT)
     assert result["family"] == NAMES[words[0]]
     assert load_prior(folder / "prior").family.name == NAMES[words[0]]
-    adapted, _ = run("adapted", "adapt", str(folder / "prior"), "--number=2")
+    adapted, _ = run("adapted", "adapt", str(folder / "prior"), "--task=2")
     assert (adapted["family"], adapted["labels"]) == (NAMES[words[0]], 10)
     small = ["--tasks=2", "--scratch-tasks=0", *ORACLE]
     measured, _ = run("measured", "evaluate", str(folder / "prior"), *small)
@@ -43,23 +43,23 @@ def test_a_teacher_meta_trains_adapts_and_is_measured(words, run):
 
 
 def test_gradients_meta_train_on_what_the_tasks_pay(run):
-    words, method = ROD, ["--method", "promp", "--config.reward", "task"]
+    words, method = ROD, ["--method", "promp", "--reward", "task"]
     result, folder = run("meta", "meta-train", *words, *method, *GRADIENT)
     assert load_prior(folder / "prior").family.name == NAMES[words[0]] == result["family"]
     adapted, agent = run("adapted", "adapt", str(folder / "prior"))
     assert adapted["steps"] == 2 * 40
-    assert main(["play", str(agent), "--episodes=2", "--number=3"]) == 0
+    assert main(["play", str(agent), "--episodes=2", "--task=3"]) == 0
 
 
 def test_one_task_is_learned_by_its_pay_and_by_answers(run):
     words = POLE
-    paid, folder = run("ppo", "ppo", *words, "--number=1", *PPO)
+    paid, folder = run("ppo", "ppo", *words, "--task=1", *PPO)
     assert (paid["family"], paid["steps"]) == (NAMES[words[0]], 400)
     config = json.loads((folder / "config.json").read_text())
-    assert config["task"] == NAMES[words[0]]
-    ppo = [flag.replace("config", "config.ppo") for flag in PPO if "total" not in flag]
-    small = ["--config.labels=3", "--config.rounds=2", "--config.candidates=8"]
-    small += ["--config.updates=1", "--config.final-updates=1", "--ensemble.hidden", "8"]
+    assert config["family"] == NAMES[words[0]]
+    ppo = [flag.replace("--", "--ppo.") for flag in PPO if "total" not in flag]
+    small = ["--labels=3", "--rounds=2", "--candidates=8"]
+    small += ["--updates=1", "--final-updates=1", "--ensemble.hidden", "8"]
     asked, _ = run("rlhf", "rlhf", *words, *ppo, *small, "--ensemble.fit-steps=2")
     assert (asked["family"], asked["labels"]) == (NAMES[words[0]], 3)
 

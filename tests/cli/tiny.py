@@ -3,25 +3,26 @@
 from metarlhf.cli import main
 
 JOINT = [
-    "--config.iterations=3", "--config.reward-steps=2", "--config.tasks=4", "--config.episodes=1",
-    "--config.pool=128", "--config.pool-new=16", "--config.clips=32", "--config.library=32",
-    "--config.inner-labels=2", "--config.inner-particles=16", "--config.inner-clips=16",
-    "--config.inner-candidates=8", "--config.reward.num-tasks=32", "--config.reward.batch-tasks=8",
-    "--config.reward.hidden", "8", "--config.ppo.hidden", "8", "--config.ppo.minibatches=2",
+    "--iterations=3", "--reward-steps=2", "--tasks=4", "--episodes=1",
+    "--pool=128", "--pool-new=16", "--clips=32", "--library=32",
+    "--inner-labels=2", "--inner-particles=16", "--inner-clips=16",
+    "--inner-candidates=8", "--reward.num-tasks=32", "--reward.batch-tasks=8",
+    "--reward.hidden", "8", "--ppo.hidden", "8", "--ppo.minibatches=2",
 ]  # fmt: skip
 GRADIENT = [
-    "--config.policy.iterations=2", "--config.policy.meta-batch=2", "--config.policy.episodes=2",
-    "--config.policy.inner-steps=1", "--config.policy.epochs=1", "--config.policy.hidden", "8",
-    "--config.model.hidden", "8", "--config.model.batch-tasks=2", "--config.model.members=2",
-    "--config.model.inner-steps=1", "--config.first-reward-steps=1", "--config.reward-steps=1",
-    "--config.outer-labels=4", "--config.pool=64", "--config.pool-new=8", "--config.clips=16",
-    "--config.library=32",
+    "--policy.iterations=2", "--policy.meta-batch=2", "--policy.episodes=2",
+    "--policy.inner-steps=1", "--policy.epochs=1", "--policy.hidden", "8",
+    "--model.hidden", "8", "--model.batch-tasks=2", "--model.members=2",
+    "--model.inner-steps=1", "--first-reward-steps=1", "--reward-steps=1",
+    "--outer-labels=4", "--pool=64", "--pool-new=8", "--clips=16",
+    "--library=32",
 ]  # fmt: skip
 PPO = [
-    "--config.total-steps=400", "--config.num-envs=4", "--config.num-steps=20", "--config.hidden",
-    "8", "--config.evaluate-every=1", "--config.evaluation-episodes=2",
+    "--total-steps=400", "--num-envs=4", "--num-steps=20", "--hidden",
+    "8", "--evaluate-every=1", "--evaluation-episodes=2",
 ]  # fmt: skip
-ORACLE = [flag.replace("config", "oracle") for flag in PPO]
+ORACLE = [flag.replace("--", "--oracle.") for flag in PPO]
+DEMO = [flag.replace("--", "--joint.") for flag in JOINT]
 
 
 def meta_train(folder, *more):

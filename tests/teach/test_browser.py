@@ -20,7 +20,7 @@ QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
-SHORT = ("--config.labels=10", "--config.rounds=10")
+SHORT = ("--labels=10", "--rounds=10")
 # Where pictures of the page go, to be looked at.
 SHOTS = Path(os.environ.get("METARLHF_SCREENSHOTS", "runs/screenshots"))
 
@@ -147,7 +147,7 @@ def test_somebody_teaches_it_by_keys_and_sees_it_improve(browser, tmp_path):
 
 def test_marks_are_given_by_digits_and_the_page_comes_back_by_itself(browser, tmp_path):
     """A server that was killed is begun again, and nobody has to reload anything."""
-    options = ("--config.feedback=ratings", "--config.labels=8", "--config.rounds=8")
+    options = ("--feedback=ratings", "--labels=8", "--rounds=8")
     with teaching(tmp_path / "run", "navigation", *options) as lesson:
         me = Person(browser, lesson.until_open().address)
         me.page.wait_for_selector("#rating:not([hidden])")
@@ -217,9 +217,9 @@ def test_a_simulator_is_taught_by_its_films(browser, tmp_path, capsys):
 
 
 WALK = (
-    "--config.labels=12", "--config.rounds=6", "--config.updates=4", "--config.final-updates=60",
-    "--config.ppo.num-envs=4", "--config.ppo.num-steps=100", "--config.ppo.minibatches=4",
-    "--config.ppo.lr=3e-3",
+    "--labels=12", "--rounds=6", "--updates=4", "--final-updates=60",
+    "--ppo.num-envs=4", "--ppo.num-steps=100", "--ppo.minibatches=4",
+    "--ppo.lr=3e-3",
 )  # fmt: skip
 
 

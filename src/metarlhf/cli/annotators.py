@@ -8,8 +8,9 @@ from typing import Annotated
 import tyro
 
 from metarlhf.cli.extras import must_have_page
-from metarlhf.cli.finished import read_object
-from metarlhf.cli.options import parse, show
+from metarlhf.cli.options import DATABASE, Url
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.runs import read_object, show
 from metarlhf.errors import UserError
 from metarlhf.teach.directory import open_labels
 
@@ -28,7 +29,7 @@ class Annotators:
     """Name of somebody who gets a token, shown this once; an older one of theirs is void."""
     revoke: str | None = None
     """Name of somebody whose token is void from now on; what they said stays."""
-    labels: str | None = None
+    database: Url = None
     """Where its labels are, if not in its directory."""
     json: bool = False
     """Print one JSON object as the last line."""
@@ -41,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
 
     if not argv:
         raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")
-    options = parse(Annotators, argv, "annotators", Annotators())
+    options = parse(Annotators, argv, "annotators", lambda said: Annotators(), DATABASE)
     with (
-        open_labels(options.run, options.labels) as (database, run),
+        open_labels(options.run, options.database) as (database, run),
         database.write() as connection,
     ):
         token = people.invite(connection, run, options.invite) if options.invite else None

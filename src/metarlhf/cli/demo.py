@@ -2,21 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
 from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import (
-    TaskName,
-    TrainOptions,
-    VaryOptions,
-    file_name,
-    open_run,
-    parse_task,
-    say,
-    show,
-)
+from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
+from metarlhf.cli.parsing import RENAMED, Said, parse
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.cli.summary import lines
 from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.joint_config import JointConfig
@@ -25,28 +19,38 @@ from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Demo(MeasureOptions, TrainOptions, VaryOptions):
+class Demo(MeasureOptions, TrainOptions, FamilyOptions):
     """Meta-train on a family, teach tasks never seen with ten answers each, write a report."""
 
-    task: TaskName = "navigation"
-    """The task family."""
+    FEW: ClassVar = (
+        "family", "vary", "tasks", "scratch_tasks", "joint.iterations", "joint.tasks",
+        "joint.reward_steps", "joint.ppo.lr", "joint.teacher.mistake", "oracle.total_steps",
+        "run_dir", "seed", "resume", "log", "json",
+    )  # fmt: skip
+
     tasks: int = 12
     """Held-out tasks to teach."""
     scratch_tasks: int = 4
-    """How many of them to learn from scratch as well; 0: none, which is faster."""
-    config: JointConfig = field(default_factory=JointConfig)
-    """How it meta-trains."""
+    """Of these, tasks to learn from scratch as well; 0: none, which is faster."""
+    joint: JointConfig = field(default_factory=JointConfig)
+
+
+def presets(said: Said) -> Demo:
+    """The defaults where so much is said."""
+    family = said.get("family") or "navigation"
+    return Demo(family=family, oracle=preset(family).oracle, joint=preset(family).demo)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    default_of = lambda name: Demo(task=name, oracle=preset(name).oracle, config=preset(name).demo)
-    options = parse_task(Demo, argv, "demo", default_of)
-    family, presets = make_family(options.task), preset(options.task)
-    with open_run(options, f"demo-{file_name(options.task)}") as run:
+    renamed = RENAMED | {"--config.": "--joint."}
+    options = with_family(parse(Demo, argv, "demo", presets, renamed))
+    name = options.family or ""
+    family = make_family(name)
+    with open_run(options, f"demo-{file_name(name)}") as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
-        return _demo(options, run, family, presets)
+        return _demo(options, run, family, preset(name))
 
 
 def _demo(options: Demo, run: RunDirectory, family: TaskFamily, presets: Preset) -> int:
@@ -55,7 +59,7 @@ def _demo(options: Demo, run: RunDirectory, family: TaskFamily, presets: Preset)
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "
         f"all goes to {run.path}."
     )
-    prior = meta_train(run, family, options.seed, options.config)
+    prior = meta_train(run, family, options.seed, options.joint)
     publish(prior, run, options.seed)
     # When the run is continued, what it was when meta-training ended.
     meta = run.keep("meta-training-seconds", lambda: {"s": np.array(run.seconds)})

@@ -1,59 +1,153 @@
-"""`metarlhf evaluate`: measure a prior on held-out tasks, beside learning from scratch."""
+"""`metarlhf evaluate`: measure a prior on held-out tasks, against learning from scratch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from metarlhf import files
 from metarlhf.cli import evaluate_host, evaluate_steps
-from metarlhf.cli.adapt import Kind, leave_out, named_prior, names_prior
+from metarlhf.cli.adapt import named_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.options import PriorPath, asks_for_help, file_name, open_run, parse, show
+from metarlhf.cli.more_priors import Also, digests, with_others
+from metarlhf.cli.options import Kind, PriorOptions, RunOptions, file_name
+from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.runs import open_run, show
 from metarlhf.cli.summary import lines
-from metarlhf.files import digest
-from metarlhf.meta.presets import Preset, preset
+from metarlhf.meta.presets import preset
 from metarlhf.meta.prior import GradientPrior, Prior
+from metarlhf.ppo import PPOConfig
 from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
-class Evaluate(MeasureOptions):
+class Evaluate(MeasureOptions, PriorOptions):
     """Teach held-out tasks from a prior, compare with learning from scratch, write a report.
 
-    Of a prior that learns from what tasks pay: what each gradient step gains, beside a random
-    start. It has other options; name the prior before --help to see them.
+    A prior that learns from what tasks pay has other options: name it to see them.
     """
 
-    prior: PriorPath = Path("prior")
-    """Folder that `metarlhf meta-train` published."""
-    task: str | None = None
-    """The family that the tasks are of; refused if the prior is of another."""
+    FEW: ClassVar = (
+        "prior", "preset", "tasks", "scratch_tasks", "oracle.total_steps", "oracle.lr", "run_dir",
+        "seed", "resume", "json",
+    )  # fmt: skip
+    NOT_FOR: ClassVar = "is for priors that learn from what a task pays, and this one asks"
+
     preset: Kind = "ten"
     """Ten comparisons, twenty, or ten ratings."""
 
 
+@dataclass(frozen=True)
+class EvaluateByReward(RunOptions, PriorOptions):
+    """Adapt to held-out tasks by gradient steps on what they pay."""
+
+    NOT_FOR: ClassVar = (
+        "is about answers, or for other simulators, and this prior learns from what a task of its "
+        "family pays"
+    )
+
+    also: Also = ()
+    """One more prior of the same kind, meta-trained with another --seed; intervals are then over
+    seeds and tasks."""
+    tasks: int = 40
+    """Held-out tasks to adapt to."""
+    steps: int | None = None
+    """Gradient steps, each from as many fresh episodes as in meta-training; as many as there unless
+    given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("tasks", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, but is {value}")
+
+
+@dataclass(frozen=True)
+class EvaluateSteps(EvaluateByReward):
+    """Adapt to held-out tasks by gradient steps on what they pay: from a prior, from a random
+    start, and from a policy that was pretrained on all tasks. Compare with PPO, write a report.
+    """
+
+    FEW: ClassVar = (
+        "prior", "also", "tasks", "steps", "pretraining", "oracle.total_steps", "oracle.lr",
+        "run_dir", "seed", "resume", "json",
+    )  # fmt: skip
+
+    pretraining: bool = True
+    """Compare with pretraining on all tasks, too, in as many steps as meta-training had."""
+    oracle: PPOConfig = field(default_factory=PPOConfig)
+
+
+@dataclass(frozen=True)
+class EvaluateHost(EvaluateByReward):
+    """Adapt to held-out tasks by gradient steps on what they pay, from a prior and from a random
+    start, in host simulators. Meta-World's families are measured by its own protocol.
+    """
+
+    oracle_steps: int = 0
+    """Compare with PPO that learns a task alone in so many environment steps; 0: not."""
+    oracle_tasks: int = 2
+    """Tasks that PPO learns alone, one after the other."""
+    pretraining_steps: int = 0
+    """Compare with one policy that PPO taught all tasks in so many environment steps; 0: not."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("oracle_steps", "pretraining_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
+        if not 1 <= self.oracle_tasks <= self.tasks:
+            raise ValueError(
+                f"oracle_tasks must be from 1 to the number of tasks, {self.tasks}, but is "
+                f"{self.oracle_tasks}"
+            )
+
+
+Options = Evaluate | EvaluateSteps | EvaluateHost
+
+
+def presets(said: Said, prior: Prior | None) -> Options:
+    """The defaults for a prior, where so much is said; for none, those of navigation's."""
+    folder = said.get("prior")
+    if prior is None:
+        return Evaluate(oracle=preset("navigation").oracle)
+    family = prior.shape.family
+    if prior.asks:
+        return Evaluate(prior=folder, oracle=preset(family).oracle)
+    if prior.on_host:
+        return EvaluateHost(prior=folder, steps=3)
+    return EvaluateSteps(prior=folder, oracle=preset(family).oracle)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if asks_for_help(argv) and not names_prior(argv):
-        parse(Evaluate, argv, "evaluate", Evaluate(oracle=preset("navigation").oracle))
-    prior, presets, _ = named_prior(argv, "evaluate")
-    if isinstance(prior, GradientPrior) and not prior.asks:
-        leave_out(argv, prior, ("--scratch-tasks",))
-        if prior.on_host:
-            return evaluate_host.main(argv, prior)
-        return evaluate_steps.main(argv, prior, presets)
-    options = parse(Evaluate, argv, "evaluate", Evaluate(oracle=presets.oracle))
-    name = file_name(prior.family.name)
-    begins_with = digest(options.prior) or ""
-    name = f"evaluate-{name}-{begins_with[:6]}-{options.preset}"
-    with open_run(options, name, begins_with) as run:
+    found: list[Prior] = []
+
+    def presets_of(said: Said) -> Options:
+        if said.get("prior") is not None or not said.asks_for_help:
+            found.append(named_prior(said.get("prior"), said.get("family"), "evaluate"))
+        return presets(said, found[0] if found else None)
+
+    options = parse((Evaluate, EvaluateSteps, EvaluateHost), argv, "evaluate", presets_of)
+    prior = found[0]
+    assert options.prior is not None
+    name = f"evaluate-{file_name(prior.shape.family)}"
+    if isinstance(options, EvaluateByReward):
+        assert isinstance(prior, GradientPrior)
+        priors, begins_with = with_others(prior, options.also), digests(options.prior, options.also)
+        kind = evaluate_host if isinstance(options, EvaluateHost) else evaluate_steps
+        with open_run(options, f"{name}-{begins_with[:6]}", begins_with) as run:
+            return kind.run_in(run, options, priors)
+    begins_with = files.digest(options.prior) or ""
+    with open_run(options, f"{name}-{begins_with[:6]}-{options.preset}", begins_with) as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
-        return _evaluate(options, run, prior, presets)
+        return _evaluate(options, run, prior)
 
 
-def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior, presets: Preset) -> int:
-    family, config = prior.family, getattr(presets, options.preset)
-    what = Measurement.of(options, family, config, presets)
+def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior) -> int:
+    presets = preset(prior.shape.family)
+    what = Measurement.of(options, prior.family, getattr(presets, options.preset), presets)
     found = measure(run, prior, what)
     result = conclude(run, "evaluate", what, found, run.seconds)
     return show(result, lines(result, run.path), options.json)

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,8 +10,8 @@ import numpy as np
 
 from metarlhf.cli.evaluate_protocol import measured_by_protocol, protocol_words
 from metarlhf.cli.meta_train_host import train_alone_shown
-from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
-from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
+from metarlhf.cli.more_priors import intervals, stacked
+from metarlhf.cli.runs import say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.errors import UserError
 from metarlhf.experiments.evaluation import returns_after
@@ -33,61 +31,13 @@ VALIDATION_TASKS = 8
 ORACLE = 0x0AC1
 
 
-@dataclass(frozen=True)
-class EvaluateHost(RunOptions):
-    """Adapt to held-out tasks by gradient steps, from a prior and from a random start."""
-
-    prior: PriorPath = Path("prior")
-    """Folder that `metarlhf meta-train` published."""
-    also: Also = ()
-    """A prior more of the same kind, meta-trained with another --seed, as often as there are such:
-    intervals are then over seeds and tasks."""
-    task: str | None = None
-    """The family that the tasks are of; refused if the prior is of another."""
-    tasks: int = 40
-    """Held-out tasks to adapt to; Meta-World's protocol has 40 of each thing to do: 200 in all of
-    ML10 and of ML45."""
-    steps: int = 3
-    """Gradient steps, each from as many fresh episodes as in meta-training; Meta-World's protocol
-    has one, from ten."""
-    oracle_steps: int = 0
-    """Compare with PPO that learns a task alone in so many environment steps, too, task after task
-    for `oracle_tasks` of them; 0: none."""
-    oracle_tasks: int = 2
-    """How many, of those above."""
-    pretraining_steps: int = 0
-    """Compare with one policy that PPO taught all tasks in so many environment steps, too; as many
-    as meta-training had are fair, and take about as long. 0: none."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("tasks", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        for name in ("oracle_steps", "pretraining_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
-        if not 1 <= self.oracle_tasks <= self.tasks:
-            raise ValueError(
-                f"oracle_tasks must be from 1 to the number of tasks, {self.tasks}, but is "
-                f"{self.oracle_tasks}"
-            )
+def run_in(run: RunDirectory, options: Any, priors: Sequence[GradientPrior]) -> int:
+    """Measure priors that differ by the seed of their meta-training."""
+    result = run.result or _evaluate(options, run, priors)
+    return show(result, _lines(result), options.json)
 
 
-def main(argv: Sequence[str], prior: GradientPrior) -> int:
-    """Run the command for a prior that was read already."""
-    options = parse(EvaluateHost, argv, "evaluate", EvaluateHost())
-    priors = with_others(prior, options.also)
-    begins_with = digests(options.prior, options.also)
-    name = f"evaluate-{file_name(prior.shape.family)}-{begins_with[:6]}"
-    with open_run(options, name, begins_with) as run:
-        result = run.result or _evaluate(options, run, priors)
-        return show(result, _lines(result), options.json)
-
-
-def _evaluate(
-    options: EvaluateHost, run: RunDirectory, priors: Sequence[GradientPrior]
-) -> dict[str, Any]:
+def _evaluate(options: Any, run: RunDirectory, priors: Sequence[GradientPrior]) -> dict[str, Any]:
     family, shape = make_host(priors[0].shape.family), priors[0].shape
     if isinstance(family, TestedFamily):
         _check_protocol(options, family)
@@ -138,7 +88,7 @@ def _evaluate(
 
 
 def _oracle(
-    options: EvaluateHost,
+    options: Any,
     run: RunDirectory,
     family: HostFamily,
     tasks: Task,
@@ -175,7 +125,7 @@ def _oracle(
 
 
 def _start(
-    options: EvaluateHost,
+    options: Any,
     run: RunDirectory,
     name: str,
     number: int,
@@ -202,7 +152,7 @@ def _start(
 
 
 def _pretrained(
-    options: EvaluateHost, run: RunDirectory, number: int, key: jax.Array, like: GradientPrior
+    options: Any, run: RunDirectory, number: int, key: jax.Array, like: GradientPrior
 ) -> GradientPrior:
     """A start that was taught all tasks at once: a stage of its own, as it takes long."""
     family, shape = make_host(like.shape.family), like.shape
@@ -216,13 +166,13 @@ def _pretrained(
     return run.keep_tree(f"pretraining-{number}", like, make)
 
 
-def _check_protocol(options: EvaluateHost, family: TestedFamily) -> None:
+def _check_protocol(options: Any, family: TestedFamily) -> None:
     """Refuse what its own protocol has no place for.
 
     Raises:
         UserError: it is asked for.
     """
-    usual = EvaluateHost()
+    usual = type(options)(steps=3)
     for name in ("also", "steps", "oracle_steps", "oracle_tasks", "pretraining_steps"):
         if getattr(options, name) != getattr(usual, name):
             raise UserError(

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from metarlhf.cli.more_priors import interval
-from metarlhf.cli.options import say
+from metarlhf.cli.runs import say
 from metarlhf.envs import TestedFamily
 from metarlhf.experiments.evaluation import successes_after
 from metarlhf.meta.prior import GradientPrior

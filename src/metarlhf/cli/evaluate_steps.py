@@ -1,25 +1,22 @@
 """`metarlhf evaluate` of a prior that learns from what tasks pay: what each gradient step gains."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from metarlhf.cli.measure import common_scale_of, curve_and_episodes, pictures
-from metarlhf.cli.more_priors import Also, digests, intervals, stacked, with_others
-from metarlhf.cli.options import PriorPath, RunOptions, file_name, open_run, parse, say, show
+from metarlhf.cli.more_priors import intervals, stacked
+from metarlhf.cli.runs import say, show
 from metarlhf.cli.summary import versions
 from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.experiments.references import STARTS, pretrained_start, random_start, tuned
 from metarlhf.experiments.study import seconds_to_adapt
-from metarlhf.meta.presets import Preset
 from metarlhf.meta.prior import GradientPrior
 from metarlhf.meta.tasks import held_out_tasks
-from metarlhf.ppo import PPOConfig
 from metarlhf.report import StepsResult, write_steps
 from metarlhf.report.steps import lines
 from metarlhf.rlhf import RLHFConfig
@@ -30,50 +27,13 @@ VALIDATION_TASKS = 16
 NO_QUESTIONS = RLHFConfig(labels=0)
 
 
-@dataclass(frozen=True)
-class EvaluateSteps(RunOptions):
-    """Adapt to held-out tasks by gradient steps on what they pay, from a prior, from a random start
-    and from a policy that was pretrained on all tasks; compare with PPO, write a report.
-    """
-
-    prior: PriorPath = Path("prior")
-    """Folder that `metarlhf meta-train` published."""
-    also: Also = ()
-    """A prior more of the same kind, meta-trained with another --seed, as often as there are such:
-    intervals are then over seeds and tasks."""
-    task: str | None = None
-    """The family that the tasks are of; refused if the prior is of another."""
-    tasks: int = 40
-    """Held-out tasks to adapt to."""
-    steps: int | None = None
-    """Gradient steps; as many as in meta-training unless named."""
-    oracle: PPOConfig = field(default_factory=PPOConfig)
-    """PPO with the true reward, which all is compared with; pretraining learns by the same."""
-    pretraining: bool = True
-    """Compare with pretraining on all tasks, too, in as many steps as meta-training had."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("tasks", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, but is {value}")
+def run_in(run: RunDirectory, options: Any, priors: Sequence[GradientPrior]) -> int:
+    """Measure priors that differ by the seed of their meta-training."""
+    result: Any = run.result or _evaluate(options, run, priors)
+    return show(result, [*lines(result), f"report: {run.path / 'report.html'}"], options.json)
 
 
-def main(argv: Sequence[str], prior: GradientPrior, presets: Preset) -> int:
-    """Run the command for a prior that was read already."""
-    options = parse(EvaluateSteps, argv, "evaluate", EvaluateSteps(oracle=presets.oracle))
-    priors = with_others(prior, options.also)
-    begins_with = digests(options.prior, options.also)
-    name = f"evaluate-{file_name(prior.shape.family)}-{begins_with[:6]}"
-    with open_run(options, name, begins_with) as run:
-        result: Any = run.result or _evaluate(options, run, priors)
-        return show(result, [*lines(result), f"report: {run.path / 'report.html'}"], options.json)
-
-
-def _evaluate(
-    options: EvaluateSteps, run: RunDirectory, priors: Sequence[GradientPrior]
-) -> StepsResult:
+def _evaluate(options: Any, run: RunDirectory, priors: Sequence[GradientPrior]) -> StepsResult:
     family, shape = priors[0].family, priors[0].shape
     steps = shape.policy.inner_steps if options.steps is None else options.steps
     tasks, key = held_out_tasks(family, options.tasks), jax.random.key(options.seed)
@@ -136,7 +96,7 @@ def _adapted(key: jax.Array, tasks: Task, start: GradientPrior, steps: int) -> d
 
 
 def _starts(
-    options: EvaluateSteps,
+    options: Any,
     run: RunDirectory,
     priors: Sequence[GradientPrior],
     tasks: Task,

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from metarlhf.cli.finished import begun_with, read_object
-from metarlhf.cli.options import parse, say, show
-from metarlhf.cli.single import task_number
+from metarlhf.cli.environment import task_of
+from metarlhf.cli.options import Folder, RunPath, SeedOptions
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.runs import begun_with, read_object, say, show
 from metarlhf.envs import TaskFamily
 from metarlhf.errors import UserError
 from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
@@ -23,48 +24,40 @@ from metarlhf.reward import Learned, load_reward
 
 
 @dataclass(frozen=True)
-class Explain:
-    """Explain the reward that a finished run of `metarlhf rlhf`, `adapt` or `teach` learned: a
-    page, and the same as JSON.
+class Explain(SeedOptions):
+    """Explain the reward that a finished run of metarlhf rlhf, adapt or teach learned: a page, and
+    the same as JSON.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Path("run")
+    run: RunPath = None
     """Directory of the run."""
-    other: Path | None = None
+    other: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Directory of another run on the same family, whose reward is compared with this one's."""
-    output: Path | None = None
-    """Folder for explain.html and explain.json; the run's directory unless named."""
+    output: Folder = None
+    """Folder for explain.html and explain.json; the run's directory unless given."""
     config: ExplainConfig = field(default_factory=ExplainConfig)
-    """How closely to look."""
-    seed: int = 0
-    """All randomness follows from this."""
-    json: bool = False
-    """Print one JSON object as the last line."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv:
+    options, begin = parse(Explain, argv, "explain", lambda said: Explain()), time.monotonic()
+    run = options.run
+    if run is None:
         raise UserError("which run? metarlhf explain RUN, where RUN is the directory of a run")
-    options, begin = parse(Explain, argv, "explain", Explain()), time.monotonic()
-    begun, learned = begun_with(options.run), _learned(options.run)
+    begun, learned = begun_with(run), _learned(run)
     other = _learned(options.other) if options.other else None
-    family, number = learned.shown, begun.get("number", 0)
+    family = learned.shown
     if other and other.shown.name != family.name:
         raise UserError(
-            f"{options.other} learned a reward of {other.shown.name}, {options.run} one of "
+            f"{options.other} learned a reward of {other.shown.name}, {run} one of "
             f"{family.name}: only rewards of one family can be compared"
         )
     compiled = isinstance(family, TaskFamily)
-    task = task_number(family, number) if compiled else None
-    actor = load_agent(options.run / "agent").actor if compiled else None
+    task = task_of(family, begun.get("task", 0)) if compiled else None
+    actor = load_agent(run / "agent").actor if compiled else None
     # What a person wants nobody knows: the task's own reward is not it.
-    simulated = read_object(options.run / "result.json").get("command") != "teach"
-    say(f"looking into the reward of {family.name} that {options.run} has learned")
+    simulated = read_object(run / "result.json").get("command") != "teach"
+    say(f"looking into the reward of {family.name} that {run} has learned")
     try:
         found = explain(
             jax.random.key(options.seed), learned, family, task, actor, options.config,
@@ -72,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         )  # fmt: skip
     except NoSuchMapError as error:
         raise UserError(str(error)) from error
-    folder = options.output or options.run
+    folder = options.output or run
     page = write_explanation(
         folder, found, family, task=task if simulated else None,
         references=options.config.references, other=str(options.other) if other else None,

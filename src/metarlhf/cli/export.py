@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import tyro
 
 from metarlhf.cli.extras import must_have_page
-from metarlhf.cli.options import parse, show
+from metarlhf.cli.options import DATABASE, Url
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.runs import show
 from metarlhf.errors import UserError
 from metarlhf.teach.directory import open_labels
 
@@ -23,7 +25,7 @@ class Export:
     """jsonl and parquet lose nothing; chosen-rejected is a line for each comparison."""
     to: Path | None = None
     """File to write; beside the labels unless named."""
-    labels: str | None = None
+    database: Url = None
     """Where its labels are, if not in its directory."""
     json: bool = False
     """Print one JSON object as the last line."""
@@ -36,10 +38,13 @@ def main(argv: Sequence[str]) -> int:
 
     if not argv:
         raise UserError("which lesson? metarlhf export RUN, the directory of a lesson")
-    options = parse(Export, argv, "export", Export())
+    options = parse(Export, argv, "export", lambda said: Export(), DATABASE)
     suffix, write = FORMATS[options.format]
     path = options.to or options.run / f"labels{suffix}"
-    with open_labels(options.run, options.labels) as (database, run), database.read() as connection:
+    with (
+        open_labels(options.run, options.database) as (database, run),
+        database.read() as connection,
+    ):
         count = write(connection, run, path)
     result = {"command": "export", "format": options.format, "file": str(path), "rows": count}
     return show(result, [f"{count} rows in {path}"], options.json)

@@ -4,78 +4,79 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar
 
-from metarlhf.cli.options import TaskName, TrainOptions, file_name, parse, value_in
-from metarlhf.cli.options import family_in as task_in
-from metarlhf.cli.single import check_env, check_members, check_number, must_step_beside
-from metarlhf.envs import make_family
-from metarlhf.envs.base import SEGMENT_LENGTH
+import tyro
+
+from metarlhf.cli.options import (
+    File,
+    Folder,
+    JudgedOptions,
+    Kind,
+    TrainOptions,
+    Url,
+    check_members,
+    file_name,
+    named,
+    with_family,
+)
+from metarlhf.cli.parsing import Said, parse
 from metarlhf.errors import UserError
-from metarlhf.meta.presets import BESIDE, Preset, preset
+from metarlhf.meta.presets import BESIDE, preset
 from metarlhf.meta.prior import load_prior
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import CloningConfig, RLHFConfig
 from metarlhf.teach import directory as lesson_directory
 from metarlhf.teach.web import LOOPBACK
 
-Kind = Literal["ten", "twenty", "ratings"]
-
 
 @dataclass(frozen=True)
-class Teach(TrainOptions):
-    """Open a page on which a person teaches an agent, from scratch or from a prior."""
+class Teach(TrainOptions, JudgedOptions):
+    """Open a page on which people teach an agent, from scratch or from a prior.
 
-    task: TaskName = "navigation"
-    """The task family; its preset is what the options below start from."""
-    env: str | None = None
-    """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, or module:ID for one that
-    your module registers. People are shown films of it. The options below start from settings of
-    its own."""
-    segment_length: int = SEGMENT_LENGTH
-    """Steps of a film to be judged, with --env."""
-    workers: Literal["sync", "async"] = "sync"
-    """With --env: environments step in this process, or in a process for each core."""
-    prior: Path | None = None
-    """Folder that `metarlhf meta-train` published: then ten answers do."""
+    With --env they are shown films of a Gymnasium environment.
+    """
+
+    FEW: ClassVar = (
+        "family", "env", "task", "prior", "preset", "labels", "feedback", "rounds", "updates",
+        "never.clips", "leash", "demonstrations", "wait", "overlap", "learn_from", "host", "port",
+        "annotators", "database", "run_dir", "seed", "resume",
+    )  # fmt: skip
+
+    prior: Folder = None
+    """Folder that metarlhf meta-train published: then ten answers do; from scratch unless given."""
     preset: Kind = "ten"
-    """With a prior: ten comparisons, twenty, or ten ratings."""
-    number: int = 0
-    """Which of the family's held-out tasks the agent acts in; what it pays is never looked at."""
+    """With a prior: ten comparisons, twenty, or ten ratings; it sets the defaults of others."""
     config: RLHFConfig = field(default_factory=RLHFConfig)
-    """How the agent asks and learns."""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-    """The reward model, without a prior."""
-    demonstrations: Path | None = None
-    """File of episodes that show what is wanted (`metarlhf play RUN --record FILE` writes one): the
+    demonstrations: File = None
+    """File of episodes that show what is wanted (metarlhf play RUN --record FILE writes one): the
     policy begins as they are, and each of their clips counts as better than the agent's own."""
     cloning: CloningConfig = field(default_factory=CloningConfig)
-    """How the policy is fitted to them."""
     wait: bool = False
     """Ask a round at a time and do nothing until it is answered, as studies want it."""
     ahead: int = 3
     """Answers that open questions are good for, at least; several people need more."""
     overlap: int = 1
     """People that each question is for."""
-    learn_from: str | None = None
-    """Learn from this person's answers alone; from everybody's unless named."""
-    replay: str | None = None
+    learn_from: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Learn from this person's answers alone; from everybody's unless given."""
+    replay: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """Do a lesson again without its people: the directory of its run."""
-    labels: str | None = None
+    database: Url = None
     """Where labels are kept, sqlite:///PATH or postgresql://USER@HOST/NAME; in the run's directory
-    unless named."""
+    unless given."""
     host: str = "127.0.0.1"
-    """Address to listen on. Any but this machine's own needs --annotators."""
+    """Address to listen on; any but this machine's own needs --annotators."""
     port: int = 8765
     """Port of the page."""
     annotators: tuple[str, ...] = ()
     """Names of people, each of whom gets a token, shown once."""
     linger: float = 600.0
-    """How long the page stays when all is learned, in seconds."""
+    """Seconds that the page stays when all is learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.number)
         if self.prior is None:
             check_members(self.config, self.ensemble)
         for name in ("ahead", "overlap"):
@@ -97,7 +98,6 @@ class Teach(TrainOptions):
             )
         if len(set(self.annotators)) < len(self.annotators):
             raise ValueError("annotators must have different names")
-        check_env(self)
         if self.env is not None and self.prior is not None:
             raise ValueError(f"--prior is for task families, and --env {self.env} is one task")
         if self.demonstrations is not None and self.prior is not None:
@@ -117,11 +117,6 @@ class Teach(TrainOptions):
             )
 
     @property
-    def name(self) -> str:
-        """Of what is taught: a family's, or a simulator's."""
-        return self.env or self.task
-
-    @property
     def directory(self) -> Path:
         """Where the run lives."""
         return self.run_dir or Path("runs") / f"teach-{file_name(self.name)}"
@@ -129,39 +124,39 @@ class Teach(TrainOptions):
     @property
     def url(self) -> str:
         """Where its labels are."""
-        named = self.labels or os.environ.get(lesson_directory.LABELS)
+        named = self.database or os.environ.get(lesson_directory.LABELS)
         return lesson_directory.url_of(self.directory, named)
 
 
+def presets(said: Said) -> Teach:
+    """The defaults where so much is said: those of the simulator, of the prior, or of the family.
+
+    Raises:
+        UserError: people cannot teach from such a prior.
+    """
+    where, folder = named(said, "navigation"), said.get("prior")
+    if where["family"] is None:
+        return Teach(**where, config=BESIDE)
+    if folder is None:
+        return Teach(**where, config=preset(where["family"]).few_labels)
+    prior = load_prior(folder, said.get("family"))
+    if prior.by_gradient:
+        raise UserError(
+            f"{folder} adapts by gradient steps: people teach from a prior that holds a "
+            "belief about tasks, as metarlhf meta-train makes with --method posterior, or from none"
+        )
+    family, kind = prior.family.name, said.get("preset", "ten")
+    return Teach(family=family, prior=folder, preset=kind, config=getattr(preset(family), kind))
+
+
 def read(argv: Sequence[str]) -> Teach:
-    """The options; those of the prior or of the family are what the rest starts from.
+    """The options that a command line says.
 
     Raises:
         UserError: what cannot be.
     """
-    env = value_in(argv, "--env")
-    if env is not None:
-        must_step_beside(argv, env)
-        return parse(Teach, argv, "teach", Teach(env=env, config=BESIDE))
-    first = parse(Teach, argv, "teach", _default(task_in(argv, Teach.task), "ten", None))
-    if first.prior is None:
-        return first
-    prior = load_prior(first.prior)
-    if prior.by_gradient:
-        raise UserError(
-            f"{first.prior} adapts by gradient steps: people teach from a prior that holds a "
-            "belief about tasks, as metarlhf meta-train makes with --method posterior, or from none"
-        )
-    usual = _default(prior.family.name, first.preset, first.prior)
-    options = parse(Teach, argv, "teach", usual)
-    if make_family(options.task).name != prior.family.name:
-        raise UserError(
-            f"the prior in {first.prior} is for {prior.family.name}, not for {options.task}"
-        )
-    return replace(options, task=prior.family.name)
-
-
-def _default(task: str, kind: Kind, prior: Path | None) -> Teach:
-    presets: Preset = preset(task)
-    config = presets.few_labels if prior is None else getattr(presets, kind)
-    return Teach(task=task, config=config)
+    options = parse(Teach, argv, "teach", presets)
+    if options.prior is not None:
+        # As it was meta-trained on: a shorter name of it may have been said.
+        return replace(options, family=load_prior(options.prior).family.name)
+    return with_family(options)

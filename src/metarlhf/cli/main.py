@@ -1,12 +1,21 @@
 """Which command, its errors in one line, and exit codes: 0 done, 2 bad input, 130 stopped."""
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from metarlhf.cli.words import explain
+from metarlhf.errors import (
+    Interrupted,
+    LabelError,
+    PublishedFileError,
+    SimulatorError,
+    UnknownTaskError,
+    UserError,
+    WrongFamilyError,
+)
 
 COMMANDS = {
     "demo": "meta-train, teach tasks never seen with ten answers each, and write a report",
@@ -26,7 +35,6 @@ COMMANDS = {
     "explain": "what the reward that a run has learned pays for, where, and why",
 }
 
-NAME_A_TASK = ("demo", "ppo", "rlhf", "meta-train", "rl2", "teach")
 STOPPED = 130
 
 USAGE = """usage: metarlhf COMMAND [OPTIONS]
@@ -36,9 +44,9 @@ Teach an agent a new task in one minute of your time.
 commands:
 {commands}
 
-`metarlhf COMMAND --help` lists what can be chosen; every command takes --json, and what trains
-takes --seed, --run-dir and --resume. A task is the first word, or said by --task. Exit status: 0
-done, 2 bad input, 130 stopped by Ctrl-C and saved."""
+`metarlhf COMMAND --help` lists the options that people change, --help-all all of them; --config
+FILE takes them from a file. Every command takes --json, and what trains takes --seed, --run-dir and
+--resume. Exit status: 0 done, 2 bad input, 130 stopped by Ctrl-C and saved."""
 
 
 def run() -> NoReturn:
@@ -71,18 +79,6 @@ def run() -> NoReturn:
     os._exit(status)
 
 
-def task_first(words: Sequence[str]) -> list[str]:
-    """`--task NAME` and `--family NAME` mean the first word, where a command takes a task."""
-    first, rest = [], []
-    each = iter(words)
-    for word in each:
-        option, equals, name = word.partition("=")
-        named = option in ("--task", "--family")
-        name = name if equals or not named else next(each, None)
-        (first if named and name else rest).append(name if named and name else word)
-    return first + rest
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -101,14 +97,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Each command is imported when it is asked for: `tasks` need not wait for JAX to compile.
     try:
         command = importlib.import_module(f"metarlhf.cli.{argv[0].replace('-', '_')}")
-        return command.main(task_first(argv[1:]) if argv[0] in NAME_A_TASK else argv[1:])
+        return command.main(argv[1:])
     except KeyboardInterrupt:
         print("metarlhf: stopped; go on with the same command and --resume", file=sys.stderr)
         return STOPPED
     except Exception as error:
-        message = explain(error)
+        message = _message(error)
         if message is None:
             raise
         status, text = message
         print(f"metarlhf: {text}", file=sys.stderr)
         return status
+
+
+def _message(error: Exception) -> tuple[int, str] | None:
+    """Exit status and message; None for what only a programmer can mend."""
+    if isinstance(error, Interrupted):
+        return 130, str(error)
+    mendable = (
+        UserError, UnknownTaskError, SimulatorError, PublishedFileError, WrongFamilyError,
+        LabelError,
+    )  # fmt: skip
+    if isinstance(error, mendable):
+        return 2, str(error)
+    # Orbax and Safetensors wrap what the system said in errors of their own.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or "No space left on device" in str(error) or "File too large" in str(error):
+        return 2, (
+            f"the disk is full ({error}): what was written before is whole. Make room, then go on "
+            "with the same command and --resume"
+        )
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+        return 2, f"{error.filename or error}: {error.strerror}; name another --run-dir"
+    return None

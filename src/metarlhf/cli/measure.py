@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.cli.options import RunOptions, file_name, say
+from metarlhf.cli.options import RunOptions, file_name
+from metarlhf.cli.runs import say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.errors import UserError
@@ -53,10 +54,8 @@ class MeasureOptions(RunOptions):
     tasks: int = 40
     """Held-out tasks to teach."""
     scratch_tasks: int = 8
-    """How many of them to learn from scratch as well; 0: none, which is much faster."""
-
+    """Of these, tasks to learn from scratch as well; 0: none, which is much faster."""
     oracle: PPOConfig = field(default_factory=PPOConfig)
-    """PPO with the true reward, which all is compared with."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

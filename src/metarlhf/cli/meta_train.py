@@ -1,31 +1,19 @@
 """`metarlhf meta-train`: learn a family of tasks, and publish a prior for new ones."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import jax
 
-from metarlhf.cli.meta_train_host import check_paid_by_task, meta_train_host
-from metarlhf.cli.options import (
-    TaskName,
-    TrainOptions,
-    VaryOptions,
-    family_in,
-    file_name,
-    open_run,
-    parse_task,
-    peek,
-    say,
-    show,
-)
+from metarlhf.cli.meta_train_host import meta_train_host
+from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
+from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
-from metarlhf.errors import UserError
 from metarlhf.meta import joint, joint_gradient
-from metarlhf.meta.config import InnerRule, JointGradientConfig
-from metarlhf.meta.config import Method as ByGradient
+from metarlhf.meta.config import JointGradientConfig
 from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
 from metarlhf.meta.prior import Prior
@@ -35,35 +23,94 @@ Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "g
 
 
 @dataclass(frozen=True)
-class MetaTrain(TrainOptions, VaryOptions):
-    """Meta-train reward model and policy on a family's tasks with a simulated teacher.
+class MetaTrainOptions(TrainOptions, FamilyOptions):
+    """On what, and by which method."""
 
-    Other methods have other options: add --help to --method promp to see them.
-    """
-
-    task: TaskName = "navigation"
-    """The task family; its preset is what the options below start from."""
     method: Method = "posterior"
-    """posterior: a policy that is told what is believed about a task, which answers alone adapt;
-    promp, maml, fomaml, e-maml, reptile: an initialisation that gradient steps adapt; guided: the
-    same, from experts of some tasks, in simulators outside the program."""
-    config: JointConfig = field(default_factory=JointConfig)
-    """How it learns."""
+    """posterior: a policy that is told what answers say about a task; promp, maml, fomaml, e-maml
+    or reptile: an initialisation for gradient steps, with options of its own; guided: such a one
+    from experts of some tasks, in host simulators."""
 
 
 @dataclass(frozen=True)
-class MetaTrainByGradient(TrainOptions, VaryOptions):
-    """Meta-train an initialisation that a few gradient steps adapt to a task.
+class MetaTrain(MetaTrainOptions):
+    """Meta-train a reward model and a policy on a family's tasks with a simulated teacher, and
+    publish a prior for new tasks.
+
+    Other methods have other options: --method promp --help shows them.
+    """
+
+    FEW: ClassVar = (
+        "family", "vary", "method", "iterations", "tasks", "episodes", "reward_steps",
+        "inner_labels", "reward.num_tasks", "ppo.lr", "ppo.gamma", "teacher.mistake", "run_dir",
+        "seed", "resume", "log",
+    )  # fmt: skip
+    NOT_FOR: ClassVar = "is for methods by gradients: choose one by --method, such as promp"
+
+    config: JointConfig = field(default_factory=JointConfig)
+
+
+@dataclass(frozen=True)
+class MetaTrainByGradient(MetaTrainOptions):
+    """Meta-train an initialisation that a few gradient steps adapt to a task, and publish it.
 
     What pays is a reward that adapts likewise to a simulated teacher's answers, or the task itself.
     """
 
-    task: TaskName = "navigation"
-    """The task family; its preset is what the options below start from."""
-    method: ByGradient = "promp"
-    """How adapted policies teach the initialisation."""
+    FEW: ClassVar = (
+        "family", "vary", "method", "reward", "policy.iterations", "policy.meta_batch",
+        "policy.episodes", "policy.inner_steps", "policy.inner_lr", "policy.inner_rule",
+        "policy.adapts", "policy.estimator", "policy.lr", "policy.expert_steps", "inner_labels",
+        "run_dir", "seed", "resume", "log",
+    )  # fmt: skip
+    NOT_FOR: ClassVar = "is for --method posterior"
+
     config: JointGradientConfig = field(default_factory=JointGradientConfig)
-    """How it learns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.config.policy.method != self.method:
+            raise ValueError(
+                f"--policy.method {self.config.policy.method} is another method than --method "
+                f"{self.method}, whose settings these are: say --method "
+                f"{self.config.policy.method} instead"
+            )
+
+
+def presets(said: Said) -> MetaTrain | MetaTrainByGradient:
+    """The defaults where so much is said.
+
+    Raises:
+        ValueError: the method does not go with the family, or with what pays.
+    """
+    family = said.get("family") or "navigation"
+    on_host = is_host(family)
+    method = said.get("method", "promp" if on_host else "posterior")
+    reward = said.get("reward", "task" if on_host else "teacher")
+    if on_host and method == "posterior":
+        raise ValueError(
+            "simulators outside the program are meta-trained on by gradients: choose another "
+            "--method, such as promp"
+        )
+    if on_host and reward != "task":
+        raise ValueError(
+            f"simulators of {family} step outside the program, and no simulated teacher judges "
+            "what they do: leave --reward at task"
+        )
+    if reward == "task" and method == "posterior":
+        raise ValueError(
+            "--reward task is for methods by gradients, which learn from what a task pays: add "
+            "--method promp, or another of them"
+        )
+    if method == "guided" and not on_host:
+        raise ValueError(
+            "guided meta-training is for simulators outside the program, whose steps are dear: "
+            "choose another --method, such as promp"
+        )
+    if method == "posterior":
+        return MetaTrain(family=family, config=preset(family).joint)
+    config = by_gradient(family, method, reward, said.get("policy.inner_rule", "sgd"))
+    return MetaTrainByGradient(family=family, method=method, config=config)
 
 
 def meta_train(
@@ -84,61 +131,13 @@ def publish(learned: Prior, run: RunDirectory, seed: int) -> Path:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    scan = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    on_host = is_host(family_in(argv, MetaTrain.task))
-    scan.add_argument("--method", default="promp" if on_host else MetaTrain.method)
-    scan.add_argument("--config.reward", default="task" if on_host else "teacher", dest="reward")
-    rule = "--config.policy.inner"
-    scan.add_argument(f"{rule}-rule", f"{rule}_rule", default="sgd", dest="inner_rule")
-    found = peek(scan, argv)[0]
-    if on_host and found.method == "posterior":
-        raise UserError(
-            "simulators outside the program are meta-trained on by gradients: choose another "
-            "--method, such as promp"
-        )
-    reward = "task" if found.reward == "task" else "teacher"  # what else it may say, tyro refuses
-    inner_rule = found.inner_rule if found.inner_rule in get_args(InnerRule) else "sgd"
-    by_gradients = found.method in get_args(ByGradient)
-    if found.reward == "task" and found.method == "posterior":
-        raise UserError(
-            "--config.reward task is for methods by gradients, which learn from what a task pays: "
-            "add --method promp, or another of them"
-        )
-
-    def default_of(name: str) -> MetaTrain | MetaTrainByGradient:
-        if by_gradients:
-            try:
-                config = by_gradient(name, found.method, reward, inner_rule)
-            except ValueError as error:  # what does not go with what
-                raise UserError(str(error)) from error
-            return MetaTrainByGradient(task=name, method=found.method, config=config)
-        return MetaTrain(task=name, config=preset(name).joint)
-
-    command = MetaTrainByGradient if by_gradients else MetaTrain
-    options = parse_task(command, argv, "meta-train", default_of)
-    if _method(options) != options.method:
-        raise UserError(
-            f"--config.policy.method {_method(options)} is another method than --method "
-            f"{options.method}, whose settings these are: say --method {_method(options)} instead"
-        )
-    if _method(options) == "guided" and not on_host:
-        raise UserError(
-            "guided meta-training is for simulators outside the program, whose steps are dear: "
-            "choose another --method, such as promp"
-        )
-    family = make_host(options.task) if is_host(options.task) else make_family(options.task)
-    if isinstance(options, MetaTrainByGradient) and on_host:
-        check_paid_by_task(family.name, options.config)
-    with open_run(options, f"meta-train-{file_name(options.task)}") as run:
+    options = with_family(parse((MetaTrain, MetaTrainByGradient), argv, "meta-train", presets))
+    name = options.family or ""
+    family = make_host(name) if is_host(name) else make_family(name)
+    with open_run(options, f"meta-train-{file_name(name)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _train(options, run, family)
-
-
-def _method(options: MetaTrain | MetaTrainByGradient) -> str:
-    if isinstance(options, MetaTrain):
-        return options.method
-    return options.config.policy.method  # which an option of its own may name, too
 
 
 def _train(
@@ -156,7 +155,7 @@ def _train(
         {
             "command": "meta-train",
             "family": family.name,
-            "method": _method(options),
+            "method": options.method,
             "iterations": options.config.iterations,
             "return": last["return"],
             "steps": last.get("steps"),
@@ -165,10 +164,9 @@ def _train(
             "prior": str(folder),
         }
     )
-    asks = learned.asks
-    how = "with ten answers" if asks else "by what it pays"
+    how = "with ten answers" if learned.asks else "by what it pays"
     lines = [
         f"The prior is in {folder}. Teach a task it has never seen {how}:",
-        f"  metarlhf adapt {folder} --number 3",
+        f"  metarlhf adapt {folder} --task 3",
     ]
     return show(result, lines, options.json)

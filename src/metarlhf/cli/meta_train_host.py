@@ -7,9 +7,8 @@ import jax
 import numpy as np
 
 from metarlhf import ppo
-from metarlhf.cli.options import say
+from metarlhf.cli.runs import say
 from metarlhf.envs import HostFamily
-from metarlhf.errors import UserError
 from metarlhf.meta import outer
 from metarlhf.meta.config import JointGradientConfig, MetaRLConfig
 from metarlhf.meta.guided import Experts, train_alone, train_experts
@@ -22,19 +21,6 @@ from metarlhf.runs.progress import Progress
 from metarlhf.sampling import HostTaskSampler, num_simulators
 from metarlhf.training import Callback
 from metarlhf.types import Task
-
-
-def check_paid_by_task(name: str, config: JointGradientConfig) -> None:
-    """Refuse that a teacher pays, who would have to see what simulators keep for themselves.
-
-    Raises:
-        UserError: one should.
-    """
-    if config.reward != "task":
-        raise UserError(
-            f"simulators of {name} step outside the program, and no simulated teacher judges what "
-            "they do: leave --config.reward at task"
-        )
 
 
 def meta_train_host(

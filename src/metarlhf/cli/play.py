@@ -5,18 +5,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 
+from metarlhf.cli.environment import task_of
 from metarlhf.cli.extras import must_have_film
-from metarlhf.cli.finished import begun_with, read_object
-from metarlhf.cli.options import parse, say, show
-from metarlhf.cli.single import task_number
+from metarlhf.cli.options import File, RunPath, SeedOptions
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.runs import begun_with, read_object, say, show
 from metarlhf.envs import (
-    HostFamily,
     TaskFamily,
     Tasks,
     connect,
@@ -45,35 +44,30 @@ SIZE = (4.2, 4.2)  # inches
 
 
 @dataclass(frozen=True)
-class Play:
-    """Play episodes with the agent that a run of `metarlhf ppo`, `rlhf` or `adapt` trained."""
+class Play(SeedOptions):
+    """Play episodes with the agent that a run of metarlhf ppo, rlhf or adapt trained."""
 
-    run: Annotated[Path, tyro.conf.Positional] = Path("run")
-    """Directory of the run, or a folder that `publish_agent` wrote."""
+    run: RunPath = None
+    """Directory of the run, or a folder that publish_agent wrote."""
     episodes: int = 10
-    """How many; their mean return has a 95 % bootstrap interval."""
-    draw: Path | None = None
-    """Draw the first episode: of a task family where it went, as .svg or .png; of a Gymnasium
-    environment a film, as .gif, .png (animated), .webp or .mp4."""
-    record: Path | None = None
-    """Write all episodes to this file, as demonstrations for `metarlhf teach`; of a task family."""
+    """Episodes to play; their mean return has a 95 % bootstrap interval."""
+    draw: File = None
+    """Draw the first episode into a file: of a family where it went (.svg, .png), of a Gymnasium
+    environment a film (.gif, .png, .webp)."""
+    record: File = None
+    """Write all episodes of a family to a file, as demonstrations for metarlhf teach."""
     sample: bool = False
-    """Draw actions as in training; otherwise the likeliest are taken."""
-    number: int | None = None
-    """Which of the family's held-out tasks; the one that it was trained on unless named."""
+    """Sample actions, as in training; otherwise the likeliest are taken."""
+    task: int | None = None
+    """Index of the held-out task of the family; the one that it was trained on unless given."""
     agent: int = 0
-    """Which agent of a run with --seeds."""
-    seed: int = 0
-    """All randomness of the episodes follows from this."""
-    json: bool = False
-    """Print one JSON object as the last line."""
+    """Which agent of a run with --seeds, from 0."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.episodes < 1:
             raise ValueError(f"episodes must be 1 or more, but is {self.episodes}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be from 0 to 2**32 - 1, but is {self.seed}")
-        for name in ("number", "agent"):
+        for name in ("task", "agent"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be 0 or more, but is {getattr(self, name)}")
 
@@ -88,9 +82,7 @@ class Played(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv:
-        raise UserError("which run? metarlhf play RUN, where RUN is the directory of a run")
-    options = parse(Play, argv, "play", Play())
+    options = parse(Play, argv, "play", lambda said: Play())
     folder, config = _agent_of(options)
     shape = agent_shape(folder)
     if read_object(folder.parent / "result.json").get("command") == "rl2":
@@ -101,8 +93,8 @@ def main(argv: Sequence[str]) -> int:
         )
     compiled, hosted = knows(shape.environment), is_host(shape.environment)
     family = compiled and isinstance(make(shape.environment), TaskFamily)
-    if options.number is not None and not (family or hosted):
-        raise UserError(f"--number is for task families: {shape.environment} has one task only")
+    if options.task is not None and not (family or hosted):
+        raise UserError(f"--task is for task families: {shape.environment} has one task only")
     if options.record and not family:
         raise UserError(f"--record is for task families, and {shape.environment} is none")
     play = _hosted if hosted else _compiled if compiled else _stepped
@@ -147,6 +139,8 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
         UserError: there is none, and why.
     """
     run = options.run
+    if run is None:
+        raise UserError("which run? metarlhf play RUN, where RUN is the directory of a run")
     if kind(run) == KIND:
         # RUN/agent, or RUN/agents/N.
         of_run = run.parent.parent if run.parent.name == "agents" else run.parent
@@ -241,10 +235,8 @@ def _draw(
 
 def _task(options: Play, family: Tasks, config: dict[str, Any]) -> Task:
     """The task that it was trained on, or the one that is named."""
-    if not isinstance(family, TaskFamily | HostFamily):
-        return family.sample(jax.random.key(config.get("seed", 0)))
-    number = config.get("number", 0) if options.number is None else options.number
-    return task_number(family, number)
+    index = config.get("task", 0) if options.task is None else options.task
+    return task_of(family, index, config.get("seed", 0))
 
 
 def _hosted(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:

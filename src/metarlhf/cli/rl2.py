@@ -2,25 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import jax
 import numpy as np
 
-from metarlhf.cli.options import (
-    TaskName,
-    TrainOptions,
-    VaryOptions,
-    file_name,
-    open_run,
-    parse_task,
-    say,
-    show,
-    value_in,
-)
+from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
+from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.contrib import rl2
 from metarlhf.contrib.config import RL2Config
 from metarlhf.envs import Environment, is_host, make, make_family
-from metarlhf.errors import UserError
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.networks import Agent, publish_agent
 from metarlhf.runs import RunDirectory, drive
@@ -33,20 +25,22 @@ WATCHED, TRIALS = 16, 2
 
 
 @dataclass(frozen=True)
-class RL2(TrainOptions, VaryOptions):
-    """Meta-train a recurrent policy that learns a task while it plays, by what it remembers (RL²).
+class RL2(TrainOptions, FamilyOptions):
+    """Meta-train a recurrent policy that learns a task while it plays, by what it remembers (RL²),
+    and measure it on held-out tasks, episode by episode.
 
-    The task's own reward pays. There is no inner loop and no gradient at test time, so this is what
-    other meta-learners are compared with. It ends with returns on held-out tasks in the first, the
-    second, ... episode of a trial.
+    The task's own reward pays. Without inner loop and gradients at test time it is what other
+    meta-learners are compared with.
     """
 
-    task: TaskName = "navigation"
-    """The task family; a trial is as long as its episodes make it."""
+    FEW: ClassVar = (
+        "family", "vary", "tasks", "episodes", "ppo.total_steps", "ppo.num_envs", "ppo.num_steps",
+        "ppo.lr", "ppo.gamma", "ppo.memory", "ppo.memory_size", "run_dir", "seed", "resume", "log",
+    )  # fmt: skip
+
     tasks: int = 40
-    """Held-out tasks that it is measured on in the end."""
+    """Held-out tasks to measure it on in the end."""
     config: RL2Config = field(default_factory=RL2Config)
-    """How it learns."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,29 +48,26 @@ class RL2(TrainOptions, VaryOptions):
             raise ValueError(f"tasks must be at least 1, but is {self.tasks}")
 
 
+def presets(said: Said) -> RL2:
+    """The defaults where so much is said: between two updates a whole trial is played."""
+    family, config = said.get("family") or "navigation", RL2Config()
+    if is_host(family):
+        raise ValueError(
+            f"{family} steps outside the program, and rl2 is for compiled families: metarlhf tasks "
+            "lists them"
+        )
+    steps = max(1, said.get("episodes", config.episodes)) * make(family).horizon
+    return RL2(family=family, config=replace(config, ppo=replace(config.ppo, num_steps=steps)))
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    options = parse_task(RL2, argv, "rl2", lambda name: RL2(task=name, config=_config(name, argv)))
-    if is_host(options.task):
-        raise UserError(
-            f"{options.task} steps outside the program, and rl2 is for compiled families: "
-            "metarlhf tasks lists them"
-        )
-    family = make_family(options.task)
-    with open_run(options, f"rl2-{file_name(options.task)}", along="steps") as run:
+    options = with_family(parse(RL2, argv, "rl2", presets))
+    name = options.family or ""
+    with open_run(options, f"rl2-{file_name(name)}", along="steps") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run, family)
-
-
-def _config(name: str, argv: Sequence[str]) -> RL2Config:
-    """A whole trial between two updates, of as many episodes of the family as are asked for."""
-    config = RL2Config()
-    if is_host(name):
-        return config
-    episodes = value_in(argv, "--config.episodes") or ""
-    steps = max(1, int(episodes) if episodes.isdecimal() else config.episodes) * make(name).horizon
-    return replace(config, ppo=replace(config.ppo, num_steps=steps))
+        return _train(options, run, make_family(name))
 
 
 def _train(options: RL2, run: RunDirectory, family: Environment) -> int:

@@ -1,149 +1,104 @@
 """`metarlhf rlhf`: on one task, or in a simulator, from a teacher's answers, from scratch."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar
 
-import jax
-
-from metarlhf import rlhf
-from metarlhf.cli.held import (
-    check_marks,
-    cost_words,
-    costing,
-    held_words,
-    holding,
-    parted_words,
-    parting,
-    standing,
-)
+from metarlhf import networks, reward, rlhf, runs, sampling
+from metarlhf.cli import outcome
+from metarlhf.cli.environment import sampler_of
 from metarlhf.cli.options import (
-    TaskName,
+    JudgedOptions,
     TrainOptions,
-    VaryOptions,
-    file_name,
-    open_run,
-    parse_task,
-    say,
-    show,
-    value_in,
-)
-from metarlhf.cli.single import (
-    EPISODES,
-    check_env,
     check_members,
-    check_number,
-    must_step_beside,
-    task_number,
+    file_name,
+    named,
+    with_family,
 )
-from metarlhf.envs import connect, make_family
-from metarlhf.envs.base import SEGMENT_LENGTH, ShownEnv
-from metarlhf.errors import UserError
+from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.meta.presets import BESIDE, preset
-from metarlhf.networks import publish_agent
-from metarlhf.report.wording import percent
-from metarlhf.reward import EnsembleConfig, publish_reward
-from metarlhf.rlhf import RLHFConfig
-from metarlhf.runs import RunDirectory, drive
-from metarlhf.sampling import CompiledSampler, HostSampler, Sampler
+from metarlhf.reward.config import EnsembleConfig
+from metarlhf.rlhf.config import RLHFConfig
 
 # So many answers are not few.
 MANY = 200
 
 
 @dataclass(frozen=True)
-class RLHF(TrainOptions, VaryOptions):
-    """Train on one task of a family, or in somebody else's simulator, from a simulated teacher's
-    answers, beginning with nothing. What the task pays is what the teacher likes.
+class RLHF(TrainOptions, JudgedOptions):
+    """Train on a task of a family, or in any Gymnasium environment, from a simulated teacher's
+    answers, from scratch. The teacher prefers what the task's own reward pays more for.
     """
 
-    task: TaskName = "navigation"
-    """The task family; its preset is what the options below start from."""
-    number: int = 0
-    """Which of the family's held-out tasks."""
-    env: str | None = None
-    """A simulator in its place: a Gymnasium id such as HalfCheetah-v5, module:ID for one that your
-    module registers, or envpool:ID. The options below start from settings of its own."""
-    segment_length: int = SEGMENT_LENGTH
-    """Steps of a clip to be judged, with --env."""
-    workers: Literal["sync", "async"] = "sync"
-    """With --env: Gymnasium's environments step in this process, or in a process for each core."""
+    FEW: ClassVar = (
+        "family", "env", "task", "labels", "feedback", "rounds", "updates", "final_updates",
+        "teacher.mistake", "ensemble.members", "pessimism", "leash", "watch.every", "never.clips",
+        "ppo.lr", "ppo.num_envs", "run_dir", "seed", "resume", "log",
+    )  # fmt: skip
+
     config: RLHFConfig = field(default_factory=RLHFConfig)
-    """How the agent asks and learns."""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-    """The reward model."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.number)
-        check_env(self)
         check_members(self.config, self.ensemble)
         if not self.config.labels:
             raise ValueError(
-                "config.labels must be 1 or more, but is 0: without an answer nothing says what is "
-                "wanted"
+                "labels must be 1 or more, but is 0: without an answer nothing says what is wanted"
             )
+        if self.env is None:
+            return
+        if self.config.feedback == "ratings":
+            raise ValueError(
+                f"nobody knows what the worst and the best step in {self.env} pay, so no simulated "
+                "teacher can give marks there: leave --feedback at comparisons"
+            )
+        if self.config.checks:
+            raise ValueError(
+                "watch.every is for task families: whoever practises in a host simulator is not "
+                "watched yet"
+            )
+
+
+def presets(said: Said) -> RLHF:
+    """The defaults where so much is said."""
+    where = named(said, "navigation")
+    family = where["family"]
+    return RLHF(**where, config=preset(family).few_steps if family else BESIDE)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    env = value_in(argv, "--env")
-    if env is not None:
-        must_step_beside(argv, env)
-    config_of = lambda name: preset(name).few_steps if env is None else BESIDE
-    default_of = lambda name: RLHF(task=name, env=env, config=config_of(name))
-    options = parse_task(RLHF, argv, "rlhf", default_of)
-    name = options.env or options.task
+    options = with_family(parse(RLHF, argv, "rlhf", presets))
+    from metarlhf.experiments.standing import EPISODES
+
+    name, num_envs = f"rlhf-{file_name(options.name)}", options.config.ppo.num_envs
     # Before there is a directory: what cannot be made leaves none behind.
-    with sampler_of(options) as sampler, open_run(options, f"rlhf-{file_name(name)}") as run:
-        if run.result:
-            return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
-        return _train(options, run, sampler)
-
-
-@contextmanager
-def sampler_of(options: RLHF) -> Iterator[Sampler]:
-    """Who acts where it was named, while its simulators run."""
-    config = options.config
-    if options.env is None:
-        family = make_family(options.task)
-        check_marks(config, family)
-        yield CompiledSampler(family, task_number(family, options.number), config.ppo.num_envs)
-        return
-    if config.feedback == "ratings":
-        raise UserError(
-            f"nobody knows what the worst and the best step in {options.env} pay, so no simulated "
-            "teacher can give marks there: leave --config.feedback comparisons"
-        )
-    if config.checks:
-        raise UserError(
-            "--config.watch.every is for task families: whoever practises in a host simulator is "
-            "not watched yet"
-        )
-    if config.never.clips:
-        raise UserError(
-            f"nobody knows what must never be in {options.env}, so no simulated person can mark "
-            "it: leave --config.never.clips out"
-        )
-    with (
-        closing(connect(options.env, config.ppo.num_envs, options.workers)) as env,
-        closing(connect(options.env, EPISODES, options.workers)) as evaluation_env,
-    ):
-        yield HostSampler(env, evaluation_env, ShownEnv.of(env, options.segment_length))
+    with sampler_of(options, num_envs, EPISODES, options.seed) as sampler:
+        outcome.check_marks(options.config, sampler.shown)
+        with open_run(options, name) as run:
+            if run.result:
+                finished = [f"finished before: see {run.path}/result.json"]
+                return show(run.result, finished, options.json)
+            return _train(options, run, sampler)
 
 
 def _why_worse(config: RLHFConfig) -> str:
     """What it may be that made things worse."""
+    from metarlhf.report.wording import percent
+
     if config.teacher.mistake:
         return (
             f"Of the answers {percent(config.teacher.mistake)} were wrong, as "
-            "--config.teacher.mistake asks for: compare with the same run without."
+            "--teacher.mistake asks for: compare with the same run without."
         )
     if config.labels >= MANY:
         return "Its answers are many: look into what it learned of them (metarlhf explain RUN)."
     return (
-        "Often so few answers say too little to begin from nothing: give more (--config.labels), "
+        "Often so few answers say too little to begin from nothing: give more (--labels), "
         "or teach it from a prior (metarlhf meta-train, then adapt)."
     )
 
@@ -154,11 +109,15 @@ def _held_back(config: RLHFConfig) -> str:
         return ""
     return (
         f" What holds it may be the cause as well: compare with the same run without "
-        f"--config.{config.held_by}."
+        f"--{config.held_by}."
     )
 
 
-def _train(options: RLHF, run: RunDirectory, sampler: Sampler) -> int:
+def _train(options: RLHF, run: runs.RunDirectory, sampler: sampling.Sampler) -> int:
+    import jax
+
+    from metarlhf.experiments.standing import EPISODES, standing
+
     config, name = options.config, sampler.name
     say(f"RLHF on {name}: {config.labels} {config.feedback}, in {run.path}")
     loop = rlhf.training(
@@ -169,9 +128,9 @@ def _train(options: RLHF, run: RunDirectory, sampler: Sampler) -> int:
     )
     begin, shown = loop.start(), sampler.without_termination().shown
     before = standing(begin, sampler, config)
-    state = drive(run, "RLHF", loop)
-    agent = publish_agent(run.path / "agent", state.ppo.agent, name)
-    publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, shown))
+    state = runs.drive(run, "RLHF", loop)
+    agent = networks.publish_agent(run.path / "agent", state.ppo.agent, name)
+    reward.publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, shown))
     last = run.metrics.rows[-1]
     result = run.finish(
         {
@@ -183,15 +142,15 @@ def _train(options: RLHF, run: RunDirectory, sampler: Sampler) -> int:
             "return_before": before["return"],
             "return": last["return"],
             "agent": str(agent),
-            **parting(run.metrics.rows),
-            **costing(before, last),
-            **holding(run.metrics.rows),
+            **outcome.parting(run.metrics.rows),
+            **outcome.costing(before, last),
+            **outcome.holding(run.metrics.rows),
         }
     )
     line = (
-        f"return {before['return']:.2f} -> {last['return']:.2f} (means of {EPISODES} episodes) "
-        f"with {last['labels']} {config.feedback} and {last['steps']} steps; the agent is in "
-        f"{agent}"
+        f"return {before['return']:.2f} -> {last['return']:.2f} (means of {EPISODES} "
+        f"episodes) with {last['labels']} {config.feedback} and {last['steps']} steps; the agent "
+        f"is in {agent}"
     )
     lines = [line]
     if last["labels"] < config.labels:
@@ -201,5 +160,9 @@ def _train(options: RLHF, run: RunDirectory, sampler: Sampler) -> int:
         )
     elif last["return"] < before["return"]:
         lines.append(f"That is worse than before. {_why_worse(config)}{_held_back(config)}")
-    lines += parted_words(result) + cost_words(result) + held_words(result, config)
+    lines += (
+        outcome.parted_words(result)
+        + outcome.cost_words(result)
+        + outcome.held_words(result, config)
+    )
     return show(result, lines, options.json)

@@ -4,14 +4,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import tyro
 from jaxtyping import PRNGKeyArray
 
-from metarlhf.cli.options import TrainOptions, flags, open_run, parse, say, show
+from metarlhf.cli.options import TrainOptions
+from metarlhf.cli.parsing import parse, words_for
 from metarlhf.cli.ppo import ADAMS
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
 from metarlhf.contrib.learned import LearnedDrift, load_learned, publish_learned
@@ -29,28 +31,31 @@ from metarlhf.training import Loop
 
 @dataclass(frozen=True)
 class Search(TrainOptions):
-    """Meta-train what stands in the place of Adam, or of clipping, in PPO: by evolution, judged by
-    the returns that PPO ends with on tasks of some families.
+    """Meta-train by evolution what takes the place of Adam, or of clipping, in PPO, judged by the
+    returns that PPO ends with on tasks of some families.
 
-    A generation is hundreds of trainings side by side: two seconds on a large GPU, many minutes on
-    two cores.
+    A generation is hundreds of trainings at once: two seconds on a large GPU, many minutes on two
+    cores.
     """
+
+    FEW: ClassVar = (
+        "what", "families", "tasks", "generations", "evolution.population", "evolution.sigma",
+        "evolution.lr", "imitation.steps", "ppo.total_steps", "ppo.lr", "ppo.num_envs", "run_dir",
+        "seed", "resume", "log",
+    )  # fmt: skip
 
     what: Annotated[Literal["optimiser", "drift"], tyro.conf.Positional] = "optimiser"
     """optimiser: OPEN's, a recurrent network that sees each parameter's gradients; drift: LPO's,
     what a policy pays for moving away from the one that collected."""
     families: tuple[str, ...] = ("navigation", "pendulum")
-    """Compiled task families to be judged on, each counting the same."""
+    """Compiled task families to judge on, each counting the same."""
     tasks: int = 2
     """Tasks of each family in a generation, drawn anew each time."""
     generations: int = 240
-    """How often the population is judged."""
+    """Times that the population is judged."""
     evolution: EvolutionConfig = field(default_factory=lambda: EvolutionConfig(lr=0.01))
-    """How it moves."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
-    """How an optimiser learns to do as Adam does before that; 0 steps: not at all."""
     ppo: PPOConfig = SEARCHED
-    """A training that is judged by its end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +81,7 @@ class Search(TrainOptions):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    options = parse(Search, argv, "search", Search())
+    options = parse(Search, argv, "search", lambda said: Search())
     # Before there is a directory: a family that is not there leaves none behind.
     trials = tuple(Trial(make_family(n), options.ppo, options.tasks) for n in options.families)
     with open_run(options, f"search-{options.what}") as run:
@@ -127,8 +132,8 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
     # What says how a training is looked at, or sizes a step that a learned optimiser has not.
     beside = ("evaluate_every", "evaluation_episodes", "patience", "tolerance")
     beside += ADAMS if options.what == "optimiser" else ()
-    same = flags(options.ppo, preset(options.families[0]).oracle, "config", without=beside)
-    command = ["metarlhf", "ppo", options.families[0], "--number", "3", "--learned", str(folder)]
+    same = words_for(options.ppo, preset(options.families[0]).oracle, without=beside)
+    command = ["metarlhf", "ppo", options.families[0], "--task", "3", "--learned", str(folder)]
     lines = [
         f"The {options.what} is in {folder}. The last generation ended with returns of "
         f"{last['return']:.2f} on average, plain PPO with {last['plain']:.2f}. Use it:",

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarlhf import rlhf
+from metarlhf.cli.environment import task_of
 from metarlhf.cli.lesson_options import Teach
-from metarlhf.cli.single import task_number
 from metarlhf.envs import Discrete, HostEnv, connect, film, make_family
 from metarlhf.envs.adapters.replays import Remembered
 from metarlhf.envs.base import ShownEnv
@@ -59,8 +59,8 @@ def beginning(options: Teach) -> Iterator[Beginning]:
 
 
 def _with_family(options: Teach) -> Beginning:
-    family, config = make_family(options.task), options.config
-    task, key = task_number(family, options.number), jax.random.key(options.seed)
+    family, config = make_family(options.name), options.config
+    task, key = task_of(family, options.task), jax.random.key(options.seed)
     sampler = CompiledSampler(family, task, config.ppo.num_envs)
     stage = CompiledStage(sampler)
     if options.prior is not None:

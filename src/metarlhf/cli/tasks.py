@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from metarlhf.cli.options import show
+from metarlhf.cli.parsing import parse
+from metarlhf.cli.runs import show
 from metarlhf.envs import (
     Box,
     Discrete,
@@ -38,7 +38,7 @@ class Tasks:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    options = tyro.cli(Tasks, args=list(argv), prog="metarlhf tasks")
+    options = parse(Tasks, argv, "tasks", lambda said: Tasks())
     families = [(name, make_family(name)) for name in names()]
     hosts = _hosts()
     if options.json:

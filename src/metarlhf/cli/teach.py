@@ -12,9 +12,10 @@ from typing import Any
 
 from metarlhf import files, rlhf
 from metarlhf.cli import extras
-from metarlhf.cli.held import held_words, holding
 from metarlhf.cli.lesson_options import Teach, read
-from metarlhf.cli.options import file_name, open_run, say, show
+from metarlhf.cli.options import file_name
+from metarlhf.cli.outcome import held_words, holding
+from metarlhf.cli.runs import open_run, say, show
 from metarlhf.errors import UserError
 from metarlhf.networks import publish_agent
 from metarlhf.reward import publish_reward, wrong_answers
@@ -29,7 +30,7 @@ UNBOUNDED = 10**9
 # So long the report waits for the film of what the agent does in the end, in seconds.
 LAST_FILM = 60.0
 # What does not decide what a lesson is: it goes on with others, too.
-PASSING = ("labels", "host", "port", "annotators", "linger", "ahead")
+PASSING = ("database", "host", "port", "annotators", "linger", "ahead")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -192,7 +193,7 @@ def _begin(options: Teach, run: RunDirectory, name: str, database: Any) -> str:
 def _about(options: Teach) -> dict[str, str]:
     """All that decides what a lesson is but what people say."""
     prior = files.digest(options.prior) if options.prior else None
-    parts = {"seed": options.seed, "number": options.number, "config": options.config}
+    parts = {"seed": options.seed, "number": options.task, "config": options.config}
     shown = options.demonstrations
     shown = hashlib.sha256(shown.read_bytes()).hexdigest() if shown else None
     parts |= {"demonstrations": shown, "cloning": options.cloning}

@@ -72,3 +72,10 @@ CartPole-v1 they end at 500 rather than 456, on Acrobot-v1 at -78 rather than -9
 MINATAR = replace(GYMNAX, lr=2.5e-3, shared_torso=True)
 """MinAtar's small pictures: most of the work is in the first layers, so both share them. The step
 size is the better of two, 1e-3 and this, after three million steps of one seed of Breakout."""
+
+
+def of_simulator(name: str) -> PPOConfig:
+    """The settings for a simulator that goes by this name; those that no family has."""
+    if not name.startswith("gymnax:"):
+        return STEPPED
+    return MINATAR if name.endswith("-MinAtar") else GYMNAX

@@ -1,6 +1,7 @@
 """A run's directory: who uses it, what it was begun with, and all that it has written.
 
 config.json      what was asked for; a run is continued with the same or not at all
+config.toml      the same as a command's options, which begins such a run again
 metrics.jsonl    one JSON object a line, as training goes on
 tensorboard/     the same for TensorBoard, where asked for
 checkpoints/     the last two states
@@ -40,13 +41,21 @@ NAMED = 5
 class RunDirectory:
     """Open while it lives: no other process gets it meanwhile, and none cleans up after it."""
 
-    def __init__(self, path: Path, config: Any, *, resume: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        config: Any,
+        *,
+        resume: bool = False,
+        upgrade: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ):
         """Begin a run in `path`, or continue the one that is there.
 
         Args:
             path: made if it is not there.
             config: all that decides what the run does, a dataclass or a dictionary.
             resume: continue; without it a directory that holds a run is refused.
+            upgrade: from what a run was begun with by an earlier version to what this one calls it.
 
         Raises:
             UserError: the directory is in use, holds a run already, or one begun with another
@@ -72,18 +81,18 @@ class RunDirectory:
         self.metrics = MetricsLog(path / "metrics.jsonl")
         self._lock = _lock(path)
         try:
-            self._begin(wanted, begun, resume)
+            self._begin(wanted, begun, resume, upgrade)
         except BaseException:
             self.close()
             raise
         self.checkpoints = Checkpoints(path / "checkpoints")
         self._before = _seconds_in(path)
 
-    def _begin(self, wanted: dict[str, Any], begun: bool, resume: bool) -> None:
+    def _begin(self, wanted: dict[str, Any], begun: bool, resume: bool, upgrade: Any) -> None:
         if not begun:
             files.write_json(self.path / "config.json", wanted)
         elif resume:
-            _same(self.path, wanted)
+            _same(self.path, wanted, upgrade)
         else:
             raise UserError(
                 f"{self.path} holds a run already: continue it with --resume, or name another "
@@ -190,10 +199,10 @@ def _plain(config: Any) -> Any:
     return asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
 
 
-def _same(path: Path, wanted: dict[str, Any]) -> None:
+def _same(path: Path, wanted: dict[str, Any], upgrade: Any) -> None:
     """Refuse to continue a run that was begun with another configuration."""
     try:
-        begun_with = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        begun_with = upgrade(json.loads((path / "config.json").read_text(encoding="utf-8")))
     except ValueError as error:
         raise UserError(
             f"{path / 'config.json'} is damaged: begin anew in another --run-dir"

@@ -249,8 +249,8 @@ def _without_labels(command: Sequence[str]) -> list[str]:
     """A command line without where labels are, which may be a secret."""
     words, skip = [], False
     for word in command:
-        if not skip and not word.startswith("--labels="):
-            skip = word == "--labels"
+        if not skip and not word.startswith("--database="):
+            skip = word == "--database"
             words += [] if skip else [word]
         else:
             skip = False

@@ -253,7 +253,7 @@ class GymnaxFamily(FromGymnax):
                 f"a teacher cannot judge clips of {self.name} that were recorded in another task: "
                 "its observations do not show all that decides its reward. What the tasks "
                 "themselves pay can be learned from: metarlhf meta-train with --method promp "
-                "--config.reward task"
+                "--reward task"
             )
         return self._again(obs, action, task)
 

@@ -1,23 +1,13 @@
-"""What holds practice, or watches it: in a run's metrics, in its result, and in words."""
+"""What came of RLHF on one task, in a run's result and in sentences: constraints and watch."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-import jax
-import numpy as np
-from jaxtyping import PRNGKeyArray
-
-from metarlhf import rlhf
-from metarlhf.cli.single import EPISODES
-from metarlhf.envs import TaskFamily
+from metarlhf import envs
 from metarlhf.errors import UserError
-from metarlhf.networks import Agent
-from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.constraints import Forbids, true_cost
-from metarlhf.sampling import EVALUATION, CompiledSampler, Sampler
-from metarlhf.sampling.compiled import play_episodes
-from metarlhf.types import Task
+from metarlhf.rlhf.config import RLHFConfig
 
 # What metrics of a leash, and of what must never be, are called.
 HOLDING = ("never_", "leash_")
@@ -26,31 +16,9 @@ HOLDING = ("never_", "leash_")
 CHECKED = ("steps", "return", "return_as_shown", "liked", "foreseen")
 # The same of forbidden steps.
 COSTS = ("cost", "cost_exploring")
+
 # Shares in a sentence.
 MOST = 6
-
-
-def standing(state: rlhf.RLHFState, sampler: Sampler, config: RLHFConfig) -> dict[str, Any]:
-    """What a run's metrics say of where RLHF on one task stands.
-
-    Whoever answers, or watches, sees the task as it is without termination; `return` is that of
-    the task itself, and where checks compare what may be another one, `return_as_shown` is told.
-    """
-    actor, key = state.ppo.agent.actor, jax.random.fold_in(state.key, EVALUATION)
-    mean = lambda sampler: float(np.mean(sampler.evaluate(key, actor, EPISODES)))
-    row = {
-        "labels": int(state.answers.count),
-        "steps": int(state.steps),
-        "return": mean(sampler),
-    }
-    learning = sampler.without_termination()
-    if config.checks and learning != sampler:
-        row["return_as_shown"] = mean(learning)
-    row |= watched(state) | rlhf.held_metrics(state)
-    if isinstance(learning, CompiledSampler):
-        family = cast(TaskFamily, learning.env)
-        row |= forbidden_steps(state.key, family, learning.task, state.ppo.agent)
-    return row
 
 
 def holding(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -71,7 +39,7 @@ def _never_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
     if not marked:
         return [
             f"{line} Warning: without a mark there is nothing to learn from, and nothing was held. "
-            "Let more clips be looked over (--config.never.clips)."
+            "Let more clips be looked over (--never.clips)."
         ]
     if "never_share" not in result:
         return [f"{line} No update was made, so nothing was held."]
@@ -94,38 +62,20 @@ def _leash_words(result: dict[str, Any], config: RLHFConfig) -> list[str]:
     ]
 
 
-def check_marks(config: RLHFConfig, family: TaskFamily) -> None:
+def check_marks(config: RLHFConfig, family: envs.Shown) -> None:
     """Refuse that somebody marks what must never be where there is no such thing.
 
     Raises:
         UserError: it is so.
     """
+    from metarlhf.rlhf.constraints import Forbids
+
     if config.never.clips and not isinstance(family, Forbids):
         raise UserError(
-            f"--config.never.clips is {config.never.clips}, but nothing is forbidden in "
+            f"--never.clips is {config.never.clips}, but nothing is forbidden in "
             f"{family.name} that a simulated person could mark: name a family where something is, "
             "such as navigation/hazard"
         )
-
-
-@partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
-def _costs(key, family, task, agent, episodes, deterministic):
-    played = play_episodes(key, family, task, agent.actor, episodes, deterministic)
-    return true_cost(family, task, played.obs, played.action).sum(-1).mean()
-
-
-def forbidden_steps(
-    key: PRNGKeyArray, family: TaskFamily, task: Task, agent: Agent, episodes: int = 16
-) -> dict[str, float]:
-    """Mean number of an episode's steps that must never be: of the policy's mode, and exploring.
-
-    Nothing where nothing is forbidden.
-    """
-    if not isinstance(family, Forbids):
-        return {}
-    key = jax.random.fold_in(key, EVALUATION)
-    each = (_costs(key, family, task, agent, episodes, mode) for mode in (True, False))
-    return dict(zip(COSTS, map(float, each), strict=True))
 
 
 def costing(before: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
@@ -144,29 +94,6 @@ def cost_words(result: dict[str, Any]) -> list[str]:
     return [
         f"Forbidden steps in an episode: {before} -> {after}, and {exploring} while it explores."
     ]
-
-
-def watched(state: rlhf.RLHFState) -> dict[str, Any]:
-    """What the last check found, for a run's metrics."""
-    watch = state.watch
-    if watch is None or not int(watch.checks):
-        return {}
-    return {
-        "check_answers": int(watch.asked),
-        "liked": float(watch.liked),
-        "foreseen": float(watch.foreseen),
-        "halted": bool(watch.halted),
-    }
-
-
-def unit(config: RLHFConfig) -> str:
-    """What a lesson's steps are, for who waits."""
-    return "rounds and checks" if config.checks else "rounds"
-
-
-def halted(rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether practice was halted, as `drive` asks."""
-    return bool(rows) and bool(rows[-1].get("halted"))
 
 
 def parting(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import jax
 
 from metarlhf import envs, rlhf
-from metarlhf.cli.held import held_words, holding, parted_words, standing
-from metarlhf.cli.single import true_return
+from metarlhf.cli.outcome import held_words, holding, parted_words
+from metarlhf.experiments.standing import standing, true_return
 from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
 from metarlhf.sampling import CompiledSampler
 
@@ -57,14 +57,13 @@ def test_where_a_lesson_stands_is_told_as_it_is_paid_and_as_it_is_shown():
     family = envs.make("navigation")
     task = family.sample(jax.random.key(1))
     config = RLHFConfig(labels=2, rounds=1, final_updates=2, watch=WatchConfig(every=1))
-    state = rlhf.from_scratch(
-        jax.random.key(0), CompiledSampler(family, task, config.ppo.num_envs), config
-    )
-    told = standing(state, family, task, config)
+    sampler = CompiledSampler(family, task, config.ppo.num_envs)
+    state = rlhf.from_scratch(jax.random.key(0), sampler, config)
+    told = standing(state, sampler, config)
     shown = true_return(state.key, family.without_termination(), task, state.ppo.agent)
     assert told["return_as_shown"] == shown
     assert told["return"] == true_return(state.key, family, task, state.ppo.agent)
-    assert "return_as_shown" not in standing(state, family.without_termination(), task, config)
+    assert "return_as_shown" not in standing(state, sampler.without_termination(), config)
 
 
 def test_of_many_checks_the_first_and_the_last_are_told():
