@@ -100,7 +100,7 @@ def test_other_commands_say_that_it_is_none_of_theirs(tmp_path, capsys):
 def test_without_mujoco_the_extra_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
     monkeypatch.setattr("metarlhf.envs.registry._made_hosts", {})
-    for name in [name for name in sys.modules if name.startswith("metarlhf.envs.mujoco_tasks.")]:
+    for name in [name for name in sys.modules if name.startswith("metarlhf.envs.adapters.mujoco")]:
         monkeypatch.delitem(sys.modules, name)
     assert main(["meta-train", "finn2017/AntDir", "--run-dir", str(tmp_path / "run")]) == 2
     assert "pip install 'metarlhf[mujoco]'" in capsys.readouterr().err
