@@ -26,8 +26,7 @@ from metarlhf.cli.environment import task_of
 from metarlhf.meta.presets import preset
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, people, questions
-from metarlhf.teach import lesson as lessons
-from metarlhf.teach.stage import CompiledStage
+from metarlhf.teach import session as sessions
 from metarlhf.teach.teacher import HumanTeacher
 
 ROW = "teach-overhead"
@@ -72,8 +71,8 @@ def measure(options):
     )
 
 
-def _stage(task, config):
-    return CompiledStage(CompiledSampler(FAMILY, task, config.ppo.num_envs))
+def _sampler(task, config):
+    return CompiledSampler(FAMILY, task, config.ppo.num_envs)
 
 
 def _taught(make, task, config, updates):
@@ -84,7 +83,7 @@ def _taught(make, task, config, updates):
         with database.write() as connection:
             run = questions.new_run(connection, FAMILY.name, {})
             token = people.invite(connection, run, "somebody")
-        lesson = Noted(HumanTeacher(database, run, FAMILY), _stage(task, config), config)
+        lesson = Noted(HumanTeacher(database, run, FAMILY), _sampler(task, config), config)
         over = threading.Event()
         with serving(url, run) as address:
             thread = threading.Thread(target=asyncio.run, args=(_answer(address, token, over),))
@@ -94,15 +93,15 @@ def _taught(make, task, config, updates):
             finally:
                 over.set()
                 thread.join()
-        teacher, stage = HumanTeacher(database, run, FAMILY), _stage(task, config)
-        again = Again(teacher, stage, config, recorded=_said(lesson))
+        teacher, sampler = HumanTeacher(database, run, FAMILY), _sampler(task, config)
+        again = Again(teacher, sampler, config, recorded=_said(lesson))
         again.asked_at = lesson.asked_at
         alone, _ = _updates(again, make, updates)
         database.close()
     return seconds, alone, given
 
 
-class Noted(lessons.Lesson):
+class Noted(sessions.TeachingSession):
     """A lesson that knows when it chose questions, and how many."""
 
     def __init__(self, *parts, **options):
@@ -132,9 +131,9 @@ class Again(Noted):
         state, row = super().step(state, iteration)
         count = self.asked_at.get(iteration)
         if count:
-            asked = self._room([])
+            asked = self._questions([])
             jax.device_get(
-                lessons._propose(state.key, state, asked, count, self.ahead, self.config)
+                sessions._propose(state.key, state, asked, count, self.ahead, self.config)
             )
         return state, row
 
@@ -150,7 +149,7 @@ def _said(lesson):
 
 
 def _updates(lesson, make, updates):
-    state, iteration, begun = lesson.begin(make), 0, None
+    state, iteration, begun = lesson.begin(make()), 0, None
     while True:
         if not lesson.ready(state):
             continue

@@ -31,7 +31,8 @@ class Loop(Generic[State]):
             result, stopped in between or not. `return` among the metrics is an evaluation's.
         total: steps until the budget is spent.
         stop: whether to stop before, seeing the metrics of all steps so far.
-        restored: sets up anew what no checkpoint holds, in a state that comes from one.
+        restored: sets up anew what no checkpoint holds, in a state that comes from one, given the
+            metrics of the steps before it.
         ready: whether there is anything to do; asked again and again until there is, so it takes a
             moment to say no.
         unit: what a step is called, such as "rounds".
@@ -42,7 +43,7 @@ class Loop(Generic[State]):
     step: Callable[[State, int], tuple[State, Metrics]]
     total: int
     stop: Callable[[Sequence[Metrics]], bool] = lambda rows: False
-    restored: Callable[[State], State] = lambda state: state
+    restored: Callable[[State, Sequence[Metrics]], State] = lambda state, rows: state
     ready: Callable[[State], bool] = lambda state: True
     unit: str = "steps"
     progress: tuple[str, int] | None = None

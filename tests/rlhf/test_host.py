@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -15,8 +16,11 @@ from metarlhf.errors import SimulatorError
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
+from metarlhf.rlhf.loop import look
 from metarlhf.sampling import HostSampler
-from metarlhf.teach.stage import HostStage
+from metarlhf.teach.session import TeachingSession
+from metarlhf.teach.simulator import Replays
+from metarlhf.teach.teacher import HumanTeacher
 from metarlhf.training import iterate
 
 WALK = "tests.envs.walking:Walking-v0"
@@ -53,16 +57,18 @@ def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
     config = replace(CONFIG, remembered_rounds=remembered)
     shown = ShownEnv.of(env, 10)
     with closing(connect(WALK, 1, seeded=True)) as show_env:
-        stage = HostStage(env, Remembered(show_env), shown)
-        state = rlhf.from_scratch(jax.random.key(0), stage.sampler, config, EnsembleConfig())
+        sampler = HostSampler(env, shown=shown)
+        replays = Replays(env, Remembered(show_env), shown)
+        state = rlhf.from_scratch(jax.random.key(0), sampler, config, EnsembleConfig())
         for number in range(4):
-            state, _ = stage.look(jax.random.key(number), state, config)
+            replays.forget(config)
+            state, _ = look(jax.random.key(number), state, sampler, config)
         clips, showable = state.candidates
         numbers = np.flatnonzero(showable)
         assert len(numbers) > 20 * remembered
         with closing(connect(WALK, 1)) as again:
             for number in numbers[::9]:
-                replay = stage.replay(int(number), config)
+                replay = replays.clip(int(number), config)
                 obs, seen = again.reset(replay.seed), []
                 for action in replay.actions:
                     seen.append(obs[0])
@@ -73,11 +79,15 @@ def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
 
 def test_what_it_does_now_is_seen_again(env):
     shown = ShownEnv.of(env, 10)
-    with closing(connect(WALK, 1, seeded=True)) as show_env, closing(connect(WALK, 1)) as again:
-        stage = HostStage(env, Remembered(show_env), shown)
-        state = rlhf.from_scratch(jax.random.key(0), stage.sampler, CONFIG, EnsembleConfig())
-        state, _ = stage.look(jax.random.key(0), state, CONFIG)
-        showing = stage.show(jax.random.key(1), state)
+    with closing(connect(WALK, 1, seeded=True)) as made, closing(connect(WALK, 1)) as again:
+        show_env = Remembered(made)
+        sampler = HostSampler(env, show_env, shown)
+        state = rlhf.from_scratch(jax.random.key(0), sampler, CONFIG, EnsembleConfig())
+        state, _ = look(jax.random.key(0), state, sampler, CONFIG)
+        session = TeachingSession(
+            Mock(spec=HumanTeacher), sampler, CONFIG, replays=Replays(env, show_env, shown)
+        )
+        showing = session._show(jax.random.key(1), state)
         obs, seen = again.reset(showing.replay.seed), []
         for action in showing.replay.actions:
             seen.append(obs[0])

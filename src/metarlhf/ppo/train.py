@@ -349,7 +349,7 @@ def training(
         step=step,
         total=-(-total // config.evaluate_every) if sampler.pure else total,
         stop=lambda rows: has_converged(rows, config),
-        restored=lambda state: state if sampler.pure else restart(state, sampler),
+        restored=lambda state, rows: state if sampler.pure else restart(state, sampler),
         unit="evaluations" if sampler.pure else "updates",
     )
 

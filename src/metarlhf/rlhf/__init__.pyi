@@ -2,6 +2,7 @@ from .config import CloningConfig as CloningConfig
 from .config import NeverConfig as NeverConfig
 from .config import RLHFConfig as RLHFConfig
 from .config import WatchConfig as WatchConfig
+from .demonstrations import begin_cloned as begin_cloned
 from .demonstrations import clone as clone
 from .final import finish as finish
 from .final import stage as stage

@@ -25,7 +25,11 @@ from metarlhf.feedback.clips import blank
 from metarlhf.files import write_bytes
 from metarlhf.networks import Agent
 from metarlhf.rlhf.config import CloningConfig
+from metarlhf.rlhf.loop import RLHFState
 from metarlhf.types import Observation, Segment
+
+# Folded into the key that RLHF begins with, for cloning.
+CLONING = 0xC10E
 
 
 class Demonstrations:
@@ -96,6 +100,22 @@ def read_demonstrations(path: Path, family: Shown) -> Demonstrations:
     if (np.asarray(length) < 1).any():
         raise PublishedFileError(f"{path} has an episode without a step")
     return Demonstrations(family, obs, action, length)
+
+
+def begin_cloned(
+    key: PRNGKeyArray, state: RLHFState, demonstrations: Demonstrations, config: CloningConfig
+) -> RLHFState:
+    """A first state of RLHF whose policy begins as somebody has shown, see `clone`.
+
+    Args:
+        key: the one that the state was begun with: another follows from it.
+        state: from `from_scratch`.
+        demonstrations: what was shown.
+        config: how the policy is fitted to it.
+    """
+    key, data = jax.random.fold_in(key, CLONING), demonstrations
+    agent = clone(key, state.ppo.agent, data.obs, data.action, config)
+    return eqx.tree_at(lambda s: s.ppo.agent, state, agent)
 
 
 @partial(jax.jit, static_argnames=("config",))

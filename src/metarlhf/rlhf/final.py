@@ -1,7 +1,6 @@
 """What comes after the last regular answer: practice, watched if that was asked for."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +11,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from metarlhf.envs.base import Shown
 from metarlhf.feedback import record_comparison
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rlhf.loop import RLHFState, held, pays, practise, restart, run_round, tell
+from metarlhf.rlhf.loop import (
+    RLHFState,
+    compile_if_pure,
+    held,
+    pays,
+    practise,
+    restart,
+    run_round,
+    tell,
+)
 from metarlhf.rlhf.watch import clips, compare, episodes
 from metarlhf.sampling import Sampler
 from metarlhf.training import Loop
@@ -43,9 +51,7 @@ def training(
 
     def step(state: RLHFState, done: int) -> tuple[RLHFState, dict[str, Any]]:
         proceed = run_round if done < config.rounds else stage
-        if sampler.pure:
-            proceed = _compiled(proceed)
-        state = proceed(state, sampler, config)[0]
+        state = compile_if_pure(proceed, sampler)(state, sampler, config)[0]
         return state, measure(state)
 
     return Loop(
@@ -53,14 +59,9 @@ def training(
         step=step,
         total=config.rounds + stages(config),
         stop=lambda rows: bool(rows) and bool(rows[-1].get("halted")),
-        restored=lambda state: state if sampler.pure else restart(state, sampler),
+        restored=lambda state, rows: state if sampler.pure else restart(state, sampler),
         unit="rounds and checks" if config.checks else "rounds",
     )
-
-
-@cache
-def _compiled(function: Callable) -> Callable:
-    return eqx.filter_jit(function)
 
 
 def finish(state: RLHFState, sampler: Sampler, config: RLHFConfig) -> RLHFState:

@@ -3,8 +3,8 @@
 What differs is only what it starts with, see `start`.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -29,6 +29,16 @@ from metarlhf.types import Segment, Trajectory
 NEVER = 0x6E657665
 
 Metrics = dict[str, Float[Array, ""]]
+
+
+def compile_if_pure(function: Callable[..., Any], sampler: Sampler) -> Callable[..., Any]:
+    """The function, as one compiled program where the sampler that it is called with is pure."""
+    return _compiled(function) if sampler.pure else function
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return eqx.filter_jit(function)
 
 
 class Candidates(NamedTuple):

@@ -79,8 +79,8 @@ def drive(run: RunDirectory, what: str, loop: Loop[State], save_seconds: float =
     """
     state = loop.start()
     done, kept = run.checkpoints.restore(state) or (0, None)
-    state = state if kept is None else loop.restored(kept)
     lost = run.metrics.rewind(done)
+    state = state if kept is None else loop.restored(kept, run.metrics.rows)
     name, goal = loop.progress or (None, loop.total)
     with (
         Progress(what, goal, 0 if name else done, name, loop.unit) as progress,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from metarlhf.envs.base import (
     FilmedEnv,
@@ -289,22 +289,6 @@ def evaluate(
         if not going.any():
             break
     return total
-
-
-def play_episode(
-    key: PRNGKeyArray, env: HostEnv, actor: Policy, deterministic: bool = False
-) -> tuple[Shaped[np.ndarray, "time obs"], Shaped[np.ndarray, "time ..."]]:
-    """What one environment sees and does until its episode ends: the first that `film` shows."""
-    seed_key, key = jax.random.split(key)
-    start = reset(env, actor, seed_of(seed_key))
-    seen, done = [], []
-    moments = _play(key, env, actor, start, CHUNK, deterministic)
-    for _, moment in zip(range(env.horizon or ENDLESS), moments, strict=False):
-        seen.append(moment.obs[0])
-        done.append(moment.action[0])
-        if moment.ended.any():
-            break
-    return np.stack(seen), np.stack(done)
 
 
 def film(

@@ -2,8 +2,8 @@
 
 `Database` opens a store. What can be done with it are functions of a connection: the loop's in
 `questions`, the page's in `answering`; `people` says who they are, `transfer` writes files and
-reads them. `HumanTeacher` is the loop's way to all of that, `Lesson` the loop, and `Supervisor`
-runs agent, page and camera as processes.
+reads them. `HumanTeacher` is the loop's way to all of that, `TeachingSession` the loop, and
+`Supervisor` runs agent, page and camera as processes.
 """
 
 import lazy_loader

@@ -34,6 +34,34 @@ def write(folder: Path, run: str, url: str | None = None) -> None:
     files.write_json(folder / FILE, written)
 
 
+def begin(folder: Path, database: "Database", url: str, family: str, about: dict[str, str]) -> str:
+    """The run among the labels that is the lesson in a directory: a new one, or that of before.
+
+    Args:
+        folder: the lesson's directory.
+        database: its labels.
+        url: where they are.
+        family: what the agent acts in.
+        about: all that decides what the lesson is but what people answer.
+
+    Returns:
+        The run's number.
+
+    Raises:
+        LabelError: the labels do not hold the run that was begun before.
+    """
+    from metarlhf.teach import questions
+
+    run = run_of(folder)
+    if run is not None:
+        database.query(questions.family_of, run)
+        return run
+    with database.write() as connection:
+        run = questions.new_run(connection, family, about)
+    write(folder, run, url)
+    return run
+
+
 def run_of(folder: Path) -> str | None:
     """The lesson's number among the labels; None: nothing was begun there."""
     return _read(folder, "run")

@@ -6,14 +6,16 @@ without the other.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from metarlhf.envs import Shown, scene
 from metarlhf.envs.adapters.replays import Replay
+from metarlhf.errors import UserError
 from metarlhf.reward.cost import Marks
 from metarlhf.rlhf import RLHFState
 from metarlhf.rlhf.constraints import nothing_marked
@@ -22,7 +24,6 @@ from metarlhf.teach import people, questions
 from metarlhf.teach.database import Database
 from metarlhf.teach.films import film_of
 from metarlhf.teach.records import Answer, Clip, Correction, NewQuestion, Origin
-from metarlhf.teach.stage import Showing
 from metarlhf.types import Segment
 
 # Time between two looks for answers, in seconds: a look takes a thousandth.
@@ -170,6 +171,39 @@ class HumanTeacher:
         database, run = self.source
         return database.query(people.names, run)
 
+    def replay(
+        self, database: Database, run: str, about: dict[str, str]
+    ) -> dict[int, tuple[list[Answer], list[Correction]]]:
+        """Take the answers of another run, in a session that is done again without its people.
+
+        Args:
+            database: where they are kept.
+            run: the other run's number there.
+            about: what this session is about, as `directory.begin` takes it.
+
+        Returns:
+            Answers and corrections by the step from which on the other session learned from them.
+
+        Raises:
+            UserError: the other session was about something else.
+        """
+        with database.read() as connection:
+            before = questions.about(connection, run)
+            odd = sorted(name for name in about if before.get(name) != about[name])
+            if odd:
+                raise UserError(
+                    f"what is to be done again was another lesson: {', '.join(odd)} differ. Say "
+                    "what it was begun with"
+                )
+            self.source = database, run
+            return {
+                step: (
+                    questions.answers(connection, run, numbers=answers),
+                    questions.corrections(connection, run, numbers=corrections),
+                )
+                for step, (answers, corrections) in questions.taken(connection, run).items()
+            }
+
     def as_said(self, answers: Sequence[Answer], corrections: Sequence[Correction]) -> list[Said]:
         """What the reward learns from: answers and corrections with their clips."""
         self._fetch([clip for one in answers for clip in one.question.shown])
@@ -287,6 +321,15 @@ _OFTEN = 0.5
 _HEARTBEAT = 5.0
 
 
+class Showing(NamedTuple):
+    """What the agent does now, and what its reward model says to it."""
+
+    obs: Float[Array, "time obs"] | Float[np.ndarray, "time obs"]
+    learned_return: Float[Array, ""]
+    replay: Replay | None = None
+    """How to see it again, in a simulator that is filmed."""
+
+
 class LiveStatus:
     """What people are told about a lesson while it goes on, and what its report shows in the end.
 
@@ -316,7 +359,9 @@ class LiveStatus:
         self._add(len(given), float(showing.learned_return))
         self._show(given, showing)
 
-    def restore(self, rows: list[dict[str, Any]], given: list[Answer], showing: Showing) -> None:
+    def restore(
+        self, rows: Sequence[dict[str, Any]], given: list[Answer], showing: Showing
+    ) -> None:
         """As it was before a stop, by the metrics that were written."""
         for row in rows:
             if row["learned_return"] is not None:

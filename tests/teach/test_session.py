@@ -22,8 +22,7 @@ from metarlhf.reward.likelihood import ANNOTATORS
 from metarlhf.rlhf import NeverConfig, RLHFConfig
 from metarlhf.sampling import CompiledSampler
 from metarlhf.teach import Database, answering, people, questions, tables
-from metarlhf.teach.lesson import Lesson
-from metarlhf.teach.stage import CompiledStage
+from metarlhf.teach.session import TeachingSession
 from metarlhf.teach.teacher import PAUSE, HumanTeacher
 from tests.meta.tiny import CONFIG as PRIOR
 from tests.same import differ
@@ -50,24 +49,24 @@ def database(tmp_path):
     opened.close()
 
 
-def stage():
-    return CompiledStage(CompiledSampler(FAMILY, TASK, SMALL.num_envs))
+def acting():
+    return CompiledSampler(FAMILY, TASK, SMALL.num_envs)
 
 
 def begun(database, config=CONFIG, **options):
     with database.write() as connection:
         run = questions.new_run(connection, FAMILY.name, {})
     teacher = HumanTeacher(database, run, FAMILY, **options.pop("teacher", {}))
-    return Lesson(teacher, stage(), config, **options)
+    return TeachingSession(teacher, acting(), config, **options)
 
 
-def say(lesson, name="ana", how=None, most=1):
+def say(session, name="ana", how=None, most=1):
     """Answer up to so many questions: whatever ends nearer to the goal is better."""
     said = 0
-    with lesson.teacher.database.write() as connection:
-        who = people.local(connection, lesson.teacher.run, name).id
+    with session.teacher.database.write() as connection:
+        who = people.local(connection, session.teacher.run, name).id
         for _ in range(most):
-            found = answering.lease(connection, lesson.teacher.run, who)
+            found = answering.lease(connection, session.teacher.run, who)
             if found is None:
                 break
             question = found.question
@@ -79,7 +78,7 @@ def say(lesson, name="ana", how=None, most=1):
             choice = how or ("left" if ends[0] < ends[1] else "right")
             answering.answer(
                 connection,
-                lesson.teacher.run,
+                session.teacher.run,
                 who,
                 question.id,
                 f"r{next(COUNT)}",
@@ -90,38 +89,38 @@ def say(lesson, name="ana", how=None, most=1):
     return said
 
 
-def taught(lesson, teach=say, most=60):
+def taught(session, teach=say, most=60):
     """Go on until all is learned; between two steps somebody may say something."""
-    state, rows, iteration = lesson.begin(make), [], 0
-    while not lesson.over(rows):
-        if not lesson.ready(state):
-            teach(lesson)
+    state, rows, iteration = session.begin(make()), [], 0
+    while not session.is_over(rows):
+        if not session.ready(state):
+            teach(session)
             continue
-        state, row = lesson.step(state, iteration)
+        state, row = session.step(state, iteration)
         rows.append(row)
         iteration += 1
         assert iteration < most, rows
     return state, rows
 
 
-def after(lesson, state, iteration=1):
+def after(session, state, iteration=1):
     """The next step, as soon as there is one to make."""
-    while not lesson.ready(state):
+    while not session.ready(state):
         pass
-    return lesson.step(state, iteration)
+    return session.step(state, iteration)
 
 
 def test_all_answers_are_asked_for_and_learned_from(database):
-    lesson = begun(database)
-    state, rows = taught(lesson)
+    session = begun(database)
+    state, rows = taught(session)
     assert rows[-1]["labels"] == CONFIG.labels
     assert rows[-1]["updates"] == 3 * 2 + 1
     counts = [row["labels"] for row in rows]
     assert counts == sorted(counts)
     assert rows[0]["labels"] == 0
     with database.read() as connection:
-        answers = questions.answers(connection, lesson.teacher.run)
-        told, _ = questions.status(connection, lesson.teacher.run)
+        answers = questions.answers(connection, session.teacher.run)
+        told, _ = questions.status(connection, session.teacher.run)
     # What it learned from is what was said, in its own order of clips.
     kept = state.answers.feedback.comparisons
     assert int(kept.weight.sum()) == len(answers) == CONFIG.labels
@@ -135,17 +134,17 @@ def test_answers_are_filed_under_who_gave_them(database):
     """By number, in the order in which people came; what was demonstrated is nobody's answer."""
     names = itertools.cycle(("ben", "ana", "ben"))
     shown = blank(FAMILY, 2)
-    lesson = begun(database, demonstrated=shown)
-    state, _ = taught(lesson, teach=lambda lesson: say(lesson, next(names)))
-    assert lesson.teacher.people() == ["ben", "ana"]
+    session = begun(database, demonstrated=shown)
+    state, _ = taught(session, teach=lambda session: say(session, next(names)))
+    assert session.teacher.people() == ["ben", "ana"]
     with database.read() as connection:
-        answers = questions.answers(connection, lesson.teacher.run)
+        answers = questions.answers(connection, session.teacher.run)
     assert {one.annotator for one in answers} == {"ben", "ana"}
     kept = state.answers.feedback.comparisons
     numbers = [["ben", "ana"].index(one.annotator) for one in answers]
     np.testing.assert_array_equal(kept.annotator[:6], numbers)
     assert (np.asarray(kept.annotator)[6:8] == ANNOTATORS - 1).all()
-    wrong = wrong_answers(knowing(state.belief), state.answers.feedback, lesson.teacher.people())
+    wrong = wrong_answers(knowing(state.belief), state.answers.feedback, session.teacher.people())
     assert set(wrong) == {"ben", "ana"}
 
 
@@ -157,23 +156,23 @@ def knowing(belief):
 def test_it_makes_no_update_before_the_first_answer_and_waits_for_none_it_has_work_without(
     database,
 ):
-    lesson = begun(database)
-    state = lesson.begin(make)
-    assert lesson.ready(state)
-    state, row = lesson.step(state, 0)
-    assert (row["updates"], lesson.teacher.open()) == (0, 3)
-    assert not lesson.ready(state)
-    say(lesson)
+    session = begun(database)
+    state = session.begin(make())
+    assert session.ready(state)
+    state, row = session.step(state, 0)
+    assert (row["updates"], session.teacher.open()) == (0, 3)
+    assert not session.ready(state)
+    say(session)
     # One answer is good for one update of six answers' six, and the step that takes it in makes it.
-    state, row = after(lesson, state)
-    assert (row["labels"], row["updates"]) == (1, lesson.allowed(1))
+    state, row = after(session, state)
+    assert (row["labels"], row["updates"]) == (1, session.allowed(1))
 
 
 def test_no_question_comes_twice_and_the_newest_comes_first(database):
-    lesson = begun(database)
-    taught(lesson)
+    session = begun(database)
+    taught(session)
     with database.read() as connection:
-        asked = questions.questions(connection, lesson.teacher.run)
+        asked = questions.questions(connection, session.teacher.run)
     pairs = [frozenset((one.left, one.right)) for one in asked]
     assert len(set(pairs)) == len(pairs) >= CONFIG.labels
     assert len({one.round for one in asked}) > 1
@@ -181,26 +180,26 @@ def test_no_question_comes_twice_and_the_newest_comes_first(database):
 
 def test_what_is_skipped_costs_nothing_and_what_is_equal_counts(database):
     kinds = itertools.cycle(["skip", "equal"])
-    lesson = begun(database)
-    state, rows = taught(lesson, lambda lesson: say(lesson, how=next(kinds)))
+    session = begun(database)
+    state, rows = taught(session, lambda session: say(session, how=next(kinds)))
     assert rows[-1]["labels"] == CONFIG.labels
     np.testing.assert_array_equal(state.answers.feedback.comparisons.preference[:6], 0.5)
 
 
 def test_what_is_taken_back_is_learned_from_no_more(database):
-    lesson = begun(database)
-    state = lesson.begin(make)
-    state, _ = lesson.step(state, 0)
-    say(lesson, how="left", most=2)
-    state, row = after(lesson, state)
+    session = begun(database)
+    state = session.begin(make())
+    state, _ = session.step(state, 0)
+    say(session, how="left", most=2)
+    state, row = after(session, state)
     assert row["labels"] == 2
     with database.write() as connection:
-        who = people.local(connection, lesson.teacher.run, "ana").id
+        who = people.local(connection, session.teacher.run, "ana").id
     for left in (1, 0):
         with database.write() as connection:
-            answering.undo(connection, lesson.teacher.run, who, f"u{left}")
+            answering.undo(connection, session.teacher.run, who, f"u{left}")
         for iteration in range(2, 9):  # it may have an update to make before it looks
-            state, row = after(lesson, state, iteration + 10 * (1 - left))
+            state, row = after(session, state, iteration + 10 * (1 - left))
             if row["labels"] == left:
                 break
         assert row["labels"] == left
@@ -208,15 +207,15 @@ def test_what_is_taken_back_is_learned_from_no_more(database):
 
 
 def test_a_bad_moment_is_a_comparison_of_the_clip_with_one_that_is_all_like_it(database):
-    lesson = begun(database)
-    state, _ = lesson.step(lesson.begin(make), 0)
+    session = begun(database)
+    state, _ = session.step(session.begin(make()), 0)
     with database.write() as connection:
-        who = people.local(connection, lesson.teacher.run, "ana").id
-        clip = answering.lease(connection, lesson.teacher.run, who).question.left
-        answering.correct(connection, lesson.teacher.run, who, clip, 3, "c")
+        who = people.local(connection, session.teacher.run, "ana").id
+        clip = answering.lease(connection, session.teacher.run, who).question.left
+        answering.correct(connection, session.teacher.run, who, clip, 3, "c")
         shown = questions.arrays(connection, [clip])[clip]["obs"]
-    say(lesson)
-    state, row = after(lesson, state)
+    say(session)
+    state, row = after(session, state)
     kept = state.answers.feedback.comparisons
     assert (row["labels"], int(kept.weight.sum())) == (1, 2)
     np.testing.assert_array_equal(kept.right.obs[1], shown)
@@ -228,18 +227,18 @@ def test_a_bad_moment_may_mean_never_this(database):
     """It is no comparison then, but a mark in a clip all of which was looked over."""
     never = NeverConfig(clips=5, model=CostConfig(members=2, hidden=(8,), fit_steps=5))
     config = replace(CONFIG, never=never)
-    lesson = begun(database, config)
-    start = partial(rlhf.from_scratch, jax.random.key(0), lesson.stage.sampler)
-    before = lesson.begin(lambda: start(config, ENSEMBLE))
-    state, row = lesson.step(before, 0)
+    session = begun(database, config)
+    start = partial(rlhf.from_scratch, jax.random.key(0), session.sampler)
+    before = session.begin(start(config, ENSEMBLE))
+    state, row = session.step(before, 0)
     assert row["cost"] == 0
     with database.write() as connection:
-        who = people.local(connection, lesson.teacher.run, "ana").id
-        question = answering.lease(connection, lesson.teacher.run, who).question
-        answering.correct(connection, lesson.teacher.run, who, question.left, 3, "c")
+        who = people.local(connection, session.teacher.run, "ana").id
+        question = answering.lease(connection, session.teacher.run, who).question
+        answering.correct(connection, session.teacher.run, who, question.left, 3, "c")
         shown = questions.arrays(connection, [question.left, question.right])
-    say(lesson)
-    state, row = after(lesson, state)
+    say(session)
+    state, row = after(session, state)
     assert (row["labels"], int(state.answers.feedback.comparisons.weight.sum())) == (1, 1)
     marks = state.never.marks
     np.testing.assert_array_equal(marks.weight, [1, 1, 0, 0, 0])
@@ -252,43 +251,43 @@ def test_a_bad_moment_may_mean_never_this(database):
 
 
 def test_done_again_without_its_people_it_is_the_same_to_the_last_bit(database):
-    lesson = begun(database)
-    state, rows = taught(lesson)
+    session = begun(database)
+    state, rows = taught(session)
     recorded = {}
     with database.read() as connection:
-        for iteration, (answers, marks) in questions.taken(connection, lesson.teacher.run).items():
-            found = questions.answers(connection, lesson.teacher.run, numbers=answers)
+        for iteration, (answers, marks) in questions.taken(connection, session.teacher.run).items():
+            found = questions.answers(connection, session.teacher.run, numbers=answers)
             recorded[iteration] = (
                 found,
-                questions.corrections(connection, lesson.teacher.run, numbers=marks),
+                questions.corrections(connection, session.teacher.run, numbers=marks),
             )
     again = begun(database, recorded=recorded)
-    again.teacher.source = database, lesson.teacher.run
-    replayed, same_rows = taught(again, lambda lesson: pytest.fail("somebody was asked"))
+    again.teacher.source = database, session.teacher.run
+    replayed, same_rows = taught(again, lambda session: pytest.fail("somebody was asked"))
     assert [row["labels"] for row in same_rows] == [row["labels"] for row in rows]
     same = jax.tree.map(lambda a, b: np.array_equal(a, b), state.ppo.agent, replayed.ppo.agent)
     assert all(jax.tree.leaves(same))
-    assert lesson.teacher.run != again.teacher.run
+    assert session.teacher.run != again.teacher.run
 
 
 def test_with_wait_nothing_is_done_until_a_round_is_answered(database):
-    lesson = begun(database, wait=True)
-    state, _ = lesson.step(lesson.begin(make), 0)
-    assert lesson.teacher.open() == CONFIG.labels_per_round == 2
-    say(lesson)
-    assert not lesson.ready(state)
-    say(lesson)
-    assert lesson.ready(state)
-    _, row = after(lesson, state)
+    session = begun(database, wait=True)
+    state, _ = session.step(session.begin(make()), 0)
+    assert session.teacher.open() == CONFIG.labels_per_round == 2
+    say(session)
+    assert not session.ready(state)
+    say(session)
+    assert session.ready(state)
+    _, row = after(session, state)
     assert row["labels"] == 2
 
 
 def test_one_person_alone_can_be_learned_from(database):
-    lesson = begun(database, teacher={"annotator": "ben"})
-    state, _ = lesson.step(lesson.begin(make), 0)
-    say(lesson, "ana")
-    say(lesson, "ben")
-    _, row = after(lesson, state)
+    session = begun(database, teacher={"annotator": "ben"})
+    state, _ = session.step(session.begin(make()), 0)
+    say(session, "ana")
+    say(session, "ben")
+    _, row = after(session, state)
     assert row["labels"] == 1
 
 
@@ -306,7 +305,7 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
     prior, told = a_prior(), None
     config = RLHFConfig(labels=90, rounds=90, updates=3, ask_envs=0, candidates=50, ppo=SMALL)
     library = prior.library[jnp.arange(3)]
-    lesson = begun(database, config)
+    session = begun(database, config)
     start = lambda: rlhf.start(
         jax.random.key(0),
         CompiledSampler(FAMILY, TASK, config.ppo.num_envs),
@@ -315,18 +314,18 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
         config,
         library,
     )
-    state, rows = lesson.begin(start), []
-    while not lesson.over(rows):
-        ready, count = lesson.ready(state), int(state.answers.count)
+    state, rows = session.begin(start()), []
+    while not session.is_over(rows):
+        ready, count = session.ready(state), int(state.answers.count)
         if count == 3 and told is None:
             with database.write() as connection:
-                who = people.local(connection, lesson.teacher.run, "ana").id
-                told = answering.undo(connection, lesson.teacher.run, who, "undo")
+                who = people.local(connection, session.teacher.run, "ana").id
+                told = answering.undo(connection, session.teacher.run, who, "undo")
             time.sleep(2 * PAUSE)  # until it looks again
         elif not ready:
-            assert say(lesson) == 1
+            assert say(session) == 1
             continue
-        state, row = lesson.step(state, len(rows))
+        state, row = session.step(state, len(rows))
         rows.append(row)
         assert len(rows) < 60
     counts = [row["labels"] for row in rows]
@@ -337,7 +336,7 @@ def test_what_is_taken_back_when_nothing_else_is_left_to_ask_is_asked_again(data
 def test_a_prior_is_taught_without_a_step(database):
     prior = a_prior()
     config = RLHFConfig(labels=4, rounds=2, ask_envs=0, candidates=20, ppo=SMALL)
-    lesson = begun(database, config)
+    session = begun(database, config)
     start = lambda: rlhf.start(
         jax.random.key(0),
         CompiledSampler(FAMILY, TASK, config.ppo.num_envs),
@@ -346,12 +345,12 @@ def test_a_prior_is_taught_without_a_step(database):
         config,
         prior.library,
     )
-    state, rows, iteration = lesson.begin(start), [], 0
-    while not lesson.over(rows):
-        if not lesson.ready(state):
-            assert say(lesson) == 1
+    state, rows, iteration = session.begin(start()), [], 0
+    while not session.is_over(rows):
+        if not session.ready(state):
+            assert say(session) == 1
             continue
-        state, row = lesson.step(state, iteration)
+        state, row = session.step(state, iteration)
         rows.append(row)
         iteration += 1
     assert (rows[-1]["labels"], rows[-1]["steps"]) == (4, 0)
@@ -363,42 +362,42 @@ def test_a_prior_is_taught_without_a_step(database):
 
 
 def test_what_was_taken_in_after_a_checkpoint_is_struck_from_the_record(database):
-    """Or a lesson that was killed could not be done again without its people."""
-    lesson = begun(database)
-    state, _ = lesson.step(lesson.begin(make), 0)
-    say(lesson)
-    kept, row = after(lesson, state)
-    say(lesson)
-    _, later = after(lesson, kept, 2)
+    """Or a session that was killed could not be done again without its people."""
+    session = begun(database)
+    state, _ = session.step(session.begin(make()), 0)
+    say(session)
+    kept, row = after(session, state)
+    say(session)
+    _, later = after(session, kept, 2)
     while later["labels"] == row["labels"]:
-        _, later = after(lesson, kept, 3)
-    again = Lesson(lesson.teacher, stage(), CONFIG)
-    again.resumed(kept, [row])
+        _, later = after(session, kept, 3)
+    again = TeachingSession(session.teacher, acting(), CONFIG)
+    again.restore(kept, [row])
     with database.read() as connection:
-        assert len(questions.taken(connection, lesson.teacher.run)) == int(kept.round) == 1
+        assert len(questions.taken(connection, session.teacher.run)) == int(kept.round) == 1
     assert again.status.curve == [(1, row["learned_return"])]
     assert again.status.now is not None
 
 
 def test_bad_moments_of_others_are_not_learned_from_either(database):
-    lesson = begun(database, teacher={"annotator": "ben"})
-    state, _ = lesson.step(lesson.begin(make), 0)
+    session = begun(database, teacher={"annotator": "ben"})
+    state, _ = session.step(session.begin(make()), 0)
     with database.write() as connection:
-        run = lesson.teacher.run
+        run = session.teacher.run
         who = people.local(connection, run, "ana").id
         clip = answering.lease(connection, run, who).question.left
         answering.correct(connection, run, who, clip, 3, "c")
-    say(lesson, "ben")
-    state, _ = after(lesson, state)
+    say(session, "ben")
+    state, _ = after(session, state)
     assert int(state.answers.feedback.comparisons.weight.sum()) == 1
 
 
 def test_what_was_shown_counts_as_better_than_what_the_agent_does(database):
     shown = jax.tree.map(lambda x: jnp.ones((3, *x.shape[1:]), x.dtype), blank(FAMILY, 1))
-    lesson = begun(database, demonstrated=shown)
-    state, _ = lesson.step(lesson.begin(make), 0)
-    say(lesson)
-    state, row = after(lesson, state)
+    session = begun(database, demonstrated=shown)
+    state, _ = session.step(session.begin(make()), 0)
+    say(session)
+    state, row = after(session, state)
     kept = state.answers.feedback.comparisons
     assert (row["labels"], int(kept.weight.sum())) == (1, 4)
     np.testing.assert_array_equal(kept.right.obs[1:4], shown.obs)
