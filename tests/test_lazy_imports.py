@@ -1,11 +1,17 @@
-"""Drawing, pages and checkpoints cost nothing before they are used."""
+"""Nothing heavy is imported before it is used: help is quick, and so is `import metarlhf`."""
 
+import importlib
 import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import metarlhf
 
+HEAVY = ("jax", "numpy", "equinox", "optax", "matplotlib")
+LIGHT = ("ppo", "rlhf")
+ROOMS = ("ppo", "feedback", "reward", "rlhf", "meta", "contrib", "explain", "networks")
 LAZY = ("matplotlib", "jinja2", "PIL", "orbax", "scipy.stats", "tensorboardX")
 EXTRAS = ("metarlhf.teach.web",)
 WHOLE = {"metarlhf.report", "metarlhf.explain", "metarlhf.runs"}
@@ -29,3 +35,44 @@ def test_nothing_that_packages_export_imports_what_only_drawing_or_saving_needs(
     exported, loaded = done.stdout.splitlines()
     assert int(exported) > 50
     assert loaded == "[]"
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_a_process_that_shows_help_imports_no_jax(command):
+    program = (
+        "import sys\n"
+        "from metarlhf.cli import run\n"
+        "try:\n"
+        "    run()\n"
+        "finally:\n"
+        f"    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", program, command, "--help"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert f"usage: metarlhf {command}" in done.stdout, done.stderr
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_package_and_its_settings_import_nothing_heavy():
+    settings = [f"metarlhf.{room}.config" for room in ROOMS]
+    program = (
+        "import importlib, sys, metarlhf\n"
+        f"for name in {settings!r}: importlib.import_module(name)\n"
+        "from metarlhf import envs, meta, ppo, rlhf\n"
+        "print(ppo.PPOConfig().num_envs, envs.names()[0], meta.preset('reacher').ten.labels)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["32 navigation 10", "[]"], done.stderr
+
+
+def test_what_packages_export_is_there_and_a_function_hides_its_module():
+    for name in (
+        "metarlhf",
+        *(f"metarlhf.{room}" for room in (*ROOMS, "envs", "sampling", "runs")),
+    ):
+        package = importlib.import_module(name)
+        for exported in package.__all__:
+            assert getattr(package, exported) is not None
+    importlib.import_module("metarlhf.ppo.train")
+    assert callable(metarlhf.ppo.train)

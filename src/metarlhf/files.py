@@ -1,6 +1,7 @@
 """Files that are whole or not there: atomic writes, and pytrees published as safetensors and JSON.
 
 Nothing is pickled: weights are plain arrays in safetensors, what they mean is JSON beside them.
+JAX and NumPy are imported when arrays are read or written, not before.
 """
 
 import hashlib
@@ -9,13 +10,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
 from metarlhf.errors import PublishedFileError
 
@@ -58,6 +52,8 @@ def _plain(value: Any) -> Any:
 
 def leaf_names(tree: Any) -> list[str]:
     """A name for every array of a pytree, from where it stands."""
+    import jax
+
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path) for path, _ in paths]
 
@@ -68,11 +64,15 @@ def publish(folder: Path, tree: Any, description: dict[str, Any]) -> Path:
     The description is written last and holds the weights' hash, so that a pair which does not
     belong together, whatever happened in between, is told from one that does.
     """
+    import jax
+    import numpy as np
+    from safetensors.numpy import save
+
     arrays = {
         name: np.asarray(leaf)
         for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
     }
-    weights = save_arrays(arrays)
+    weights = save(arrays)
     write_bytes(folder / WEIGHTS, weights)
     checked = {
         "version": VERSION,
@@ -143,15 +143,19 @@ def read(folder: Path, like: T, description: dict[str, Any]) -> T:
     Raises:
         PublishedFileError: they are missing, truncated, changed, or of other shapes.
     """
+    import jax
+    import jax.numpy as jnp
+    from safetensors.numpy import load
+
     path = folder / WEIGHTS
 
-    def parse(content: bytes) -> dict[str, np.ndarray]:
+    def parse(content: bytes) -> dict[str, Any]:
         if hashlib.sha256(content).hexdigest() != description.get("sha256"):
             raise PublishedFileError(
                 f"{path} is not what {DESCRIPTION} beside it was written for (its SHA-256 "
                 "differs): it is truncated or was changed. Fetch both files anew"
             )
-        return load_arrays(content)
+        return load(content)
 
     arrays = _guarded(path, parse)
     leaves = []
@@ -165,6 +169,8 @@ def read(folder: Path, like: T, description: dict[str, Any]) -> T:
 
 def _guarded(path: Path, parse: Callable[[bytes], T]) -> T:
     """What `parse` makes of a file; one kind of error for all that can be wrong with it."""
+    from safetensors import SafetensorError
+
     try:
         return parse(path.read_bytes())
     except FileNotFoundError as error:

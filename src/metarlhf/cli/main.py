@@ -55,11 +55,14 @@ def run() -> NoReturn:
     Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
     threads is killed by a signal instead.
     """
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+    # Help needs no JAX, which takes a second to import. The environment would not do: JAX reads
+    # nothing from it about computing in the background (`JAX_CPU_ENABLE_ASYNC_DISPATCH`).
+    helps = {"-h", "--help", "--help-all"} & {*sys.argv}
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS and not helps:
         from metarlhf.devices import in_the_foreground
 
         in_the_foreground()
-    if sys.argv[1:2] == ["meta-train"]:
+    if sys.argv[1:2] == ["meta-train"] and not helps:
         # Before JAX computes anything, and where many tasks are learned at once alone.
         from metarlhf.devices import one_for_each_core
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from metarlhf.feedback.config import SEGMENT_LENGTH
 from metarlhf.reward.config import EnsembleConfig
 from metarlhf.rlhf.config import RLHFConfig
 
@@ -139,7 +140,7 @@ class EnvironmentOptions(TaskOptions):
 class JudgedOptions(EnvironmentOptions):
     """The same where somebody judges clips of what an agent does."""
 
-    segment_length: int = 50
+    segment_length: int = SEGMENT_LENGTH
     """Steps of a clip to be judged, with --env; a family has its own."""
 
     def __post_init__(self) -> None:

@@ -4,3 +4,9 @@ from . import search as search
 from .config import EvolutionConfig as EvolutionConfig
 from .config import ImitationConfig as ImitationConfig
 from .config import RL2Config as RL2Config
+from .learned import DriftShape as DriftShape
+from .learned import LearnedDrift as LearnedDrift
+from .learned import load_learned as load_learned
+from .learned import publish_learned as publish_learned
+from .learned_optimiser import LearnedOptimiser as LearnedOptimiser
+from .learned_optimiser import OptimiserShape as OptimiserShape

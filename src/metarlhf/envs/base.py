@@ -249,10 +249,6 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-# Steps of a clip, unless somebody names another number: Lee et al. 2021 have as many.
-SEGMENT_LENGTH = 50
-
-
 class ShownEnv(NamedTuple):
     """A `Shown` of a simulator: a plain value, which outlives it."""
 
@@ -262,7 +258,7 @@ class ShownEnv(NamedTuple):
     segment_length: int
 
     @staticmethod
-    def of(env: HostEnv, segment_length: int = SEGMENT_LENGTH) -> "ShownEnv":
+    def of(env: HostEnv, segment_length: int) -> "ShownEnv":
         """Of the simulator `env`, in clips of so many steps.
 
         Raises:

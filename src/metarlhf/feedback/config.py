@@ -7,6 +7,10 @@ Strategy = Literal["uniform", "disagreement", "entropy", "information-gain"]
 """How questions are chosen: see `metarlhf.feedback.queries`."""
 
 
+SEGMENT_LENGTH = 50
+"""Steps of a clip of a simulator, unless another number is named: as in Lee et al. 2021."""
+
+
 @dataclass(frozen=True)
 class Teacher:
     """How a simulated person answers. The default is an oracle."""

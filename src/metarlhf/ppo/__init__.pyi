@@ -4,7 +4,10 @@ from .seeds import init_seeds as init_seeds
 from .seeds import iterate_seeds as iterate_seeds
 from .seeds import train_seeds as train_seeds
 from .seeds import training_seeds as training_seeds
+from .train import LearnedUpdate as LearnedUpdate
 from .train import TrainState as TrainState
+from .train import UpdateRule as UpdateRule
+from .train import check_learned as check_learned
 from .train import has_converged as has_converged
 from .train import init as init
 from .train import iterate as iterate

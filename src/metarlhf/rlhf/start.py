@@ -119,7 +119,7 @@ def from_scratch(
     if sampler.shown is None:
         raise ValueError(
             f"nobody says what people are shown of {sampler.name}: give the sampler `shown`, such "
-            "as ShownEnv.of(env)"
+            "as ShownEnv.of(env, 50)"
         )
     agent_key, belief_key, key = jax.random.split(key, 3)
     agent = ppo.new_agent(agent_key, sampler.spaces, config.ppo)
