@@ -45,7 +45,12 @@ def test_help_of_a_prior_or_a_simulator_has_its_options_and_defaults(capsys, pri
 def test_options_are_read_before_jax_is_imported():
     program = (
         "import sys\n"
-        "from metarlhf.cli import main\n"
+        "from metarlhf.cli.main import main, run\n"
+        "sys.argv = ['metarlhf', 'ppo', '--help']\n"
+        "try:\n"
+        "    run()\n"
+        "except SystemExit:\n"
+        "    pass\n"
         "for words in (['ppo', '--help'], ['rlhf', 'reacher', '--help-all'], ['ppo', '--lr=-1']):\n"
         "    try:\n"
         "        main(words)\n"

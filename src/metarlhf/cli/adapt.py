@@ -23,7 +23,7 @@ from metarlhf.cli.outcome import (
     parted_words,
     parting,
 )
-from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.parsing import Said, compute_in_the_foreground, parse
 from metarlhf.cli.runs import open_run, say, show
 from metarlhf.envs import make_host
 from metarlhf.errors import UserError
@@ -152,6 +152,7 @@ def named_prior(folder: Path | None, family: str | None, command: str) -> Prior:
         raise UserError(
             f"{folder} is a file: name the folder that `metarlhf meta-train` published it in"
         )
+    compute_in_the_foreground()
     return load_prior(folder, family)
 
 

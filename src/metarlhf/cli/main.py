@@ -55,18 +55,12 @@ def run() -> NoReturn:
     Stopped while XLA compiles, the process ends at once: an interpreter that shuts down under its
     threads is killed by a signal instead.
     """
-    # Help needs no JAX, which takes a second to import. The environment would not do: JAX reads
-    # nothing from it about computing in the background (`JAX_CPU_ENABLE_ASYNC_DISPATCH`).
-    helps = {"-h", "--help", "--help-all"} & {*sys.argv}
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS and not helps:
-        from metarlhf.devices import in_the_foreground
-
-        in_the_foreground()
-    if sys.argv[1:2] == ["meta-train"] and not helps:
-        # Before JAX computes anything, and where many tasks are learned at once alone.
-        from metarlhf.devices import one_for_each_core
-
-        one_for_each_core()
+    if sys.argv[1:2] == ["meta-train"]:
+        # By the environment, as JAX is not imported before options are read; and where many tasks
+        # are learned at once alone (see `devices.one_for_each_core`).
+        allowed = getattr(os, "sched_getaffinity", None)  # Linux alone says which.
+        cores = len(allowed(0)) if allowed else os.cpu_count()
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
     if sys.argv[1:2] == ["explain"]:
         # Nearly all of its time is compiling what runs once: less polish takes a fifth off it.
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

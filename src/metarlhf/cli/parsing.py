@@ -153,9 +153,18 @@ def parse(
         usual = presets(said)
         if said.asks_for_help:
             _show(usual, name, everything)
-        return _laid_over(usual, said)
+        options = _laid_over(usual, said)
     except ValueError as error:
         raise UserError(str(error)) from error
+    compute_in_the_foreground()
+    return options
+
+
+def compute_in_the_foreground() -> None:
+    """Say to JAX how a CPU computes, before it does: when options are read, or for presets."""
+    from metarlhf.devices import in_the_foreground
+
+    in_the_foreground()
 
 
 def _as_called_now(argv: Sequence[str], renamed: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
-from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.parsing import Said, compute_in_the_foreground, parse
 from metarlhf.cli.runs import open_run, say, show
 from metarlhf.contrib import rl2
 from metarlhf.contrib.config import RL2Config
@@ -56,6 +56,7 @@ def presets(said: Said) -> RL2:
             f"{family} steps outside the program, and rl2 is for compiled families: metarlhf tasks "
             "lists them"
         )
+    compute_in_the_foreground()
     steps = max(1, said.get("episodes", config.episodes)) * make(family).horizon
     return RL2(family=family, config=replace(config, ppo=replace(config.ppo, num_steps=steps)))
 

@@ -31,7 +31,7 @@ from metarlhf.cli.options import (
     with_family,
 )
 from metarlhf.cli.outcome import held_words, holding
-from metarlhf.cli.parsing import Said, parse
+from metarlhf.cli.parsing import Said, compute_in_the_foreground, parse
 from metarlhf.cli.runs import open_run, say, show
 from metarlhf.errors import UserError
 from metarlhf.meta.presets import BESIDE, preset
@@ -161,6 +161,7 @@ def presets(said: Said) -> Teach:
         return Teach(**where, config=BESIDE)
     if folder is None:
         return Teach(**where, config=preset(where["family"]).few_labels)
+    compute_in_the_foreground()
     prior = meta.load_prior(folder, said.get("family"))
     if prior.by_gradient:
         raise UserError(
