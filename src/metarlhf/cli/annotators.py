@@ -38,11 +38,11 @@ class Annotators:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.teach import people
-
     if not argv:
         raise UserError("which lesson? metarlhf annotators RUN, the directory of a lesson")
     options = parse(Annotators, argv, "annotators", lambda said: Annotators(), DATABASE)
+    from metarlhf.teach import people  # late: it imports NumPy
+
     with (
         open_labels(options.run, options.database) as (database, run),
         database.write() as connection,

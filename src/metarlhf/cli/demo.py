@@ -1,21 +1,17 @@
 """`metarlhf demo`: the whole story on a small scale, and a report of it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
-from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.meta_train import meta_train, publish
-from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
+from metarlhf import envs, runs
+from metarlhf.cli.options import FamilyOptions, MeasureOptions, TrainOptions, file_name, with_family
 from metarlhf.cli.parsing import RENAMED, Said, parse
 from metarlhf.cli.runs import open_run, say, show
-from metarlhf.cli.summary import lines
-from metarlhf.envs import TaskFamily, make_family
 from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import Preset, preset
-from metarlhf.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -45,15 +41,23 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     renamed = RENAMED | {"--config.": "--joint."}
     options = with_family(parse(Demo, argv, "demo", presets, renamed))
+    from metarlhf.cli.summary import lines
+
     name = options.family or ""
-    family = make_family(name)
+    family = envs.make_family(name)
     with open_run(options, f"demo-{file_name(name)}") as run:
         if run.result:
             return show(run.result, lines(run.result, run.path), options.json)
         return _demo(options, run, family, preset(name))
 
 
-def _demo(options: Demo, run: RunDirectory, family: TaskFamily, presets: Preset) -> int:
+def _demo(options: Demo, run: runs.RunDirectory, family: envs.TaskFamily, presets: Preset) -> int:
+    import numpy as np
+
+    from metarlhf.cli.measure import Measurement, conclude, measure
+    from metarlhf.cli.meta_train import meta_train, publish
+    from metarlhf.cli.summary import lines
+
     say(
         f"1. meta-train on {family.name}; 2. teach {options.tasks} tasks never seen with ten "
         "answers each; 3. compare with learning from scratch. About three minutes on two cores; "

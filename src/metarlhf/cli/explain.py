@@ -1,26 +1,22 @@
 """`metarlhf explain`: what the reward that a run has learned pays for, where, and why."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import jax
 import tyro
 
-from metarlhf.cli.environment import task_of
+from metarlhf import envs, explain, networks, reward
 from metarlhf.cli.options import Folder, RunPath, SeedOptions
 from metarlhf.cli.parsing import parse
 from metarlhf.cli.runs import begun_with, read_object, say, show
-from metarlhf.envs import TaskFamily
 from metarlhf.errors import UserError
-from metarlhf.explain import ExplainConfig, Explanation, NoSuchMapError, explain
+from metarlhf.explain.config import ExplainConfig
 from metarlhf.feedback import Teacher
-from metarlhf.networks import load_agent
-from metarlhf.report.explanation_page import JSON, write_explanation
-from metarlhf.report.explanation_text import Answerer, headline, verdict
-from metarlhf.reward import Learned, load_reward
 
 
 @dataclass(frozen=True)
@@ -52,18 +48,23 @@ def main(argv: Sequence[str]) -> int:
             f"{options.other} learned a reward of {other.shown.name}, {run} one of "
             f"{family.name}: only rewards of one family can be compared"
         )
-    compiled = isinstance(family, TaskFamily)
+    import jax
+
+    from metarlhf.cli.environment import task_of
+    from metarlhf.report.explanation_page import write_explanation
+
+    compiled = isinstance(family, envs.TaskFamily)
     task = task_of(family, begun.get("task", 0)) if compiled else None
-    actor = load_agent(run / "agent").actor if compiled else None
+    actor = networks.load_agent(run / "agent").actor if compiled else None
     # What a person wants nobody knows: the task's own reward is not it.
     simulated = read_object(run / "result.json").get("command") != "teach"
     say(f"looking into the reward of {family.name} that {run} has learned")
     try:
-        found = explain(
+        found = explain.explain(
             jax.random.key(options.seed), learned, family, task, actor, options.config,
             true=simulated, other=other,
         )  # fmt: skip
-    except NoSuchMapError as error:
+    except explain.NoSuchMapError as error:
         raise UserError(str(error)) from error
     folder = options.output or run
     page = write_explanation(
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     return show(result, _lines(found, page), options.json)
 
 
-def _answerer(begun: dict[str, Any]) -> Answerer:
+def _answerer(begun: dict[str, Any]) -> Literal["true", "erring"]:
     """Who answered in a run with a simulated teacher: one that always goes by the true reward?"""
     usual, teacher = Teacher(), (begun.get("config") or {}).get("teacher") or {}
     kept = (
@@ -84,7 +85,7 @@ def _answerer(begun: dict[str, Any]) -> Answerer:
     return "true" if tuple(kept) == (usual.beta, usual.mistake, usual.myopic) else "erring"
 
 
-def _learned(run: Path) -> Learned:
+def _learned(run: Path) -> reward.Learned:
     """What the run has kept of its reward.
 
     Raises:
@@ -93,7 +94,7 @@ def _learned(run: Path) -> Learned:
     """
     begun_with(run)
     if (run / "reward").exists():
-        return load_reward(run / "reward")
+        return reward.load_reward(run / "reward")
     result = read_object(run / "result.json")
     if not result:
         raise UserError(
@@ -112,7 +113,9 @@ def _learned(run: Path) -> Learned:
     )
 
 
-def _result(found: Explanation, page: Path) -> dict[str, Any]:
+def _result(found: explain.Explanation, page: Path) -> dict[str, Any]:
+    from metarlhf.report.explanation_text import verdict
+
     names, share = [f.name for f in found.features], found.importance["after"].gradients
     return {
         "command": "explain",
@@ -128,7 +131,10 @@ def _result(found: Explanation, page: Path) -> dict[str, Any]:
     }
 
 
-def _lines(found: Explanation, page: Path) -> list[str]:
+def _lines(found: explain.Explanation, page: Path) -> list[str]:
+    from metarlhf.report.explanation_page import JSON
+    from metarlhf.report.explanation_text import headline, verdict
+
     told = "by construction" if found.additive.exact else f"{found.additive.r2:.0%} of it"
     lines = [headline(found), f"{found.additive.formula} ({told})"]
     lines += verdict(found).sentences

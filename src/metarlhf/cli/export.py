@@ -34,11 +34,11 @@ class Export:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.teach.transfer import FORMATS
-
     if not argv:
         raise UserError("which lesson? metarlhf export RUN, the directory of a lesson")
     options = parse(Export, argv, "export", lambda said: Export(), DATABASE)
+    from metarlhf.teach.transfer import FORMATS  # late: it imports NumPy
+
     suffix, write = FORMATS[options.format]
     path = options.to or options.run / f"labels{suffix}"
     with (

@@ -32,11 +32,11 @@ class Import:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     must_have_page()
-    from metarlhf.teach import Database, transfer
-
     if not argv:
         raise UserError("which file? metarlhf import FILE, which `metarlhf export` wrote")
     options = parse(Import, argv, "import", lambda said: Import(), DATABASE)
+    from metarlhf.teach import Database, transfer  # late: it imports NumPy
+
     folder = options.run or Path("runs") / f"import-{options.file.stem}"
     if directory.run_of(folder) is not None:
         raise UserError(f"{folder} holds a lesson already: name another --run")

@@ -1,7 +1,7 @@
 """A prior measured on held-out tasks, in stages that a continued run need not repeat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import equinox as eqx
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from metarlhf import rlhf
-from metarlhf.cli.options import RunOptions, file_name
+from metarlhf.cli.options import MeasureOptions, file_name
 from metarlhf.cli.runs import say
 from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
@@ -45,27 +45,6 @@ from metarlhf.types import Task
 BATCH = 8
 # Folded into a seed's key; small numbers would give the very keys that `split` makes of it.
 REFERENCES, SCRATCH = 0x4EF5, 0x5C4A
-
-
-@dataclass(frozen=True)
-class MeasureOptions(RunOptions):
-    """How much is measured."""
-
-    tasks: int = 40
-    """Held-out tasks to teach."""
-    scratch_tasks: int = 8
-    """Of these, tasks to learn from scratch as well; 0: none, which is much faster."""
-    oracle: PPOConfig = field(default_factory=PPOConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tasks < 1:
-            raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
-        if not 0 <= self.scratch_tasks <= self.tasks:
-            raise ValueError(
-                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is "
-                f"{self.scratch_tasks}: say --scratch-tasks {self.tasks} or less"
-            )
 
 
 @dataclass(frozen=True)

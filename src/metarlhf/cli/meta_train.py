@@ -1,23 +1,19 @@
 """`metarlhf meta-train`: learn a family of tasks, and publish a prior for new ones."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import jax
-
-from metarlhf.cli.meta_train_host import meta_train_host
+from metarlhf import envs, meta, runs
 from metarlhf.cli.options import FamilyOptions, TrainOptions, file_name, with_family
 from metarlhf.cli.parsing import Said, parse
 from metarlhf.cli.runs import open_run, say, show
-from metarlhf.envs import HostFamily, TaskFamily, is_host, make_family, make_host
-from metarlhf.meta import joint, joint_gradient
 from metarlhf.meta.config import JointGradientConfig
 from metarlhf.meta.joint_config import JointConfig
 from metarlhf.meta.presets import by_gradient, preset
-from metarlhf.meta.prior import Prior
-from metarlhf.runs import RunDirectory, drive
 
 Method = Literal["posterior", "promp", "maml", "fomaml", "e-maml", "reptile", "guided"]
 
@@ -84,7 +80,7 @@ def presets(said: Said) -> MetaTrain | MetaTrainByGradient:
         ValueError: the method does not go with the family, or with what pays.
     """
     family = said.get("family") or "navigation"
-    on_host = is_host(family)
+    on_host = envs.is_host(family)
     method = said.get("method", "promp" if on_host else "posterior")
     reward = said.get("reward", "task" if on_host else "teacher")
     if on_host and method == "posterior":
@@ -114,17 +110,22 @@ def presets(said: Said) -> MetaTrain | MetaTrainByGradient:
 
 
 def meta_train(
-    run: RunDirectory, family: TaskFamily, seed: int, config: JointConfig | JointGradientConfig
-) -> Prior:
+    run: runs.RunDirectory,
+    family: envs.TaskFamily,
+    seed: int,
+    config: JointConfig | JointGradientConfig,
+) -> meta.Prior:
     """Meta-train in the run's directory, or go on where it stopped."""
-    method: Any = joint if isinstance(config, JointConfig) else joint_gradient
+    import jax
+
+    method: Any = meta.joint if isinstance(config, JointConfig) else meta.joint_gradient
     loop = method.training(jax.random.key(seed), family, config)
-    state = drive(run, f"meta-training on {family.name}", loop)
+    state = runs.drive(run, f"meta-training on {family.name}", loop)
     say(f"meta-trained on {family.name} in {run.seconds:.0f} s")
     return method.prior_of(state, family, config)
 
 
-def publish(learned: Prior, run: RunDirectory, seed: int) -> Path:
+def publish(learned: meta.Prior, run: runs.RunDirectory, seed: int) -> Path:
     """Into the run's directory, for `metarlhf adapt` and for others."""
     return learned.save(run.path / "prior", {"seed": seed})
 
@@ -133,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = with_family(parse((MetaTrain, MetaTrainByGradient), argv, "meta-train", presets))
     name = options.family or ""
-    family = make_host(name) if is_host(name) else make_family(name)
+    family = envs.make_host(name) if envs.is_host(name) else envs.make_family(name)
     with open_run(options, f"meta-train-{file_name(name)}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
@@ -141,13 +142,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _train(
-    options: MetaTrain | MetaTrainByGradient, run: RunDirectory, family: TaskFamily | HostFamily
+    options: MetaTrain | MetaTrainByGradient,
+    run: runs.RunDirectory,
+    family: envs.TaskFamily | envs.HostFamily,
 ) -> int:
     say(f"meta-training on {family.name}: {options.config.iterations} iterations, in {run.path}")
-    if isinstance(family, TaskFamily):
+    if isinstance(family, envs.TaskFamily):
         learned = meta_train(run, family, options.seed, options.config)
     else:
         assert isinstance(options, MetaTrainByGradient)
+        from metarlhf.cli.meta_train_host import meta_train_host
+
         learned = meta_train_host(run, family, options.seed, options.config)
     folder = publish(learned, run, options.seed)
     last = run.metrics.rows[-1]

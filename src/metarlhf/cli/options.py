@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from metarlhf.feedback.config import SEGMENT_LENGTH
+from metarlhf.ppo.config import PPOConfig
 from metarlhf.reward.config import EnsembleConfig
 from metarlhf.rlhf.config import RLHFConfig
 
@@ -213,3 +214,24 @@ def check_members(config: RLHFConfig, ensemble: EnsembleConfig) -> None:
             f"pessimism is {config.pessimism}, but ensemble.members is {ensemble.members}: one "
             "reward network alone disagrees with nobody"
         )
+
+
+@dataclass(frozen=True)
+class MeasureOptions(RunOptions):
+    """How much is measured."""
+
+    tasks: int = 40
+    """Held-out tasks to teach."""
+    scratch_tasks: int = 8
+    """Of these, tasks to learn from scratch as well; 0: none, which is much faster."""
+    oracle: PPOConfig = field(default_factory=PPOConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tasks < 1:
+            raise ValueError(f"tasks must be 1 or more, but is {self.tasks}")
+        if not 0 <= self.scratch_tasks <= self.tasks:
+            raise ValueError(
+                f"scratch_tasks must be from 0 to tasks ({self.tasks}), but is "
+                f"{self.scratch_tasks}: say --scratch-tasks {self.tasks} or less"
+            )

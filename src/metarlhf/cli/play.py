@@ -1,5 +1,7 @@
 """`metarlhf play`: the agent of a run plays again, and is watched."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -7,37 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
-from metarlhf.cli.environment import task_of
+from metarlhf import envs, networks
 from metarlhf.cli.extras import must_have_film
 from metarlhf.cli.options import File, RunPath, SeedOptions
 from metarlhf.cli.parsing import parse
 from metarlhf.cli.runs import begun_with, read_object, say, show
-from metarlhf.envs import (
-    TaskFamily,
-    Tasks,
-    connect,
-    draw_trajectory,
-    film,
-    is_host,
-    knows,
-    make,
-    make_host,
-)
 from metarlhf.errors import UserError
 from metarlhf.files import kind, write_bytes
-from metarlhf.networks import AgentShape, agent_shape, load_agent
-from metarlhf.networks.published import KIND
-from metarlhf.report.film import FORMATS, Film
-from metarlhf.report.style import picture
-from metarlhf.rlhf.demonstrations import write_demonstrations
-from metarlhf.sampling import episode_return
-from metarlhf.sampling import host as host_sampling
-from metarlhf.sampling.compiled import play_episodes
-from metarlhf.statistics import mean_interval
-from metarlhf.types import Task, Trajectory
 
 DRAWINGS = (".svg", ".png")
 SIZE = (4.2, 4.2)  # inches
@@ -75,7 +53,7 @@ class Play(SeedOptions):
 class Played(NamedTuple):
     """What came of playing, how to draw the first episode, and how to record all, where it can."""
 
-    returns: np.ndarray
+    returns: Any
     draw: Callable[[Path], Any] | None
     record: Callable[[Path], Any] | None = None
 
@@ -84,15 +62,15 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Play, argv, "play", lambda said: Play())
     folder, config = _agent_of(options)
-    shape = agent_shape(folder)
+    shape = networks.agent_shape(folder)
     if read_object(folder.parent / "result.json").get("command") == "rl2":
         raise UserError(
             f"{options.run} is a run of rl2, whose agent learns in the course of some episodes "
             "played one after the other: metarlhf.contrib.rl2.returns_by_episode plays it, and "
             "what it returned in each is in the run's result.json"
         )
-    compiled, hosted = knows(shape.environment), is_host(shape.environment)
-    family = compiled and isinstance(make(shape.environment), TaskFamily)
+    compiled, hosted = envs.knows(shape.environment), envs.is_host(shape.environment)
+    family = compiled and isinstance(envs.make(shape.environment), envs.TaskFamily)
     if options.task is not None and not (family or hosted):
         raise UserError(f"--task is for task families: {shape.environment} has one task only")
     if options.record and not family:
@@ -103,6 +81,8 @@ def main(argv: Sequence[str]) -> int:
         played.draw(options.draw)
     if options.record and played.record:
         played.record(options.record)
+    from metarlhf.statistics import mean_interval
+
     mean, low, high = mean_interval(played.returns)
     result = {
         "command": "play",
@@ -138,6 +118,8 @@ def _agent_of(options: Play) -> tuple[Path, dict[str, Any]]:
     Raises:
         UserError: there is none, and why.
     """
+    from metarlhf.networks.published import KIND
+
     run = options.run
     if run is None:
         raise UserError("which run? metarlhf play RUN, where RUN is the directory of a run")
@@ -175,34 +157,46 @@ def _check_suffix(path: Path | None, known: Sequence[str], what: str) -> None:
         raise UserError(f"--draw {path}: {what} is written as {', '.join(known)}")
 
 
-@partial(jax.jit, static_argnames=("family", "episodes", "deterministic"))
 def _play(key, family, task, actor, episodes: int, deterministic: bool):
     """Returns of whole episodes, and the episodes."""
+    from metarlhf.sampling import episode_return
+    from metarlhf.sampling.compiled import play_episodes
+
     found = play_episodes(key, family, task, actor, episodes, deterministic)
     return episode_return(found), found
 
 
-def _compiled(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
-    family = make(shape.environment)
-    if options.draw and not isinstance(family, TaskFamily):
+def _compiled(
+    options: Play, folder: Path, shape: networks.AgentShape, config: dict[str, Any]
+) -> Played:
+    import jax
+    import numpy as np
+
+    family = envs.make(shape.environment)
+    if options.draw and not isinstance(family, envs.TaskFamily):
         raise UserError(
             f"--draw has drawings of task families and films of Gymnasium's environments, and "
             f"{shape.environment} is neither"
         )
     _check_suffix(options.draw, DRAWINGS, f"a drawing of {shape.environment}")
     task = _task(options, family, config)
-    actor, key = load_agent(folder).actor, jax.random.key(options.seed)
-    returns, found = _play(key, family, task, actor, options.episodes, not options.sample)
+    actor, key = networks.load_agent(folder).actor, jax.random.key(options.seed)
+    play = jax.jit(_play, static_argnames=("family", "episodes", "deterministic"))
+    returns, found = play(key, family, task, actor, options.episodes, not options.sample)
     returns = np.asarray(returns)
-    if not isinstance(family, TaskFamily):
+    if not isinstance(family, envs.TaskFamily):
         return Played(returns, None)
     first = (np.asarray(leaf[0]) for leaf in (found.obs, found.next_obs, found.done))
     draw = partial(_draw, family, task, *first, float(returns[0]))
     return Played(returns, draw, partial(_record, found))
 
 
-def _record(found: Trajectory, path: Path) -> None:
+def _record(found: Any, path: Path) -> None:
     """All episodes until their ends, into a file."""
+    import numpy as np
+
+    from metarlhf.rlhf.demonstrations import write_demonstrations
+
     done = np.asarray(found.done)
     length = np.where(done.any(1), done.argmax(1) + 1, done.shape[1])
     until = np.arange(done.shape[1]) < length[:, None]
@@ -211,21 +205,25 @@ def _record(found: Trajectory, path: Path) -> None:
 
 
 def _draw(
-    family: TaskFamily,
-    task: Task,
-    obs: np.ndarray,
-    next_obs: np.ndarray,
-    done: np.ndarray,
+    family: envs.TaskFamily,
+    task: Any,
+    obs: Any,
+    next_obs: Any,
+    done: Any,
     paid: float,
     path: Path,
 ) -> None:
     """Where the episode of these steps went, until its end, into a file."""
+    import numpy as np
+
+    from metarlhf.report.style import picture
+
     length = int(done.argmax()) + 1 if done.any() else len(done)
     seen = np.concatenate([obs[:length], next_obs[length - 1 : length]])
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        draw_trajectory(axes, family, seen, task)
+        envs.draw_trajectory(axes, family, seen, task)
         if not len(axes.get_xticks()):  # a place, with an outline of its own, and no scales
             axes.spines[:].set_visible(False)
         axes.set_title(f"{family.name}: return {paid:.2f} in {length} steps")
@@ -233,43 +231,60 @@ def _draw(
     write_bytes(path, picture(draw, SIZE, path.suffix))
 
 
-def _task(options: Play, family: Tasks, config: dict[str, Any]) -> Task:
+def _task(options: Play, family: envs.Tasks, config: dict[str, Any]) -> Any:
     """The task that it was trained on, or the one that is named."""
+    from metarlhf.cli.environment import task_of
+
     index = config.get("task", 0) if options.task is None else options.task
     return task_of(family, index, config.get("seed", 0))
 
 
-def _hosted(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
+def _hosted(
+    options: Play, folder: Path, shape: networks.AgentShape, config: dict[str, Any]
+) -> Played:
     """In a family's simulators, all of them in one task."""
-    family, key = make_host(shape.environment), jax.random.key(options.seed)
+    import jax
+    import numpy as np
+
+    from metarlhf.sampling import host
+
+    family, key = envs.make_host(shape.environment), jax.random.key(options.seed)
     if options.draw:
         raise UserError(f"--draw: simulators of {family.name} are told a task, and do not draw")
     task = _task(options, family, config)
     with closing(family.connect(options.episodes)) as env:
         env.set_tasks(jax.tree.map(lambda x: np.stack([x] * options.episodes), task))
-        actor = load_agent(folder, env).actor
-        return Played(host_sampling.evaluate(key, env, actor, not options.sample), None)
+        actor = networks.load_agent(folder, env).actor
+        return Played(host.evaluate(key, env, actor, not options.sample), None)
 
 
-def _stepped(options: Play, folder: Path, shape: AgentShape, config: dict[str, Any]) -> Played:
+def _stepped(
+    options: Play, folder: Path, shape: networks.AgentShape, config: dict[str, Any]
+) -> Played:
+    import jax
+    import numpy as np
+
+    from metarlhf.report.film import FORMATS, Film
+    from metarlhf.sampling import host
+
     name, key = shape.environment, jax.random.key(options.seed)
     _check_suffix(options.draw, list(FORMATS), f"a film of {name}")
     if options.draw is None:
-        with closing(connect(name, options.episodes)) as env:
-            actor = load_agent(folder, env).actor
-            return Played(host_sampling.evaluate(key, env, actor, not options.sample), None)
+        with closing(envs.connect(name, options.episodes)) as env:
+            actor = networks.load_agent(folder, env).actor
+            return Played(host.evaluate(key, env, actor, not options.sample), None)
     must_have_film()
     # Filmed first: where nothing can be drawn nobody waits for the other episodes.
-    with closing(film(name)) as stage:
+    with closing(envs.film(name)) as stage:
         say(f"filming an episode of {name}")
         actor, made = (
-            load_agent(folder, stage).actor,
+            networks.load_agent(folder, stage).actor,
             Film(options.draw.suffix, stage.frames_per_second),
         )
-        _, paid = host_sampling.film(key, stage, actor, made.add, not options.sample)
+        _, paid = host.film(key, stage, actor, made.add, not options.sample)
     returns = np.array([paid], np.float32)
     if options.episodes > 1:
-        with closing(connect(name, options.episodes)) as env:
-            others = host_sampling.evaluate(key, env, actor, not options.sample)
+        with closing(envs.connect(name, options.episodes)) as env:
+            others = host.evaluate(key, env, actor, not options.sample)
         returns = np.concatenate([returns, others[1:]])
     return Played(returns, lambda path: write_bytes(path, made.finish()))

@@ -1,32 +1,25 @@
 """`metarlhf search`: meta-train how PPO learns, an optimiser or a drift, by evolution."""
 
+from __future__ import annotations
+
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import jax
 import tyro
-from jaxtyping import PRNGKeyArray
 
+from metarlhf import contrib, envs, files, runs
 from metarlhf.cli.options import TrainOptions
 from metarlhf.cli.parsing import parse, words_for
 from metarlhf.cli.ppo import ADAMS
 from metarlhf.cli.runs import open_run, say, show
-from metarlhf.contrib import evolution
 from metarlhf.contrib.config import EvolutionConfig, ImitationConfig
-from metarlhf.contrib.learned import LearnedDrift, load_learned, publish_learned
-from metarlhf.contrib.learned_optimiser import LearnedOptimiser
-from metarlhf.contrib.search import Trial, generation, imitate, recordings
-from metarlhf.envs import make_family
 from metarlhf.errors import UserError
-from metarlhf.files import DESCRIPTION
 from metarlhf.meta.presets import preset
 from metarlhf.ppo import PPOConfig
 from metarlhf.ppo.presets import SEARCHED
-from metarlhf.runs import RunDirectory, drive
-from metarlhf.training import Loop
 
 
 @dataclass(frozen=True)
@@ -83,17 +76,26 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Search, argv, "search", lambda said: Search())
     # Before there is a directory: a family that is not there leaves none behind.
-    trials = tuple(Trial(make_family(n), options.ppo, options.tasks) for n in options.families)
+    trials = tuple(
+        contrib.search.Trial(envs.make_family(n), options.ppo, options.tasks)
+        for n in options.families
+    )
     with open_run(options, f"search-{options.what}") as run:
         if run.result:
             return show(run.result, [f"finished before: see {run.path}/result.json"], options.json)
         return _search(options, run, trials)
 
 
-def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> int:
+def _search(
+    options: Search, run: runs.RunDirectory, trials: tuple[contrib.search.Trial, ...]
+) -> int:
+    import jax
+
+    from metarlhf.training import Loop
+
     config = options.evolution
     say(f"searching for {_a(options.what)} on {', '.join(options.families)}, in {run.path}")
-    step = jax.jit(lambda state: generation(state, trials, config))
+    step = jax.jit(lambda state: contrib.search.generation(state, trials, config))
 
     def one(state, done):
         state, found = step(state)
@@ -106,9 +108,11 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
         return state, means | each
 
     *beginning_keys, key = jax.random.split(jax.random.key(options.seed), 4)
-    begin = lambda: evolution.init(key, _beginning(beginning_keys, options, run, trials), config)
+    begin = lambda: contrib.evolution.init(
+        key, _beginning(beginning_keys, options, run, trials), config
+    )
     loop = Loop(begin, one, options.generations, unit="generations")
-    state = drive(run, f"search of {_a(options.what)}", loop)
+    state = runs.drive(run, f"search of {_a(options.what)}", loop)
     about = {
         "families": list(options.families),
         "tasks": options.tasks,
@@ -118,7 +122,7 @@ def _search(options: Search, run: RunDirectory, trials: tuple[Trial, ...]) -> in
         "imitation": asdict(options.imitation),
         "ppo": asdict(options.ppo),
     }
-    folder = publish_learned(run.path / options.what, state.params, about)
+    folder = contrib.publish_learned(run.path / options.what, state.params, about)
     last = run.metrics.rows[-1]
     result = run.finish(
         {
@@ -147,23 +151,26 @@ def _a(what: str) -> str:
 
 
 def _beginning(
-    keys: Sequence[PRNGKeyArray], options: Search, run: RunDirectory, trials: tuple[Trial, ...]
-) -> LearnedOptimiser | LearnedDrift:
+    keys: Sequence[Any],
+    options: Search,
+    run: runs.RunDirectory,
+    trials: tuple[contrib.search.Trial, ...],
+) -> contrib.LearnedOptimiser | contrib.LearnedDrift:
     """What evolution begins with: made once, and kept in the run."""
     init_key, record_key, study_key = keys
     if options.what == "drift":
-        return LearnedDrift(key=init_key)
-    network, folder = LearnedOptimiser(key=init_key), Path(run.path / "imitation")
+        return contrib.LearnedDrift(key=init_key)
+    network, folder = contrib.LearnedOptimiser(key=init_key), Path(run.path / "imitation")
     if not options.imitation.steps:
         return network
-    if not (folder / DESCRIPTION).exists():
+    if not (folder / files.DESCRIPTION).exists():
         say("learning to do as Adam does, from recorded trainings")
-        recorded = recordings(record_key, trials, options.imitation)
-        network, unlike = imitate(study_key, network, recorded, options.imitation)
+        recorded = contrib.search.recordings(record_key, trials, options.imitation)
+        network, unlike = contrib.search.imitate(study_key, network, recorded, options.imitation)
         if not unlike[-1] < float("inf"):
             raise UserError("what Adam did could not be learned: choose a smaller --imitation.lr")
         say(f"of Adam's squared moves it misses {unlike[-20:].mean():.0%}")
-        publish_learned(folder, network)
-    found = load_learned(folder)
-    assert isinstance(found, LearnedOptimiser)
+        contrib.publish_learned(folder, network)
+    found = contrib.load_learned(folder)
+    assert isinstance(found, contrib.LearnedOptimiser)
     return found

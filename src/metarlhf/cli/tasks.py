@@ -1,23 +1,16 @@
 """`metarlhf tasks`: what there is to learn."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
+from metarlhf import envs
 from metarlhf.cli.parsing import parse
 from metarlhf.cli.runs import show
-from metarlhf.envs import (
-    Box,
-    Discrete,
-    HostFamily,
-    TaskFamily,
-    host_names,
-    make_family,
-    make_host,
-    names,
-)
 from metarlhf.errors import MissingSimulatorError
 
 # What can be named besides, and where it comes from.
@@ -39,7 +32,7 @@ class Tasks:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Tasks, argv, "tasks", lambda said: Tasks())
-    families = [(name, make_family(name)) for name in names()]
+    families = [(name, envs.make_family(name)) for name in envs.names()]
     hosts = _hosts()
     if options.json:
         entries = [_entry(name, family) for name, family in families]
@@ -55,11 +48,11 @@ def main(argv: Sequence[str]) -> int:
         )
     for family in hosts:
         space = family.observation_space
-        seen = f"{space.size} numbers" if isinstance(space, Box) else str(space)
+        seen = f"{space.size} numbers" if isinstance(space, envs.Box) else str(space)
         row = (family.name, family.varies, str(family.horizon), seen)
         table.add_row(*row, str(family.action_space))
     if not hosts:
-        table.add_row(host_names()[0], "and its like come with the extra 'mujoco'", "", "", "")
+        table.add_row(envs.host_names()[0], "and its like come with the extra 'mujoco'", "", "", "")
     # The whole table also where nobody can say how wide the window is.
     console = Console() if Console().is_terminal else Console(width=120)
     console.print(table)
@@ -71,35 +64,35 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _hosts() -> list[HostFamily]:
+def _hosts() -> list[envs.HostFamily]:
     """Families of host simulators; none without MuJoCo."""
     try:
-        return [make_host(name) for name in host_names()]
+        return [envs.make_host(name) for name in envs.host_names()]
     except MissingSimulatorError:
         return []
 
 
-def _host_entry(family: HostFamily) -> dict:
+def _host_entry(family: envs.HostFamily) -> dict:
     space = family.observation_space
     return {
         "task": family.name,
         "family": family.name,
         "varies": family.varies,
         "horizon": family.horizon,
-        "observation": list(space.names) if isinstance(space, Box) else str(space),
+        "observation": list(space.names) if isinstance(space, envs.Box) else str(space),
         "action": list(family.action_space.names),
-        "action_kind": "continuous" if isinstance(family.action_space, Box) else "discrete",
+        "action_kind": "continuous" if isinstance(family.action_space, envs.Box) else "discrete",
         "simulator": "mujoco",
     }
 
 
-def _action(space: Box | Discrete) -> str:
-    if isinstance(space, Discrete):
+def _action(space: envs.Box | envs.Discrete) -> str:
+    if isinstance(space, envs.Discrete):
         return f"one of {space.size}"
     return f"{space.size} in [{space.low:g}, {space.high:g}]"
 
 
-def _entry(name: str, family: TaskFamily) -> dict:
+def _entry(name: str, family: envs.TaskFamily) -> dict:
     space = family.action_space
     return {
         "task": name,
@@ -110,5 +103,5 @@ def _entry(name: str, family: TaskFamily) -> dict:
         "reward_bounds": list(family.reward_bounds),
         "observation": list(family.observation_space.names),
         "action": list(space.names),
-        "action_kind": "discrete" if isinstance(space, Discrete) else "continuous",
+        "action_kind": "discrete" if isinstance(space, envs.Discrete) else "continuous",
     }
