@@ -31,7 +31,7 @@ from metarlhf.meta.tasks import count_of, for_each, held_out_tasks
 from metarlhf.reward import GradientReward
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.rlhf.ask import Answers, ask_about
-from metarlhf.rlhf.loop import pays as learned_reward
+from metarlhf.rlhf.state import learned_reward
 from metarlhf.sampling import CompiledTaskSampler
 from metarlhf.sampling.compiled import evaluate
 from metarlhf.types import Feedback, Task

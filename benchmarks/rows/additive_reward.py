@@ -117,7 +117,7 @@ def learn(family, tasks, config, ensemble):
     @jax.jit
     @jax.vmap
     def practise(state, task):
-        return rlhf.practise(
+        return rlhf.optimise_policy(
             state,
             CompiledSampler(learning, task, config.ppo.num_envs),
             config,

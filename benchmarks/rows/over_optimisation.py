@@ -118,7 +118,7 @@ def taught(name, config, seeds):
             tried = practise(states, tasks, config)
             found.append(returns(tried, tasks))
             if config.checks:
-                found[-1] = np.where(states.watch.halted, found[-2], found[-1])
+                found[-1] = np.where(states.checks.halted, found[-2], found[-1])
                 tried = stage(states, tasks, config)
                 found.append(returns(tried, tasks))
             states = tried
@@ -145,8 +145,8 @@ begin = over_tasks(rlhf.from_scratch)
 one_round = over_tasks(lambda *state: rlhf.run_round(*state)[0])
 
 
-stage = over_tasks(lambda *state: rlhf.stage(*state)[0])
-practise = over_tasks(lambda *state: rlhf.practise(*state, EVERY)[0])
+stage = over_tasks(lambda *state: rlhf.final_part(*state)[0])
+practise = over_tasks(lambda *state: rlhf.optimise_policy(*state, EVERY)[0])
 
 
 @jax.jit

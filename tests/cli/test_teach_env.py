@@ -8,7 +8,7 @@ import pytest
 from metarlhf.cli import extras, main
 from metarlhf.errors import UserError
 from metarlhf.reward import load_reward
-from metarlhf.rlhf import final as rlhf_final
+from metarlhf.rlhf import checks as rlhf_checks
 
 WALK = "tests.envs.walking:Walking-v0"
 TINY = (
@@ -40,7 +40,7 @@ def test_rlhf_learns_in_a_simulator_and_keeps_what_it_learned(tmp_path, capsys):
 
 
 def test_rlhf_in_a_simulator_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
-    run, whole = tmp_path / "run", rlhf_final.run_round
+    run, whole = tmp_path / "run", rlhf_checks.run_round
 
     def stopped(*arguments):
         signal.raise_signal(signal.SIGINT)  # Ctrl-C, after which a step is finished
@@ -48,7 +48,7 @@ def test_rlhf_in_a_simulator_goes_on_where_it_was_stopped(tmp_path, capsys, monk
 
     words = ["rlhf", "--env", WALK, *TINY, "--run-dir", str(run)]
     with monkeypatch.context() as patch:
-        patch.setattr(rlhf_final, "run_round", stopped)
+        patch.setattr(rlhf_checks, "run_round", stopped)
         assert main(words) == 130
     assert "stopped after 1 of 3" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0

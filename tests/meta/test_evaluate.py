@@ -157,7 +157,7 @@ def test_adapting_is_round_after_round_and_practice_in_one_program(prior, tasks)
             state, _ = rlhf.run_round(
                 state, CompiledSampler(LEARNING, tasks[0], config.ppo.num_envs), config
             )
-        return rlhf.practise(
+        return rlhf.optimise_policy(
             state, CompiledSampler(LEARNING, tasks[0], config.ppo.num_envs), config, 1
         )[0]
 

@@ -75,7 +75,7 @@ def test_every_preset_builds_and_teaches(name):
             prior.library,
         )
         state = rlhf.run_round(state, sampler(config.ppo), config)[0]
-        return rlhf.practise(state, sampler(config.ppo), config, config.final_updates)[0]
+        return rlhf.optimise_policy(state, sampler(config.ppo), config, config.final_updates)[0]
 
     for config in (found.ten, found.twenty, found.ratings):
         trace(partial(taught, config=config), prior)

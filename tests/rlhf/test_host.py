@@ -16,7 +16,7 @@ from metarlhf.errors import SimulatorError
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.loop import look
+from metarlhf.rlhf.loop import collect
 from metarlhf.sampling import HostSampler
 from metarlhf.teach.session import TeachingSession
 from metarlhf.teach.simulator import Replays
@@ -62,7 +62,7 @@ def test_what_may_be_asked_about_is_seen_again_by_its_number(env, remembered):
         state = rlhf.from_scratch(jax.random.key(0), sampler, config, EnsembleConfig())
         for number in range(4):
             replays.forget(config)
-            state, _ = look(jax.random.key(number), state, sampler, config)
+            state, _ = collect(jax.random.key(number), state, sampler, config)
         clips, showable = state.candidates
         numbers = np.flatnonzero(showable)
         assert len(numbers) > 20 * remembered
@@ -83,7 +83,7 @@ def test_what_it_does_now_is_seen_again(env):
         show_env = Remembered(made)
         sampler = HostSampler(env, show_env, shown)
         state = rlhf.from_scratch(jax.random.key(0), sampler, CONFIG, EnsembleConfig())
-        state, _ = look(jax.random.key(0), state, sampler, CONFIG)
+        state, _ = collect(jax.random.key(0), state, sampler, CONFIG)
         session = TeachingSession(
             Mock(spec=HumanTeacher), sampler, CONFIG, replays=Replays(env, show_env, shown)
         )

@@ -37,7 +37,7 @@ def sampler(config, family=FAMILY, goal=GOAL):
 
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
-practise = jax.jit(rlhf.practise, static_argnames=("config", "updates"))
+practise = jax.jit(rlhf.optimise_policy, static_argnames=("config", "updates"))
 
 
 class OverAtOnce(envs.Navigation):

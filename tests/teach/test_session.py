@@ -240,12 +240,12 @@ def test_a_bad_moment_may_mean_never_this(database):
     say(session)
     state, row = after(session, state)
     assert (row["labels"], int(state.answers.feedback.comparisons.weight.sum())) == (1, 1)
-    marks = state.never.marks
+    marks = state.cost_constraint.marks
     np.testing.assert_array_equal(marks.weight, [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(marks.clips.obs[0], shown[question.left]["obs"])
     np.testing.assert_array_equal(marks.clips.obs[1], shown[question.right]["obs"])
     assert np.argwhere(marks.forbidden).tolist() == [[0, 3]]
-    assert differ(state.never.model, before.never.model)
+    assert differ(state.cost_constraint.model, before.cost_constraint.model)
     assert 0 < row["cost"] < 1
     assert (row["never_clips"], row["never_marked"]) == (2, 1)
 

@@ -270,7 +270,7 @@ def _by_answers(
             lambda state: standing(state, sampler, config),
         ),
     )
-    return state.ppo.agent, rlhf.learned(prior.belief, state, family)
+    return state.ppo.agent, rlhf.reward_record(prior.belief, state, family)
 
 
 def _by_gradient(

@@ -22,7 +22,7 @@ MOST = 6
 
 
 def holding(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What leash and limit came to (`rlhf.held_metrics`), for a run's result."""
+    """What leash and limit came to (`rlhf.constraint_metrics`), for a run's result."""
     return {name: value for name, value in rows[-1].items() if name.startswith(HOLDING)}
 
 
@@ -68,9 +68,9 @@ def check_marks(config: RLHFConfig, family: envs.Shown) -> None:
     Raises:
         UserError: it is so.
     """
-    from metarlhf.rlhf.constraints import Forbids
+    from metarlhf.rlhf.constraints import CostFamily
 
-    if config.never.clips and not isinstance(family, Forbids):
+    if config.never.clips and not isinstance(family, CostFamily):
         raise UserError(
             f"--never.clips is {config.never.clips}, but nothing is forbidden in "
             f"{family.name} that a simulated person could mark: name a family where something is, "

@@ -130,7 +130,7 @@ def _train(options: RLHF, run: runs.RunDirectory, sampler: sampling.Sampler) -> 
     before = standing(begin, sampler, config)
     state = runs.drive(run, "RLHF", loop)
     agent = networks.publish_agent(run.path / "agent", state.ppo.agent, name)
-    reward.publish_reward(run.path / "reward", rlhf.learned(begin.belief, state, shown))
+    reward.publish_reward(run.path / "reward", rlhf.reward_record(begin.belief, state, shown))
     last = run.metrics.rows[-1]
     result = run.finish(
         {

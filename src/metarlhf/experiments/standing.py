@@ -11,7 +11,7 @@ from metarlhf import rlhf
 from metarlhf.envs import Environment, TaskFamily
 from metarlhf.networks import Agent
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.constraints import Forbids, true_cost
+from metarlhf.rlhf.constraints import CostFamily, true_cost
 from metarlhf.sampling import EVALUATION, CompiledSampler, Sampler
 from metarlhf.sampling.compiled import evaluate, play_episodes
 from metarlhf.types import Task
@@ -36,7 +36,7 @@ def standing(state: rlhf.RLHFState, sampler: Sampler, config: RLHFConfig) -> dic
     learning = sampler.without_termination()
     if config.checks and learning != sampler:
         row["return_as_shown"] = mean(learning)
-    row |= watched(state) | rlhf.held_metrics(state)
+    row |= watched(state) | rlhf.constraint_metrics(state)
     if isinstance(learning, CompiledSampler):
         family = cast(TaskFamily, learning.env)
         row |= forbidden_steps(state.key, family, learning.task, state.ppo.agent)
@@ -45,14 +45,14 @@ def standing(state: rlhf.RLHFState, sampler: Sampler, config: RLHFConfig) -> dic
 
 def watched(state: rlhf.RLHFState) -> dict[str, Any]:
     """What the last check found, for a run's metrics."""
-    watch = state.watch
-    if watch is None or not int(watch.checks):
+    checks = state.checks
+    if checks is None or not int(checks.count):
         return {}
     return {
-        "check_answers": int(watch.asked),
-        "liked": float(watch.liked),
-        "foreseen": float(watch.foreseen),
-        "halted": bool(watch.halted),
+        "check_answers": int(checks.asked),
+        "liked": float(checks.liked),
+        "foreseen": float(checks.foreseen),
+        "halted": bool(checks.halted),
     }
 
 
@@ -69,7 +69,7 @@ def forbidden_steps(
 
     Nothing where nothing is forbidden.
     """
-    if not isinstance(family, Forbids):
+    if not isinstance(family, CostFamily):
         return {}
     key = jax.random.fold_in(key, EVALUATION)
     each = (_costs(key, family, task, agent, episodes, mode) for mode in (True, False))

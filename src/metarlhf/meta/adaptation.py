@@ -15,7 +15,7 @@ from metarlhf.networks import Agent
 from metarlhf.reward import GradientReward, LearnedReward
 from metarlhf.rlhf import RLHFConfig, RLHFState
 from metarlhf.rlhf.ask import Answers, ask_about
-from metarlhf.rlhf.loop import pays as learned_reward
+from metarlhf.rlhf.state import learned_reward
 from metarlhf.sampling import CompiledSampler
 from metarlhf.types import Feedback, Task
 
@@ -75,8 +75,8 @@ def _round(states, family, tasks, config):
 def _practise(states, family, tasks, config, updates):
     def one(state, sampler):
         if config.checks:
-            return rlhf.stage(state, sampler, config)[0]
-        return rlhf.practise(state, sampler, config, updates)[0]
+            return rlhf.final_part(state, sampler, config)[0]
+        return rlhf.optimise_policy(state, sampler, config, updates)[0]
 
     return _on_each(one, states, family, tasks, config)
 

@@ -25,7 +25,7 @@ from metarlhf.feedback.clips import blank
 from metarlhf.files import write_bytes
 from metarlhf.networks import Agent
 from metarlhf.rlhf.config import CloningConfig
-from metarlhf.rlhf.loop import RLHFState
+from metarlhf.rlhf.state import RLHFState
 from metarlhf.types import Observation, Segment
 
 # Folded into the key that RLHF begins with, for cloning.

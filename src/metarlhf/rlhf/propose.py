@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from metarlhf.feedback import empty
 from metarlhf.rlhf.ask import Answers, best_comparison, best_rating, draw_candidates
 from metarlhf.rlhf.config import RLHFConfig
-from metarlhf.rlhf.loop import RLHFState, choice
+from metarlhf.rlhf.state import RLHFState, askable_clips
 from metarlhf.types import Feedback, Segment
 
 
@@ -44,7 +44,7 @@ def propose(
     first when the second is chosen. So few at a time are worth more each. `count` may change from
     call to call without another program.
     """
-    candidates = choice(state)
+    candidates = askable_clips(state)
     clips, showable = candidates
     sums = state.belief.clip_sums(clips)
     keys = jax.random.split(key, most)

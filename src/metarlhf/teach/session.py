@@ -22,10 +22,17 @@ from metarlhf.feedback import blank
 from metarlhf.reward import Belief, Learned, wrong_answers
 from metarlhf.reward.cost import Marks
 from metarlhf.reward.likelihood import ANNOTATORS
-from metarlhf.rlhf import RLHFConfig, RLHFState, held_metrics
+from metarlhf.rlhf import RLHFConfig, RLHFState, constraint_metrics
 from metarlhf.rlhf.ask import Answers
-from metarlhf.rlhf.loop import NEVER, compile_if_pure, is_told, learn, learns, look, take_in
+from metarlhf.rlhf.loop import (
+    collect,
+    compile_if_pure,
+    learn_from_answers,
+    reuses_rollout,
+    update_policy,
+)
 from metarlhf.rlhf.propose import Said, gather, propose
+from metarlhf.rlhf.state import COST_KEY, is_conditioned
 from metarlhf.sampling import Sampler
 from metarlhf.teach import questions
 from metarlhf.teach.records import Answer, Correction, Origin
@@ -166,7 +173,7 @@ class TeachingSession:
         act_key, ask_key, learn_key, show_key, demonstrated_key = keys
         if self.replays is not None:
             self.replays.forget(self.config)
-        state, trajectory = compile_if_pure(look, self.sampler)(
+        state, trajectory = compile_if_pure(collect, self.sampler)(
             act_key, state, self.sampler, self.config
         )
         taken = self._new_feedback(iteration)
@@ -175,7 +182,7 @@ class TeachingSession:
             marks = self._marks(answers, corrections)
             demonstrated = self._preferred(demonstrated_key, state)
             given = self._answers(answers, corrections if marks is None else [], demonstrated)
-            state = self._take_in(learn_key, state, given, trajectory, marks)
+            state = self._learn_from_answers(learn_key, state, given, trajectory, marks)
             self.status.update(answers, self._show(show_key, state))
         elif self._may_update(state):
             state = self._update(state, trajectory)
@@ -195,7 +202,7 @@ class TeachingSession:
             "steps": int(state.steps),
             "updates": int(state.ppo.updates),
             **self._cost(state, trajectory),
-            **held_metrics(state),
+            **constraint_metrics(state),
             "learned_return": self.status.learned_return,
             "foreseen": self.status.foreseen,
             "done": done,
@@ -204,7 +211,7 @@ class TeachingSession:
     def reward_record(self, state: RLHFState) -> Learned:
         """What was learned about the reward since `begin`, to be published."""
         assert self._prior is not None
-        return rlhf.learned(self._prior, state, self.sampler.shown, self.teacher.people())
+        return rlhf.reward_record(self._prior, state, self.sampler.shown, self.teacher.people())
 
     def result(self, state: RLHFState, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """What came of the session.
@@ -238,18 +245,20 @@ class TeachingSession:
         """Compile what the first answers will need while people look at the first questions."""
         self.status.tell(state, "waiting", at_once=True)
         marks = self._marks([], [])
-        after = self._take_in(state.key, state, state.answers, trajectory, marks)
+        after = self._learn_from_answers(state.key, state, state.answers, trajectory, marks)
         self._show(state.key, self._update(after, trajectory))
 
-    def _take_in(self, key, state, answers, trajectory, marks) -> RLHFState:
-        return _take_in(key, state, answers, trajectory, marks, self.sampler.shown, self.config)
+    def _learn_from_answers(self, key, state, answers, trajectory, marks) -> RLHFState:
+        return _learn_from_answers(
+            key, state, answers, trajectory, marks, self.sampler.shown, self.config
+        )
 
     def _update(self, state: RLHFState, trajectory: Trajectory | None) -> RLHFState:
         """One update of the policy."""
-        if trajectory is None or not learns(state, self.config):
-            practise = compile_if_pure(rlhf.practise, self.sampler)
-            return practise(state, self.sampler, self.config, 1)[0]
-        return _learn(state, trajectory, self.config)
+        if trajectory is None or not reuses_rollout(state, self.config):
+            optimise = compile_if_pure(rlhf.optimise_policy, self.sampler)
+            return optimise(state, self.sampler, self.config, 1)[0]
+        return _update_policy(state, trajectory, self.config)
 
     def _show(self, key: PRNGKeyArray, state: RLHFState) -> Showing:
         """An episode of the policy's mode."""
@@ -269,9 +278,9 @@ class TeachingSession:
 
     def _cost(self, state: RLHFState, trajectory: Trajectory | None) -> dict[str, float]:
         """Mean cost of the steps that were just played, by the cost model."""
-        if state.never is None or trajectory is None:
+        if state.cost_constraint is None or trajectory is None:
             return {}
-        return {"cost": float(_mean_cost(state.never, trajectory))}
+        return {"cost": float(_mean_cost(state.cost_constraint, trajectory))}
 
     def _may_update(self, state: RLHFState) -> bool:
         count = int(state.answers.count)
@@ -376,8 +385,8 @@ def _learned_return(state: RLHFState, episode: Trajectory) -> Float[Array, ""]:
 
 
 @partial(jax.jit, static_argnames=("config",))
-def _learn(state, trajectory, config):
-    return learn(state, trajectory, config)[0]
+def _update_policy(state, trajectory, config):
+    return update_policy(state, trajectory, config)[0]
 
 
 @partial(jax.jit, static_argnames=("most", "config"))
@@ -386,22 +395,22 @@ def _propose(key, state, asked, count, most, config):
 
 
 @partial(jax.jit, static_argnames=("shown", "config"))
-def _take_in(key, state, answers, trajectory, marks, shown, config):
+def _learn_from_answers(key, state, answers, trajectory, marks, shown, config):
     if marks is not None:
-        never = state.never.taught(jax.random.fold_in(key, NEVER), marks)
-        state = eqx.tree_at(lambda s: s.never, state, never)
-    state = take_in(key, state, answers, trajectory, shown, config)
+        constraint = state.cost_constraint.adapt(jax.random.fold_in(key, COST_KEY), marks)
+        state = eqx.tree_at(lambda s: s.cost_constraint, state, constraint)
+    state = learn_from_answers(key, state, answers, trajectory, shown, config)
     return eqx.tree_at(lambda s: s.round, state, state.round + 1)
 
 
 @jax.jit
-def _mean_cost(never, trajectory):
-    return never.cost(trajectory).mean()
+def _mean_cost(constraint, trajectory):
+    return constraint.cost(trajectory).mean()
 
 
 @partial(jax.jit, static_argnames=("config",))
 def _skip(state, trajectory, config):
     """No update may be made: what was played is not learned from."""
-    if trajectory is None or is_told(state.ppo.agent, state.belief):
+    if trajectory is None or is_conditioned(state.ppo.agent, state.belief):
         return state
     return eqx.tree_at(lambda s: s.ppo, state, ppo.skip(state.ppo, trajectory, config.learning))

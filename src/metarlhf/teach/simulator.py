@@ -12,7 +12,7 @@ from metarlhf.envs.adapters.replays import Remembered, Replay
 from metarlhf.envs.base import ShownEnv
 from metarlhf.errors import UserError
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.loop import clips_in_a_round, stride
+from metarlhf.rlhf.state import clip_stride, clips_in_rollout
 from metarlhf.sampling import HostSampler
 
 # Steps of an episode that are filmed: a film of a thousand takes long to make.
@@ -43,10 +43,10 @@ class Replays:
         They are numbered from the newest trajectory's on, by environment.
         """
         length, steps = self.shown.segment_length, config.ppo.num_steps
-        clips = clips_in_a_round(self.shown, config)
+        clips = clips_in_rollout(self.shown, config)
         rounds_ago, within = divmod(number, clips)
         env, start = divmod(within, clips // self.env.num_envs)
-        step = self.env.steps - (rounds_ago + 1) * steps + start * stride(self.shown)
+        step = self.env.steps - (rounds_ago + 1) * steps + start * clip_stride(self.shown)
         return self.env.replay(env, step, length)
 
     def episode(self, length: int) -> Replay:

@@ -18,7 +18,7 @@ from metarlhf.envs.adapters.replays import Replay
 from metarlhf.errors import UserError
 from metarlhf.reward.cost import Marks
 from metarlhf.rlhf import RLHFState
-from metarlhf.rlhf.constraints import nothing_marked
+from metarlhf.rlhf.constraints import no_marks
 from metarlhf.rlhf.propose import Proposal, Said
 from metarlhf.teach import people, questions
 from metarlhf.teach.database import Database
@@ -241,7 +241,7 @@ class HumanTeacher:
         others = [clip for one in reversed(answers) for clip in one.question.shown]
         kept = list(dict.fromkeys([*reversed(marked), *others]))[:room]
         self._fetch(kept)
-        nothing = nothing_marked(self.shown, room)
+        nothing = no_marks(self.shown, room)
         clips, forbidden, weight = jax.tree.map(
             np.array, (nothing.clips, nothing.forbidden, nothing.weight)
         )

@@ -1,4 +1,4 @@
-"""A leash: what it costs to stray, from whom, and that without one nothing differs."""
+"""A KL penalty: what straying costs, from whom, and that without one nothing differs."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig, LatentPosterior, LatentReward
 from metarlhf.rlhf import RLHFConfig
-from metarlhf.rlhf.constraints import Leash
+from metarlhf.rlhf.constraints import KLPenalty
 from metarlhf.sampling import CompiledSampler
 from metarlhf.sampling.compiled import collect, reset
 from tests.same import assert_same, differ
@@ -35,7 +35,7 @@ def sampler(config):
 
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
-practise = jax.jit(rlhf.practise, static_argnames=("config", "updates"))
+practise = jax.jit(rlhf.optimise_policy, static_argnames=("config", "updates"))
 
 
 def actor(seed, initial_std=1.0, memory=None):
@@ -55,18 +55,18 @@ def played(policy, steps=500):
 def test_who_does_as_the_reference_pays_nothing(memory):
     policy = actor(0, memory=memory)
     trajectory = played(policy, 20)
-    paid, after = Leash.on(policy).pay(trajectory, 0.1)
-    share = 1.0 / (1.0 + float(Leash.on(policy).coefficient))
+    paid, after = KLPenalty.start(policy).apply(trajectory, 0.1)
+    share = 1.0 / (1.0 + float(KLPenalty.start(policy).coefficient))
     np.testing.assert_allclose(paid.reward, trajectory.reward * share, atol=1e-5)
     np.testing.assert_array_equal(paid.task_reward, trajectory.task_reward)
     assert abs(float(after.kl)) < 1e-5
-    assert float(after.coefficient) < float(Leash.on(policy).coefficient)
+    assert float(after.coefficient) < float(KLPenalty.start(policy).coefficient)
 
 
 def test_what_is_told_as_the_divergence_is_the_divergence():
     policy, reference = actor(1, 0.5), actor(0)
     trajectory = played(policy)
-    _, after = Leash.on(reference).pay(trajectory, 0.1)
+    _, after = KLPenalty.start(reference).apply(trajectory, 0.1)
     exact = policy.over(trajectory.obs).kl(reference.over(trajectory.obs)).mean()
     assert float(exact) > 0.3
     assert float(after.kl) == pytest.approx(float(exact), rel=0.05)
@@ -75,9 +75,9 @@ def test_what_is_told_as_the_divergence_is_the_divergence():
 
 @pytest.mark.parametrize(("target", "change"), [(1e-3, 1.2), (1e3, 0.8)])
 def test_straying_gets_dearer_beyond_the_target_and_cheaper_below(target, change):
-    leash = Leash.on(actor(0))
-    after = leash.pay(played(actor(1, 0.5), 20), target)[1]
-    np.testing.assert_allclose(after.coefficient, change * leash.coefficient, rtol=1e-5)
+    penalty = KLPenalty.start(actor(0))
+    after = penalty.apply(played(actor(1, 0.5), 20), target)[1]
+    np.testing.assert_allclose(after.coefficient, change * penalty.coefficient, rtol=1e-5)
 
 
 def test_a_policy_without_reward_comes_back_to_its_reference():
@@ -87,16 +87,16 @@ def test_a_policy_without_reward_comes_back_to_its_reference():
     train = ppo.init(KEY, CompiledSampler(FAMILY, GOAL, config.num_envs), config, agent)
 
     @jax.jit
-    def update(train, leash):
+    def update(train, penalty):
         train, trajectory = ppo.play(train, CompiledSampler(FAMILY, GOAL, config.num_envs), config)
         unpaid = trajectory.with_reward(jnp.zeros_like(trajectory.reward))
-        paid, leash = leash.pay(unpaid, 0.01)
-        return ppo.learn(train, paid, config)[0], leash
+        paid, penalty = penalty.apply(unpaid, 0.01)
+        return ppo.learn(train, paid, config)[0], penalty
 
-    leash, found = Leash.on(actor(1)), []
+    penalty, found = KLPenalty.start(actor(1)), []
     for _ in range(60):
-        train, leash = update(train, leash)
-        found.append(float(leash.kl))
+        train, penalty = update(train, penalty)
+        found.append(float(penalty.kl))
     assert found[0] > 0.4
     assert np.mean(found[-5:]) < 0.1 * found[0]
 
@@ -104,14 +104,14 @@ def test_a_policy_without_reward_comes_back_to_its_reference():
 def test_from_scratch_the_reference_is_who_played_what_was_asked_about():
     """And so the first update of a round is the same as without, but for the size of its pay."""
     state = rlhf.from_scratch(KEY, sampler(HELD), HELD, FEW)
-    assert_same(state.leash.reference, state.ppo.agent.actor)
+    assert_same(state.kl_penalty.reference, state.ppo.agent.actor)
     after = run_round(state, sampler(HELD), HELD)[0]
-    assert_same(after.leash.reference, state.ppo.agent.actor)
+    assert_same(after.kl_penalty.reference, state.ppo.agent.actor)
     again = run_round(after, sampler(HELD), HELD)[0]
-    assert_same(again.leash.reference, after.ppo.agent.actor)
+    assert_same(again.kl_penalty.reference, after.ppo.agent.actor)
     later = practise(again, sampler(HELD), HELD, 1)[0]
-    assert_same(later.leash.reference, again.leash.reference)
-    assert differ(later.leash.coefficient, again.leash.coefficient)
+    assert_same(later.kl_penalty.reference, again.kl_penalty.reference)
+    assert differ(later.kl_penalty.coefficient, again.kl_penalty.coefficient)
 
 
 def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
@@ -121,7 +121,7 @@ def test_with_a_prior_the_reference_is_the_prior_told_what_is_believed():
     agent = build_agent(KEY, FAMILY, (8,), context_size=3)
     state = rlhf.start(KEY, sampler(HELD), agent, belief, HELD)
     after, metrics = run_round(state, sampler(HELD), HELD)
-    reference = after.leash.reference
+    reference = after.kl_penalty.reference
     assert_same(reference.network, agent.actor.network)
     assert differ(after.ppo.agent.actor.network, agent.actor.network)
     np.testing.assert_allclose(reference.context, after.belief.context(), rtol=1e-5)
@@ -132,14 +132,14 @@ def test_without_a_leash_nothing_differs():
     """Not a leaf, not a bit: from one that costs nothing."""
     once = replace(SMALL, updates=1)
     plain = rlhf.from_scratch(KEY, sampler(once), once, FEW)
-    assert (plain.leash, plain.watch, plain.never) == (None, None, None)
+    assert (plain.kl_penalty, plain.checks, plain.cost_constraint) == (None, None, None)
     held = replace(once, leash=0.05)
     loose = rlhf.from_scratch(KEY, sampler(held), held, FEW)
-    loose = eqx.tree_at(lambda s: s.leash.coefficient, loose, jnp.zeros(()))
+    loose = eqx.tree_at(lambda s: s.kl_penalty.coefficient, loose, jnp.zeros(()))
     plain, metrics = run_round(plain, sampler(once), once)
     assert "leash_kl" not in metrics
     loose = run_round(loose, sampler(held), held)[0]
-    assert_same(plain, eqx.tree_at(lambda s: s.leash, loose, None))
+    assert_same(plain, eqx.tree_at(lambda s: s.kl_penalty, loose, None))
 
 
 def test_gradient_steps_know_no_leash():

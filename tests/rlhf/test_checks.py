@@ -1,4 +1,4 @@
-"""Watching practice: fresh answers, who is kept, and when it stops."""
+"""Checks for over-optimisation: fresh answers, who is kept, and when training halts."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,8 +14,10 @@ from metarlhf.feedback import Teacher
 from metarlhf.networks import build_agent
 from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
+from metarlhf.reward.calibration import predicted_preferences as expected
 from metarlhf.rlhf import NeverConfig, RLHFConfig, WatchConfig
-from metarlhf.rlhf.watch import Watch, clips, compare, episodes, expected
+from metarlhf.rlhf.checks import after_check, compare, cut_pairs, play_both
+from metarlhf.rlhf.state import CheckState
 from metarlhf.sampling import CompiledSampler
 from tests.same import AS_FOR_USERS, assert_same, differ
 
@@ -34,7 +36,7 @@ def sampler(config):
 
 
 run_round = jax.jit(rlhf.run_round, static_argnames=("config",))
-stage = jax.jit(rlhf.stage, static_argnames=("config",))
+final_part = jax.jit(rlhf.final_part, static_argnames=("config",))
 as_for_users = partial(jax.jit, compiler_options=AS_FOR_USERS)
 finish = as_for_users(rlhf.finish, static_argnames=("config",))
 
@@ -63,7 +65,7 @@ def with_agent(state, agent):
 
 
 def asked(best, newest, count=2):
-    return compare(KEY, *episodes(KEY, sampler(WATCHED), best, newest, count), Teacher())
+    return compare(KEY, *play_both(KEY, sampler(WATCHED), best, newest, count), Teacher())
 
 
 def test_a_person_tells_which_of_two_policies_does_better():
@@ -77,7 +79,7 @@ def test_a_person_tells_which_of_two_policies_does_better():
 
 def test_clips_are_of_one_time_in_both_episodes():
     """One in each eighth of an episode: as far from the start as the time says."""
-    both = clips(KEY, *episodes(KEY, sampler(WATCHED), BAD, GOOD, 8), FAMILY.segment_length)
+    both = cut_pairs(KEY, *play_both(KEY, sampler(WATCHED), BAD, GOOD, 8), FAMILY.segment_length)
     assert both[0].obs.shape == (8, FAMILY.segment_length, 2)
     travelled = [np.linalg.norm(clip.obs[:, 0], axis=-1) for clip in both]
     times = travelled[0] / 0.05, travelled[1] / 0.005
@@ -94,11 +96,11 @@ def test_reward_and_answers_part_where_one_likes_what_the_other_does_not(taught)
     ):  # fmt: skip
         found = asked(best, newest)
         belief = who_expects(taught.belief, found, foreseen)
-        watch = Watch.over(best).seen(newest, found, belief, WATCHED.watch)
-        assert (float(watch.foreseen) > 0.5) == foreseen
-        assert (bool(watch.parted), bool(watch.halted)) == (parted, parted)
-        assert_same(watch.best, GOOD)
-        assert (int(watch.checks), int(watch.asked)) == (1, 2)
+        checks = after_check(CheckState.start(best), newest, found, belief, WATCHED.watch)
+        assert (float(checks.foreseen) > 0.5) == foreseen
+        assert (bool(checks.parted), bool(checks.halted)) == (parted, parted)
+        assert_same(checks.best, GOOD)
+        assert (int(checks.count), int(checks.asked)) == (1, 2)
 
 
 def who_expects(belief, found, foreseen):
@@ -112,10 +114,10 @@ def who_expects(belief, found, foreseen):
 def test_patience_counts_checks_in_a_row(taught):
     belief = who_expects(taught.belief, asked(GOOD, BAD), True)
     config, halted = WatchConfig(every=1, patience=2, budget=99), []
-    watch = Watch.over(GOOD)
+    checks = CheckState.start(GOOD)
     for newest in (BAD, GOOD, BAD, BAD):
-        watch = watch.seen(newest, asked(GOOD, newest), belief, config)
-        halted.append(bool(watch.halted))
+        checks = after_check(checks, newest, asked(GOOD, newest), belief, config)
+        halted.append(bool(checks.halted))
     assert halted == [False, False, False, True]
 
 
@@ -130,20 +132,20 @@ def misled(state, config):
 
 def test_what_goes_wrong_is_stopped_and_the_best_kept(taught):
     state, config = misled(taught, WATCHED)
-    astray = rlhf.practise(state, sampler(config), config, config.final_updates)[0]
+    astray = rlhf.optimise_policy(state, sampler(config), config, config.final_updates)[0]
     after = finish(state, sampler(config), config)
     assert float(asked(GOOD, astray.ppo.agent).preference.mean()) < 0.5
-    assert bool(after.watch.halted)
-    assert int(after.watch.checks) < config.checks
-    assert_same(after.ppo.agent, after.watch.best)
+    assert bool(after.checks.halted)
+    assert int(after.checks.count) < config.checks
+    assert_same(after.ppo.agent, after.checks.best)
     assert float(asked(GOOD, after.ppo.agent).preference.mean()) >= 0.5
 
 
 def test_nothing_happens_once_it_has_halted(taught):
-    halted = eqx.tree_at(lambda s: s.watch.halted, taught, jnp.array(True))
-    halted = eqx.tree_at(lambda s: s.watch.checks, halted, jnp.array(1))
-    halted = with_agent(halted, halted.watch.best)
-    assert_same(stage(halted, sampler(WATCHED), WATCHED)[0], halted)
+    halted = eqx.tree_at(lambda s: s.checks.halted, taught, jnp.array(True))
+    halted = eqx.tree_at(lambda s: s.checks.count, halted, jnp.array(1))
+    halted = with_agent(halted, halted.checks.best)
+    assert_same(final_part(halted, sampler(WATCHED), WATCHED)[0], halted)
 
 
 @pytest.fixture(scope="module")
@@ -163,16 +165,16 @@ def test_it_may_be_asked_again(asking):
     for _ in range(config.checks):
         before, state = (
             state,
-            stage(state, sampler(config), config)[0],
+            final_part(state, sampler(config), config)[0],
         )
-        lost.append(float(state.watch.liked) < 0.5)
+        lost.append(float(state.checks.liked) < 0.5)
         said.append(float(state.answers.feedback.count))
         assert differ(state.belief, before.belief) == lost[-1]
-        assert not (lost[-1] and differ(state.ppo.agent, state.watch.best))
+        assert not (lost[-1] and differ(state.ppo.agent, state.checks.best))
     assert lost[0]
     np.testing.assert_array_equal(np.diff(said), 3.0 * np.array(lost))
     assert int(state.answers.count) == 4
-    assert int(state.watch.asked) == 2 * config.checks + 3 * sum(lost)
+    assert int(state.checks.asked) == 2 * config.checks + 3 * sum(lost)
     left, right = (x.obs[4:7] for x in (state.answers.feedback.comparisons.left,
                                         state.answers.feedback.comparisons.right))  # fmt: skip
     assert differ(left, right)
@@ -183,14 +185,14 @@ def test_practice_ends_with_the_last_answer_there_is(asking):
     state, config = asking
     config = replace(config, watch=replace(config.watch, budget=9))
     after = finish(state, sampler(config), config)
-    assert (int(after.watch.checks), int(after.watch.asked)) == (1, 5)
-    assert bool(after.watch.halted)
+    assert (int(after.checks.count), int(after.checks.asked)) == (1, 5)
+    assert bool(after.checks.halted)
     assert int(after.ppo.updates) - int(state.ppo.updates) == 5
-    assert_same(after.ppo.agent, after.watch.best)
+    assert_same(after.ppo.agent, after.checks.best)
 
 
 def test_steps_of_checks_are_counted(taught):
-    after = stage(taught, sampler(WATCHED), WATCHED)[0]
+    after = final_part(taught, sampler(WATCHED), WATCHED)[0]
     assert int(after.steps) - int(taught.steps) == 5 * 16 * 40 + 2 * 2 * FAMILY.horizon
     assert int(after.ppo.updates) - int(taught.ppo.updates) == 5
 
@@ -200,11 +202,11 @@ def test_a_watch_changes_nothing_before_it_begins(taught):
     state = rlhf.from_scratch(KEY, sampler(plain), plain, FEW)
     for _ in range(plain.rounds):
         state = run_round(state, sampler(plain), plain)[0]
-    unwatched = eqx.tree_at(lambda s: s.watch, taught, None)
+    unwatched = eqx.tree_at(lambda s: s.checks, taught, None)
     assert_same(state, unwatched)
     assert_same(
         finish(state, sampler(plain), plain),
-        as_for_users(rlhf.practise, static_argnames=("config", "updates"))(
+        as_for_users(rlhf.optimise_policy, static_argnames=("config", "updates"))(
             state, sampler(plain), plain, plain.final_updates
         )[0],
     )
