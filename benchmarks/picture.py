@@ -14,10 +14,10 @@ from benchmarks.few_shot import FAMILIES, Plan, from_scratch, prior_of, referenc
 from benchmarks.harness import ROOT, Options
 from metarlhf import envs
 from metarlhf.cli.measure import pictures, taught_tasks
-from metarlhf.cli.summary import versions
 from metarlhf.experiments.study import summarise
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.report import FamilyPictures, FamilyResult, Results, write_picture
+from metarlhf.report.summary import versions
 
 PATH = ROOT / "images" / "overview.svg"
 

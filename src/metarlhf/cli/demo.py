@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     renamed = RENAMED | {"--config.": "--joint."}
     options = with_family(parse(Demo, argv, "demo", presets, renamed))
-    from metarlhf.cli.summary import lines
+    from metarlhf.report.summary import lines
 
     name = options.family or ""
     family = envs.make_family(name)
@@ -56,7 +56,7 @@ def _demo(options: Demo, run: runs.RunDirectory, family: envs.TaskFamily, preset
 
     from metarlhf.cli.measure import Measurement, conclude, measure
     from metarlhf.cli.meta_train import meta_train, publish
-    from metarlhf.cli.summary import lines
+    from metarlhf.report.summary import lines
 
     say(
         f"1. meta-train on {family.name}; 2. teach {options.tasks} tasks never seen with ten "

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import ClassVar
 
 from metarlhf import files
 from metarlhf.cli import evaluate_host, evaluate_steps
 from metarlhf.cli.adapt import named_prior
 from metarlhf.cli.measure import Measurement, MeasureOptions, conclude, measure
-from metarlhf.cli.more_priors import Also, digests, with_others
-from metarlhf.cli.options import Kind, PriorOptions, RunOptions, file_name
+from metarlhf.cli.options import Also, Kind, PriorOptions, RunOptions, file_name
 from metarlhf.cli.parsing import Said, parse
 from metarlhf.cli.runs import open_run, show
-from metarlhf.cli.summary import lines
+from metarlhf.errors import UserError
 from metarlhf.meta.presets import preset
-from metarlhf.meta.prior import GradientPrior, Prior
+from metarlhf.meta.prior import GradientPrior, Prior, load_prior
 from metarlhf.ppo import PPOConfig
+from metarlhf.report.summary import lines
 from metarlhf.runs import RunDirectory
 
 
@@ -151,3 +153,32 @@ def _evaluate(options: Evaluate, run: RunDirectory, prior: Prior) -> int:
     found = measure(run, prior, what)
     result = conclude(run, "evaluate", what, found, run.seconds)
     return show(result, lines(result, run.path), options.json)
+
+
+def with_others(prior: GradientPrior, also: Sequence[Path]) -> list[GradientPrior]:
+    """`prior`, and those in the other folders.
+
+    Raises:
+        UserError: one was meta-trained otherwise, on another family or in another way.
+        PublishedFileError: see `metarlhf.files.load`.
+    """
+    others = [load_prior(folder) for folder in also]
+    for folder, other in zip(also, others, strict=True):
+        if other.shape != prior.shape:
+            raise UserError(
+                f"--also {folder}: that prior was meta-trained otherwise. Intervals are over seeds "
+                "alone: name priors of the same family and --config"
+            )
+    return [prior, *others]  # type: ignore[list-item]
+
+
+def digests(folder: Path, also: Sequence[Path]) -> str:
+    """Tells apart what is measured.
+
+    Raises:
+        UserError: a prior is named twice.
+    """
+    each = [files.digest(one) or "" for one in (folder, *also)]
+    if len({*each}) < len(each):
+        raise UserError("--also: one of the priors is named twice, which says nothing of seeds")
+    return each[0] if not also else sha256("-".join(each).encode()).hexdigest()

@@ -8,24 +8,33 @@ from typing import Any
 import jax
 import numpy as np
 
-from metarlhf.cli.evaluate_protocol import measured_by_protocol, protocol_words
 from metarlhf.cli.meta_train_host import train_alone_shown
-from metarlhf.cli.more_priors import intervals, stacked
 from metarlhf.cli.runs import say, show
 from metarlhf.envs import HostFamily, TestedFamily, make_host
 from metarlhf.errors import UserError
-from metarlhf.experiments.evaluation import returns_after
+from metarlhf.experiments.evaluation import returns_after, successes_after
 from metarlhf.experiments.references import STARTS, pretrained_start_on_host, random_start, tuned
 from metarlhf.meta.prior import GradientPrior, GradientShape
 from metarlhf.meta.tasks import count_of, held_out_tasks
 from metarlhf.ppo.presets import alone_on_host
 from metarlhf.report import write_returns
-from metarlhf.report.steps import START_NAMES, behind, curves, nothing_adapts
+from metarlhf.report.steps import (
+    START_NAMES,
+    behind,
+    curves,
+    interval,
+    intervals,
+    nothing_adapts,
+    stacked,
+)
 from metarlhf.report.wording import number
 from metarlhf.runs import RunDirectory
 from metarlhf.sampling import HostTaskSampler, num_simulators
+from metarlhf.statistics import mean_interval
 from metarlhf.types import Task
 
+# Tasks that are tested at a time.
+TESTED_AT_ONCE = 20
 VALIDATION_TASKS = 8
 # Folded into a seed's key for what PPO learns a task alone with.
 ORACLE = 0x0AC1
@@ -236,3 +245,44 @@ def _lines(result: dict[str, Any]) -> list[str]:
     lines += [f"  {note}" for note in behind(result)]
     lines += _oracle_words(result.get("oracle"))
     return [*lines, f"picture: {result['picture']}"]
+
+
+def measured_by_protocol(
+    run: RunDirectory, family: TestedFamily, prior: GradientPrior, most: int, seed: int
+) -> dict[str, Any]:
+    """By success, on the tasks that the family is tested on (see `evaluation.successes_after`)."""
+    every = held_out_tasks(family, most)
+    count = jax.tree.leaves(every)[0].shape[0]
+    say(f"{family.name}: one adaptation to each of {count} test tasks")
+
+    def measure() -> dict[str, np.ndarray]:
+        parts = []
+        # As many at a time as divide them.
+        size = max(n for n in range(1, TESTED_AT_ONCE + 1) if count % n == 0)
+        with closing(family.connect(size)) as env:
+            for begin in range(0, count, size):
+                some = jax.tree.map(lambda x: x[begin : begin + size], every)
+                key = jax.random.fold_in(jax.random.key(seed), begin)
+                parts.append(successes_after(key, env, family, some, prior))
+        return {"successes": np.concatenate(parts, axis=1)}
+
+    before, after = run.keep("tested", measure)["successes"]
+    return run.finish(
+        {
+            "command": "evaluate",
+            "family": family.name,
+            "varies": family.varies,
+            "num_tasks": count,
+            "success_before": interval(mean_interval(before[:, None])),
+            "success": interval(mean_interval(after[:, None])),
+        }
+    )
+
+
+def protocol_words(result: dict[str, Any]) -> str:
+    """What came of it, for a person."""
+    share = lambda one: f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})"
+    return (
+        f"{result['family']}, {result['varies']}: success on {result['num_tasks']} test tasks "
+        f"{share(result['success'])}, before adapting {share(result['success_before'])}"
+    )

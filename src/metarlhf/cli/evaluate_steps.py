@@ -9,16 +9,15 @@ import jax
 import numpy as np
 
 from metarlhf.cli.measure import common_scale_of, curve_and_episodes, pictures
-from metarlhf.cli.more_priors import intervals, stacked
 from metarlhf.cli.runs import say, show
-from metarlhf.cli.summary import versions
 from metarlhf.experiments.evaluation import adapt_from_prior
 from metarlhf.experiments.references import STARTS, pretrained_start, random_start, tuned
 from metarlhf.experiments.study import seconds_to_adapt
 from metarlhf.meta.prior import GradientPrior
 from metarlhf.meta.tasks import held_out_tasks
 from metarlhf.report import StepsResult, write_steps
-from metarlhf.report.steps import lines
+from metarlhf.report.steps import intervals, lines, stacked
+from metarlhf.report.summary import versions
 from metarlhf.rlhf import RLHFConfig
 from metarlhf.runs import RunDirectory
 from metarlhf.types import Task

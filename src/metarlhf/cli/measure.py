@@ -13,7 +13,6 @@ from jaxtyping import PRNGKeyArray
 from metarlhf import rlhf
 from metarlhf.cli.options import MeasureOptions, file_name
 from metarlhf.cli.runs import say
-from metarlhf.cli.summary import versions
 from metarlhf.envs import TaskFamily
 from metarlhf.errors import UserError
 from metarlhf.experiments.evaluation import (
@@ -37,6 +36,7 @@ from metarlhf.report import (
     Results,
     write_report,
 )
+from metarlhf.report.summary import versions
 from metarlhf.runs import RunDirectory
 from metarlhf.sampling.compiled import play_episodes
 from metarlhf.types import Task

@@ -18,6 +18,7 @@ PriorPath = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="
 RunPath = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+Also = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FOLDER")]
 Url = Annotated[str | None, tyro.conf.arg(metavar="URL")]
 Vary = Annotated[
     tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PARAMETER=DISTRIBUTION")

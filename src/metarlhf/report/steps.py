@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+from metarlhf import statistics
 from metarlhf.files import write_text
 from metarlhf.report import figures, style, wording
 from metarlhf.report.figures import draw_returns
 from metarlhf.report.html import CURVE, ONE, PAIR, TWO, Drawing, drawing, legend
 from metarlhf.report.schema import Example, FamilyPictures, Interval, StepsResult
 from metarlhf.report.style import Axes
+from metarlhf.statistics import mean_interval
 
 START_NAMES = {"random": "a random start", "pretrained": "a pretrained start"}
 """Other starts of the same steps, by their names in results."""
@@ -186,3 +191,25 @@ def _example(
         TWO, PAIR, f"e{number}", f"What the agent does before and after {taken} ({standing}).",
         standing[0].upper() + standing[1:],
     )  # fmt: skip
+
+
+def intervals(values: Float[np.ndarray, "prior step task"]) -> list[Interval]:
+    """Of means over priors and tasks, one for each step; of one prior over tasks alone."""
+    alone = values.shape[0] == 1
+    each = (
+        mean_interval(values[0, step][:, None])
+        if alone
+        else mean_interval(values[:, step], shared_tasks=True)
+        for step in range(values.shape[1])
+    )
+    return [interval(one) for one in each]
+
+
+def interval(found: statistics.Interval) -> Interval:
+    """As results have it."""
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def stacked(each: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """One entry of what was found for each prior, with a leading dimension for them."""
+    return np.stack([found[name] for found in each])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metarlhf.cli.summary import lines
+from metarlhf.report.summary import lines
 
 
 def told(low, mean=0.3, seconds=1.0, **more):
