@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 OPAQUE = {"benchmarks.harness", "benchmarks.kept", "benchmarks.code"}
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 Source = Callable[..., Any] | ModuleType | str
 
 
@@ -76,6 +77,7 @@ class Code:
 
     def __init__(self, root: Path = ROOT) -> None:
         self._folders = {"metarlhf": root / "src", "benchmarks": root}
+        self.file, self.resolve = cache(self._file), cache(self._resolve)
         self.module = cache(self._module)
         self.written = cache(self._written)
 
@@ -120,7 +122,7 @@ class Code:
             open_ += [Definition(one.module, i) for i in self.module(one.module).always]
         return reached
 
-    def file(self, name: str) -> Path | None:
+    def _file(self, name: str) -> Path | None:
         """The file of a module of this project, None where `name` is none."""
         folder = self._folders.get(name.partition(".")[0])
         if folder is None or not all(part.isidentifier() for part in name.split(".")):
@@ -129,7 +131,7 @@ class Code:
         files = path / "__init__.pyi", path / "__init__.py", path.with_suffix(".py")
         return next((file for file in files if file.exists()), None)
 
-    def resolve(self, path: str) -> tuple[Reference | None, str]:
+    def _resolve(self, path: str) -> tuple[Reference | None, str]:
         """What a full path stands for, and the attributes that are left over.
 
         Raises:
@@ -173,7 +175,7 @@ class Code:
         assert file is not None, name
         package = name if file.stem == "__init__" else name.rpartition(".")[0]
         found = Module([], {}, {}, [])
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in _parsed(file.read_text(encoding="utf-8")).body:
             found.imports.update(_imports(node, package))
             if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
                 continue
@@ -401,6 +403,11 @@ def _name(source: Callable[..., Any] | ModuleType) -> str:
     return f"{source.__module__}.{source.__qualname__.partition('.')[0]}"
 
 
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -435,10 +442,12 @@ def _imports(node: ast.AST, package: str) -> dict[str, str]:
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:
     """The node and what it is made of, but not the bodies of functions and classes."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from _within(child)
+    open_ = [node]
+    while open_:
+        one = open_.pop()
+        yield one
+        if not isinstance(one, SCOPES):
+            open_ += reversed(list(ast.iter_child_nodes(one)))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

@@ -67,16 +67,19 @@ def test_rooms_that_compute_nothing_keep_everything(checkout, before):
 
 def test_a_file_that_moves_and_is_split_keeps_everything(checkout, before):
     library = checkout / "src/metarlhf"
-    shutil.move(library / "ppo/batch.py", library / "ppo/advantages.py")
-    for path in checkout.rglob("*.py"):
-        text = path.read_text()
-        path.write_text(re.sub(r"metarlhf\.ppo\.batch\b", "metarlhf.ppo.advantages", text))
-    # A function has another name, too.
-    advantages = library / "ppo/advantages.py"
-    advantages.write_text(re.sub(r"\bgae\(", "estimate(", advantages.read_text()))
-    for path in checkout.rglob("*.py"):
-        old = r"(from metarlhf\.ppo\.advantages import [^\n]*?\b)gae\b(?: as gae)?"
-        path.write_text(re.sub(old, r"\1estimate as gae", path.read_text()))
+    # The function has another name, too.
+    (home,) = (path for path in library.rglob("*.py") if "\ndef gae(" in path.read_text())
+    module = ".".join(home.relative_to(checkout / "src").with_suffix("").parts)
+    home.write_text(re.sub(r"\bgae\(", "estimate(", home.read_text()))
+    home = home.rename(home.with_name("advantages_moved.py"))
+    moved = ".".join(home.relative_to(checkout / "src").with_suffix("").parts)
+    relative = rf"from \.{module.rpartition('.')[2]}\b"
+    for path in [*checkout.rglob("*.py"), *checkout.rglob("*.pyi")]:
+        text = re.sub(rf"{re.escape(module)}\b", moved, path.read_text())
+        if path.parent == home.parent:
+            text = re.sub(relative, "from .advantages_moved", text)
+        imported = r"(from [\w.]*advantages_moved import [^\n]*?\b)gae\b(?: as gae)?"
+        path.write_text(re.sub(imported, r"\1estimate as gae", text))
     assert not changed(checkout, before)
 
 
