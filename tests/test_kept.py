@@ -99,11 +99,12 @@ def test_files_that_are_merged_keep_everything(checkout, before):
     [
         ("1.0 - clip, 1.0", "1.1 - clip, 1.0", ALL),
         ("max_speed = 0.1", "max_speed = 0.2", ALL),
-        ("state.updates + 1", "state.updates + 2", {"ppo", "teachers"}),
+        # A prior adapts by RLHF, and so hangs on what RLHF hangs on.
+        ("state.updates + 1", "state.updates + 2", ALL),
         ("Teacher(mistake=0.1)", "Teacher(mistake=0.2)", {"teachers"}),
         ("difference.shape) < teacher", "difference.shape) <= teacher", {"teachers", "prior"}),
         ("0, config.inner_labels + 1", "0, config.inner_labels", {"prior"}),
-        ("state.round + 1", "state.round + 2", {"teachers"}),
+        ("state.round + 1", "state.round + 2", {"teachers", "prior"}),
     ],
 )
 def test_another_constant_or_expression_is_seen_by_who_uses_it(

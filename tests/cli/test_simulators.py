@@ -1,5 +1,6 @@
 """`metarlhf ppo --env`: simulators of others, and what is said where there is none."""
 
+import importlib
 import json
 import signal
 import sys
@@ -7,9 +8,10 @@ import sys
 import pytest
 
 from metarlhf.cli import main
-from metarlhf.ppo import train as ppo_train
 from tests.cli.tiny import PPO
 
+# The module: the package exports a function of its name.
+ppo_train = importlib.import_module("metarlhf.ppo.train")
 COUNTING = "tests.envs.counting:Counting-v0"
 TINY = [*PPO, "--epochs=1", "--minibatches=2"]
 

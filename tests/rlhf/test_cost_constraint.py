@@ -14,7 +14,15 @@ from metarlhf.ppo import PPOConfig
 from metarlhf.reward import EnsembleConfig
 from metarlhf.reward.config import CostConfig
 from metarlhf.rlhf import NeverConfig, RLHFConfig, constraint_metrics
-from metarlhf.rlhf.constraints import CostFamily, LagrangeMultiplier, mark_clips, true_cost
+from metarlhf.rlhf.constraints import (
+    MULTIPLIER_RATE,
+    MULTIPLIER_START,
+    SLOWER,
+    CostFamily,
+    LagrangeMultiplier,
+    mark_clips,
+    true_cost,
+)
 from metarlhf.sampling import CompiledSampler
 from metarlhf.sampling.compiled import collect, play_episodes, reset
 from tests.same import assert_same, differ
