@@ -83,22 +83,22 @@ def test_names_of_nothing_are_refused(capsys, tmp_path, words, message):
 
 
 @pytest.mark.parametrize(
-    ("env", "package", "module", "extra"),
+    ("env", "package", "extra"),
     [
-        ("CartPole-v1", "gymnasium", "from_gymnasium", "gym"),
-        ("envpool:CartPole-v1", "envpool", "from_envpool", "envpool"),
-        ("gymnax:Pendulum-v1", "gymnax", "from_gymnax", "gymnax"),
+        ("CartPole-v1", "gymnasium", "gym"),
+        ("envpool:CartPole-v1", "envpool", "envpool"),
+        ("gymnax:Pendulum-v1", "gymnax", "gymnax"),
     ],
 )
 def test_a_simulator_that_is_not_installed_is_named_with_its_extra(
-    capsys, tmp_path, monkeypatch, env, package, module, extra
+    capsys, tmp_path, monkeypatch, env, package, extra
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"metarlhf.envs.{module}", raising=False)
+    monkeypatch.delitem(sys.modules, f"metarlhf.envs.adapters.{package}", raising=False)
     monkeypatch.setattr("metarlhf.envs.registry._made", {})  # what was made before is kept
-    import metarlhf.envs
+    import metarlhf.envs.adapters
 
-    monkeypatch.delattr(metarlhf.envs, module, raising=False)
+    monkeypatch.delattr(metarlhf.envs.adapters, package, raising=False)
     message = refused(capsys, tmp_path, "--env", env)
     assert f"{package} is not installed" in message
     assert f"pip install 'metarlhf[{extra}]'" in message
