@@ -77,7 +77,7 @@ def test_a_family_of_ones_own_goes_where_the_others_go(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["family"] == "mine:line"
     assert main(["play", "runs/one", "--episodes=2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["returns"]) == 2
-    assert main(["adapt", "runs/prior", "--task", "mine:circle"]) == 2
+    assert main(["adapt", "runs/prior", "--family", "mine:circle"]) == 2
     assert "no task family is called 'mine:circle'" in capsys.readouterr().err
 
 
